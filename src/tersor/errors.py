@@ -1,0 +1,62 @@
+"""Every error tersor raises on purpose.
+
+::
+
+    TersorError
+    ├── SourceError        a model that cannot be read: missing, corrupt, unsafe or unsupported
+    │   ├── UnsafeSource   it could be read, but reading it could run code or leave its directory
+    │   └── NonFiniteWeight
+    ├── RecipeError        a recipe, a flag or a pattern that makes no sense
+    ├── SchemeError        numbers that cannot be represented as asked
+    ├── OutputError        a result that cannot be written: exists already, disk full, no permission
+    │   └── ReadBackError  written, read again, and not what was meant
+    ├── FormatError        a quantized artifact that does not follow its format
+    ├── TextError          text for calibration or evaluation that is missing or too short
+    └── MissingExtra       an optional dependency that is not installed
+
+A message is one line. It names the file, tensor or flag, and the way out.
+"""
+
+
+class TersorError(Exception):
+    """Base of all of them; the command line prints it as one line and exits with status 1."""
+
+
+class SourceError(TersorError):
+    """A model directory or GGUF file that cannot be read as it is."""
+
+
+class UnsafeSource(SourceError):
+    """Reading this source could execute code or leave its directory."""
+
+
+class NonFiniteWeight(SourceError):
+    """A weight tensor holds NaN or infinity."""
+
+
+class RecipeError(TersorError):
+    """An unknown recipe, key or pattern, or a combination that makes no sense."""
+
+
+class SchemeError(TersorError):
+    """Numbers that the requested grid, granularity or width cannot represent."""
+
+
+class OutputError(TersorError):
+    """The result cannot be written where it was asked for."""
+
+
+class ReadBackError(OutputError):
+    """What was read back from disk is not what was written."""
+
+
+class FormatError(TersorError):
+    """A quantized artifact that does not follow its own format."""
+
+
+class TextError(TersorError):
+    """Calibration or evaluation text that is missing, empty or too short."""
+
+
+class MissingExtra(TersorError):
+    """An optional dependency is needed and not installed."""

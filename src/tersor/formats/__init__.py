@@ -1,0 +1,18 @@
+"""Codecs between quantized linears and on-disk layouts."""
+
+from tersor.formats import compressed_tensors, own
+from tersor.formats.codec import InputParameters, QuantizedLinear, decode, encode
+from tersor.formats.layout import Entry, Storage, layout, storage_for
+
+__all__ = [
+    "Entry",
+    "InputParameters",
+    "QuantizedLinear",
+    "Storage",
+    "compressed_tensors",
+    "decode",
+    "encode",
+    "layout",
+    "own",
+    "storage_for",
+]

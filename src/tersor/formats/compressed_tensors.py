@@ -1,0 +1,173 @@
+"""compressed-tensors: what vLLM, SGLang and transformers load as it is.
+
+Only the description in ``config.json`` is made here; the tensors come from
+:mod:`tersor.formats.codec`. Keys are kept to the minimum since readers refuse unknown ones.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tersor.errors import FormatError
+from tersor.formats.layout import Storage, storage_for
+from tersor.grids import (
+    ActivationScheme,
+    CodebookGrid,
+    FloatGrid,
+    Granularity,
+    IntegerGrid,
+    ScaleFormat,
+    Scheme,
+    Symmetry,
+    TensorScheme,
+    fp4,
+)
+
+METHOD = "compressed-tensors"
+
+
+def obstacle(scheme: Scheme, shape: tuple[int, int]) -> str | None:
+    """Why compressed-tensors cannot hold a linear ``(out, in)`` with this scheme, or ``None``."""
+    weights = scheme.weights
+    if isinstance(weights.grid, FloatGrid) and weights.grid.name != "fp8_e4m3":
+        return f"compressed-tensors has no grid {weights.grid.name}"
+    if isinstance(weights.grid, CodebookGrid) and weights.scale_format is ScaleFormat.FLOAT:
+        return f"compressed-tensors has no grid {weights.grid.name}"
+    if isinstance(weights.grid, CodebookGrid) and weights.group_size != _FP4_GROUPS.get(
+        weights.scale_format
+    ):
+        return f"compressed-tensors has no {weights.scale_format} scales for groups of that size"
+    if weights.ragged(shape[1]):
+        return f"{shape[1]} input columns are no multiple of group size {weights.group_size}"
+    activations = scheme.activations
+    if activations is not None and not isinstance(activations.tensor.grid, IntegerGrid | FloatGrid):
+        return f"compressed-tensors has no activations on grid {activations.tensor.grid.name}"
+    return None
+
+
+_FP4_GROUPS = {ScaleFormat.E8M0: 32, ScaleFormat.E4M3: 16}
+
+
+def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -> dict[str, Any]:
+    """``quantization_config`` for ``config.json``.
+
+    ``groups``: scheme → modules. The largest group is described by the class ``Linear``, the others
+    by names, which readers give precedence. ``ignore``: linears that stay unquantized.
+    """
+    ordered = sorted(groups, key=lambda scheme: -len(groups[scheme]))
+    config_groups = {}
+    for number, scheme in enumerate(ordered):
+        embeddings = [name for name in groups[scheme] if _is_embedding(name)]
+        targets = ["Linear", *embeddings] if number == 0 else sorted(groups[scheme])
+        config_groups[f"group_{number}"] = _group(scheme, targets)
+    formats = {storage_for(scheme).value for scheme in ordered}
+    return {
+        "quant_method": METHOD,
+        "format": formats.pop() if len(formats) == 1 else "mixed-precision",
+        "quantization_status": "compressed",
+        "global_compression_ratio": None,
+        "kv_cache_scheme": None,
+        "ignore": sorted(ignore),
+        "config_groups": config_groups,
+    }
+
+
+def schemes_of(config: Mapping[str, Any], modules: Iterable[str]) -> dict[str, Scheme]:
+    """Scheme of every quantized module, from ``quantization_config``.
+
+    ``modules``: those that have quantized tensors in the checkpoint. A target by name wins over a
+    ``re:`` pattern and that over a class name. Raises :class:`FormatError`.
+    """
+    groups = [(_parse_group(group), group["targets"]) for group in _groups(config)]
+    return {module: _scheme_for(module, groups) for module in modules}
+
+
+def _scheme_for(module: str, groups: list[tuple[Scheme, list[str]]]) -> Scheme:
+    def by_name(target: str) -> bool:
+        return target == module
+
+    def by_pattern(target: str) -> bool:
+        return target.startswith("re:") and re.match(target[3:], module) is not None
+
+    def by_class(target: str) -> bool:
+        return target in ("Linear", "Embedding")
+
+    for rule in (by_name, by_pattern, by_class):
+        for scheme, targets in groups:
+            if any(rule(target) for target in targets):
+                return scheme
+    raise FormatError(f"no config group of quantization_config describes module {module}")
+
+
+def _is_embedding(module: str) -> bool:
+    return "embed" in module or module.endswith("wte")
+
+
+def _group(scheme: Scheme, targets: list[str]) -> dict[str, Any]:
+    activations = scheme.activations
+    return {
+        "targets": targets,
+        "format": storage_for(scheme).value,
+        "weights": _arguments(scheme.weights) | {"dynamic": False},
+        "input_activations": None
+        if activations is None
+        else _arguments(activations.tensor) | {"dynamic": activations.dynamic},
+        "output_activations": None,
+    }
+
+
+def _arguments(tensor: TensorScheme) -> dict[str, Any]:
+    strategy: str = tensor.granularity
+    if tensor.scale_format is ScaleFormat.E4M3:
+        strategy = "tensor_group"
+    arguments: dict[str, Any] = {
+        "num_bits": tensor.grid.bits,
+        "type": "int" if isinstance(tensor.grid, IntegerGrid) else "float",
+        "symmetric": tensor.grid.symmetric,
+        "strategy": strategy,
+    }
+    if tensor.group_size is not None:
+        arguments["group_size"] = tensor.group_size
+    return arguments
+
+
+def _groups(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    groups = config.get("config_groups")
+    if not isinstance(groups, Mapping) or not groups:
+        raise FormatError("quantization_config has no config_groups")
+    return list(groups.values())
+
+
+def _parse_group(group: Mapping[str, Any]) -> Scheme:
+    try:
+        weights = _parse_weights(group["weights"], group.get("format"))
+        arguments = group.get("input_activations")
+        return Scheme(weights, None if arguments is None else _parse_activations(arguments))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"quantization_config: cannot read a config group: {error!r}") from None
+
+
+def _parse_weights(arguments: Mapping[str, Any], storage: str | None) -> TensorScheme:
+    if arguments["type"] == "float" and arguments["num_bits"] == 4:
+        scale = ScaleFormat.E8M0 if storage == Storage.MXFP4 else ScaleFormat.E4M3
+        return TensorScheme(fp4(), Granularity.GROUP, arguments["group_size"], scale)
+    granularity = Granularity(arguments["strategy"])
+    size = arguments["group_size"] if granularity is Granularity.GROUP else None
+    return TensorScheme(_parse_grid(arguments), granularity, size)
+
+
+def _parse_activations(arguments: Mapping[str, Any]) -> ActivationScheme:
+    granularity = Granularity(arguments["strategy"])
+    size = arguments["group_size"] if granularity is Granularity.GROUP else None
+    grid = _parse_grid(arguments, Symmetry.RESTRICTED)
+    return ActivationScheme(TensorScheme(grid, granularity, size), bool(arguments["dynamic"]))
+
+
+def _parse_grid(
+    arguments: Mapping[str, Any], symmetric: Symmetry = Symmetry.FULL
+) -> IntegerGrid | FloatGrid:
+    if arguments["type"] == "float":
+        return FloatGrid("fp8_e4m3")
+    return IntegerGrid(
+        arguments["num_bits"], symmetric if arguments["symmetric"] else Symmetry.NONE
+    )

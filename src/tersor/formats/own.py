@@ -1,0 +1,52 @@
+"""``quant_method: "tersor"``: what compressed-tensors cannot express.
+
+Codebooks (log2, NF4, k-means), FP8 E5M2, ragged last groups, and GPT-2's transposed linears. Tensor
+names and packing are the same as in compressed-tensors; the schemes are written as in a recipe.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tersor.errors import FormatError, RecipeError, SchemeError
+from tersor.grids import Scheme
+from tersor.recipes import scheme_from_dict, scheme_to_dict
+
+METHOD = "tersor"
+VERSION = 1
+
+
+def quantization_config(
+    groups: Mapping[Scheme, list[str]], transposed: list[str]
+) -> dict[str, Any]:
+    """``quantization_config`` for ``config.json``.
+
+    ``groups``: scheme → modules. ``transposed``: modules whose dense weight is ``(in, out)``; their
+    codes are stored ``(out, in)`` like everybody's.
+    """
+    ordered = sorted(groups, key=lambda scheme: (-len(groups[scheme]), str(scheme)))
+    return {
+        "quant_method": METHOD,
+        "version": VERSION,
+        "groups": [
+            {**scheme_to_dict(scheme), "modules": sorted(groups[scheme])} for scheme in ordered
+        ],
+        "transposed": sorted(transposed),
+    }
+
+
+def schemes_of(config: Mapping[str, Any]) -> dict[str, Scheme]:
+    """Scheme of every module. Raises :class:`FormatError`."""
+    if config.get("version") != VERSION:
+        raise FormatError(
+            f"quantization_config has version {config.get('version')!r}; "
+            f"this tersor reads version {VERSION}"
+        )
+    try:
+        return {
+            str(module): scheme
+            for group in config["groups"]
+            for scheme in [scheme_from_dict(group)]
+            for module in group["modules"]
+        }
+    except (KeyError, TypeError, RecipeError, SchemeError) as error:
+        raise FormatError(f"quantization_config: cannot read a group: {error}") from None

@@ -1,0 +1,39 @@
+"""The numbers: grids, schemes, quantized tensors, packing. Pure functions on tensors."""
+
+from tersor.grids.codebook import CodebookGrid, fp4, kmeans, log2, nf4
+from tersor.grids.error import ErrorParts, error_parts
+from tersor.grids.fit import Parameters, ScaleStorage, fit
+from tersor.grids.grid import Grid
+from tersor.grids.integer import IntegerGrid, Symmetry
+from tersor.grids.packing import pack, unpack
+from tersor.grids.scales import ScaleFormat, StoredScale
+from tersor.grids.scheme import ActivationScheme, AnyGrid, Granularity, Scheme, TensorScheme
+from tersor.grids.small_float import FloatGrid
+from tersor.grids.tensor import QuantizedTensor
+
+__all__ = [
+    "ActivationScheme",
+    "AnyGrid",
+    "CodebookGrid",
+    "ErrorParts",
+    "FloatGrid",
+    "Granularity",
+    "Grid",
+    "IntegerGrid",
+    "Parameters",
+    "QuantizedTensor",
+    "ScaleFormat",
+    "ScaleStorage",
+    "Scheme",
+    "StoredScale",
+    "Symmetry",
+    "TensorScheme",
+    "error_parts",
+    "fit",
+    "fp4",
+    "kmeans",
+    "log2",
+    "nf4",
+    "pack",
+    "unpack",
+]

@@ -1,0 +1,50 @@
+"""Matrices seen as blocks of values that share a scale: ``(rows, groups, size)``.
+
+A ragged last group cannot be part of such a view, so a matrix is a short list of segments: the
+columns that divide evenly and, if there is one, the tail. No padding enters any statistic.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tersor.grids.scheme import Granularity, TensorScheme
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Columns ``start:stop`` in groups of ``size``, whose scales are columns ``first:last``."""
+
+    start: int
+    stop: int
+    size: int
+    first: int
+    last: int
+
+    def blocks(self, matrix: Tensor) -> Tensor:
+        """``(rows, columns)`` → ``(rows, groups, size)``; a view."""
+        return matrix[:, self.start : self.stop].view(len(matrix), -1, self.size)
+
+    def parameters(self, matrix: Tensor) -> Tensor:
+        """Scales or zero points ``(rows, all groups)`` → ``(rows, groups, 1)`` of this segment."""
+        return matrix[:, self.first : self.last].unsqueeze(-1)
+
+
+def segments(scheme: TensorScheme, columns: int) -> Iterator[Segment]:
+    """Segments of a matrix with that many columns; at most two.
+
+    Granularity ``tensor`` has no segments of its own: view the matrix as one row first
+    (:func:`as_rows`).
+    """
+    size = scheme.group_size or columns
+    whole = columns // size
+    if whole:
+        yield Segment(0, whole * size, size, 0, whole)
+    if columns % size:
+        yield Segment(whole * size, columns, columns % size, whole, whole + 1)
+
+
+def as_rows(matrix: Tensor, scheme: TensorScheme) -> Tensor:
+    """The matrix such that each row has its own scales: one long row for granularity ``tensor``."""
+    return matrix.reshape(1, -1) if scheme.granularity is Granularity.TENSOR else matrix

@@ -1,0 +1,100 @@
+"""How a scale is stored, and what it is worth after storing.
+
+Codes are always computed with the scale as it will be read back: rounding the scale afterwards
+would move every level of the grid.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from tersor.errors import SchemeError
+
+E2M1_MAX = 6.0
+E4M3_MAX = 448.0
+_E8M0_BIAS = 127
+
+
+class ScaleFormat(StrEnum):
+    """Number format of the scales of one tensor."""
+
+    FLOAT = "float"
+    """The floating type of the model: bfloat16, float16 or float32."""
+    E8M0 = "e8m0"
+    """A power of two in one byte: OCP Microscaling formats v1.0, section 5.4.1."""
+    E4M3 = "e4m3"
+    """FP8, relative to one float32 scale of the tensor (NVFP4)."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredScale:
+    """A scale as stored; ``value()`` is what it is worth.
+
+    ``data``: ``(rows, groups)`` of a float type, uint8 exponents or float8.
+    ``global_scale``: float32 ``(1,)``, only for E4M3; a *divisor*, as compressed-tensors has it.
+    """
+
+    data: Tensor
+    format: ScaleFormat
+    global_scale: Tensor | None = None
+
+    def value(self) -> Tensor:
+        """Float32 ``(rows, groups)``."""
+        match self.format:
+            case ScaleFormat.E8M0:
+                return torch.ldexp(torch.ones(self.data.shape), self.data.int() - _E8M0_BIAS)
+            case ScaleFormat.E4M3:
+                assert self.global_scale is not None
+                return self.data.float() / self.global_scale
+            case _:
+                return self.data.float()
+
+
+def global_scale_for(amax: Tensor) -> Tensor:
+    """NVFP4's scale of the whole tensor: maps the largest group scale onto FP8's largest value.
+
+    ``amax``: largest magnitude of the tensor, scalar. Returns float32 ``(1,)``.
+    """
+    amax = amax.float().reshape(1)
+    return torch.where(amax > 0, E4M3_MAX * E2M1_MAX / amax, torch.ones(1))
+
+
+def store_float(scale: Tensor, dtype: torch.dtype) -> StoredScale:
+    """Round scales to a float type.
+
+    An empty range (scale 0) is stored as 1: every code of such a group means 0 anyway. A scale
+    below the type's smallest normal number becomes that number, since engines that flush subnormal
+    numbers to zero would lose the group.
+
+    Raises :class:`SchemeError` if a scale overflows the type.
+    """
+    tiny = torch.finfo(dtype).tiny
+    floor = torch.where(scale < 0, -tiny, tiny)
+    scale = torch.where(scale.abs() < tiny, floor, scale).where(scale != 0, 1.0)
+    stored = scale.to(dtype)
+    if not bool(stored.isfinite().all()):
+        raise SchemeError(
+            f"a scale of {scale.abs().max().item():.3g} does not fit {dtype}; "
+            "convert the model to bfloat16 or float32 first"
+        )
+    return StoredScale(stored, ScaleFormat.FLOAT)
+
+
+def store_e8m0(amax: Tensor, largest_exponent: int = 2) -> StoredScale:
+    """Power-of-two scales from the largest magnitudes ``(rows, groups)``.
+
+    ``2^(floor(log2 amax) − largest_exponent)``, where E2M1's largest exponent is 2 (OCP v1.0,
+    section 6.3): what lies between 6 and 8 times the scale is clipped. Empty ranges get exponent 0.
+    """
+    exponent = torch.frexp(amax.float()).exponent - 1 - largest_exponent
+    exponent = torch.where(amax > 0, exponent, 0).clamp(-_E8M0_BIAS, _E8M0_BIAS)
+    return StoredScale((exponent + _E8M0_BIAS).to(torch.uint8), ScaleFormat.E8M0)
+
+
+def store_e4m3(scale: Tensor, global_scale: Tensor) -> StoredScale:
+    """FP8 scales relative to a global one; never 0, so that no division by zero can follow."""
+    smallest = 2.0**-9
+    relative = (scale * global_scale).clamp(smallest, E4M3_MAX)
+    return StoredScale(relative.to(torch.float8_e4m3fn), ScaleFormat.E4M3, global_scale)

@@ -1,0 +1,58 @@
+"""The quantized tensor: codes and what they mean."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tersor.grids.blocks import as_rows, segments
+from tersor.grids.codebook import CodebookGrid
+from tersor.grids.scales import StoredScale
+from tersor.grids.scheme import AnyGrid, TensorScheme
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedTensor:
+    """A matrix ``(out, in)`` as codes.
+
+    - ``codes``: ``(out, in)``, unpacked, of the grid's code type
+    - ``scale``: ``(out, groups)``; ``(out, 1)`` per channel, ``(1, 1)`` per tensor
+    - ``zero_point``: like ``scale``, of the code type; ``None`` if the grid is symmetric
+    - ``codebook``: float32 ``(levels,)`` if the levels were fitted to this tensor
+    """
+
+    codes: Tensor
+    scale: StoredScale
+    zero_point: Tensor | None
+    scheme: TensorScheme
+    codebook: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(out, in)``."""
+        out_features, in_features = self.codes.shape
+        return out_features, in_features
+
+    @property
+    def grid(self) -> AnyGrid:
+        """The scheme's grid, with this tensor's own levels if it has any."""
+        grid = self.scheme.grid
+        if self.codebook is None or not isinstance(grid, CodebookGrid):
+            return grid
+        return grid.with_levels(tuple(self.codebook.tolist()))
+
+    def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The values the codes stand for, ``(out, in)``.
+
+        Computed in float32 and rounded once to ``dtype``. A scale of the model's 16-bit type times
+        a code of at most 8 bits is exact in float32, so this equals what engines compute directly
+        in that type.
+        """
+        codes = as_rows(self.codes, self.scheme)
+        values = torch.empty(codes.shape, dtype=dtype)
+        scale, grid = self.scale.value(), self.grid
+        for segment in segments(self.scheme, codes.shape[1]):
+            zero_point = None if self.zero_point is None else segment.parameters(self.zero_point)
+            decoded = grid.decode(segment.blocks(codes), segment.parameters(scale), zero_point)
+            segment.blocks(values).copy_(decoded)
+        return values.reshape(self.codes.shape)

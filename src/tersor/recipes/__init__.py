@@ -1,0 +1,23 @@
+"""Recipes: frozen values, their YAML, and the presets."""
+
+from tersor.recipes.document import dump, parse, scheme_from_dict, scheme_to_dict
+from tersor.recipes.library import load_recipe, preset_names, preset_text
+from tersor.recipes.patterns import did_you_mean, matches, require_match
+from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
+
+__all__ = [
+    "AnyRange",
+    "Calibration",
+    "Override",
+    "Recipe",
+    "did_you_mean",
+    "dump",
+    "load_recipe",
+    "matches",
+    "parse",
+    "preset_names",
+    "preset_text",
+    "require_match",
+    "scheme_from_dict",
+    "scheme_to_dict",
+]

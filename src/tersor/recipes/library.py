@@ -1,0 +1,44 @@
+"""Presets shipped with the package, and recipes from files."""
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from tersor.errors import RecipeError
+from tersor.recipes.document import parse
+from tersor.recipes.patterns import did_you_mean
+from tersor.recipes.recipe import Recipe
+
+
+@cache
+def preset_names() -> tuple[str, ...]:
+    """Names of all presets, sorted."""
+    folder = resources.files("tersor.recipes") / "presets"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def preset_text(name: str) -> str:
+    """YAML of a preset. Raises :class:`RecipeError` with a suggestion if there is none."""
+    if name not in preset_names():
+        raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
+    folder = resources.files("tersor.recipes") / "presets"
+    return (folder / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_recipe(name_or_file: str | Path) -> Recipe:
+    """A preset by name, or a recipe from a YAML file.
+
+    Anything that ends in ``.yaml`` or ``.yml`` or exists as a file is a file. Raises
+    :class:`RecipeError` naming the file or key.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        return parse(preset_text(str(name_or_file)), f"preset {name_or_file}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"no recipe file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}") from None
+    return parse(text, str(path))

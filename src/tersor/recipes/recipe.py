@@ -1,0 +1,130 @@
+"""A recipe: which steps turn a model into a quantized one. A frozen value; its text is YAML."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tersor.errors import RecipeError
+from tersor.grids import (
+    CodebookGrid,
+    Granularity,
+    IntegerGrid,
+    ScaleFormat,
+    Scheme,
+    Symmetry,
+    TensorScheme,
+    kmeans,
+    log2,
+)
+from tersor.ranges import (
+    Entropy,
+    ImportanceWeighted,
+    MeanSquaredError,
+    MinMax,
+    MovingAverage,
+    Percentile,
+)
+from tersor.recipes.patterns import matches
+
+AnyRange = Entropy | ImportanceWeighted | MeanSquaredError | MinMax | MovingAverage | Percentile
+
+
+@dataclass(frozen=True)
+class Override:
+    """Modules that a pattern names get another scheme, or with ``scheme=None`` none at all."""
+
+    match: str
+    scheme: Scheme | None
+    range: AnyRange
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How much text is run through the model: ``tokens`` in windows of ``window`` tokens."""
+
+    tokens: int = 16384
+    window: int = 512
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Scheme, ranges, rounding, and which modules they apply to.
+
+    All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
+    ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
+    """
+
+    name: str
+    description: str
+    scheme: Scheme
+    range: AnyRange = field(default_factory=MinMax)
+    activation_range: AnyRange = field(default_factory=MinMax)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    calibration: Calibration = field(default_factory=Calibration)
+    seed: int = 0
+
+    def treatment(self, module: str) -> Override:
+        """What happens to a module: the last override that names it, or the recipe's own scheme."""
+        for override in reversed(self.overrides):
+            if matches(override.match, module):
+                return override
+        return Override(module, self.scheme, self.range)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether any step looks at activations before quantizing."""
+        parts = [(self.scheme, self.range), *((o.scheme, o.range) for o in self.overrides)]
+        return any(_needs_activations(scheme, range_) for scheme, range_ in parts)
+
+    def with_bits(self, bits: int) -> "Recipe":
+        """The same recipe with codes of another width."""
+        return self._with_weights(f"--bits {bits}", lambda weights: _resized(weights, bits))
+
+    def with_group_size(self, group_size: int) -> "Recipe":
+        """The same recipe with groups of that many columns; 0 stands for one per channel."""
+
+        def regroup(weights: TensorScheme) -> TensorScheme:
+            if weights.scale_format is not ScaleFormat.FLOAT:
+                raise RecipeError(f"{weights} has a fixed group size")
+            if group_size == 0:
+                return replace(weights, granularity=Granularity.CHANNEL, group_size=None)
+            return replace(weights, granularity=Granularity.GROUP, group_size=group_size)
+
+        return self._with_weights(f"--group-size {group_size}", regroup)
+
+    def as_asymmetric(self) -> "Recipe":
+        """The same recipe with a zero point for every scale of the weights."""
+
+        def shift(weights: TensorScheme) -> TensorScheme:
+            if not isinstance(weights.grid, IntegerGrid):
+                raise RecipeError(f"{weights.grid.name} has no zero points")
+            return replace(weights, grid=replace(weights.grid, symmetry=Symmetry.NONE))
+
+        return self._with_weights("--asymmetric", shift)
+
+    def _with_weights(self, flag: str, change: Callable[[TensorScheme], TensorScheme]) -> "Recipe":
+        try:
+            weights = change(self.scheme.weights)
+        except RecipeError as error:
+            raise RecipeError(f"{flag} does not apply to recipe {self.name!r}: {error}") from None
+        return replace(self, scheme=replace(self.scheme, weights=weights))
+
+
+def _needs_activations(scheme: Scheme | None, range_: AnyRange) -> bool:
+    if scheme is None:
+        return False
+    static = scheme.activations is not None and not scheme.activations.dynamic
+    return static or isinstance(range_, ImportanceWeighted)
+
+
+def _resized(weights: TensorScheme, bits: int) -> TensorScheme:
+    grid = weights.grid
+    if isinstance(grid, IntegerGrid):
+        return replace(weights, grid=replace(grid, bits=bits))
+    if isinstance(grid, CodebookGrid) and grid.name in _RESIZABLE:
+        return replace(weights, grid=_RESIZABLE[grid.name](bits))
+    raise RecipeError(f"{grid.name} always has {grid.bits} bits")
+
+
+_RESIZABLE = {"log2": log2, "kmeans": kmeans}

@@ -1,0 +1,147 @@
+"""Rounding to nearest (RTN): every weight gets the code closest to it."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tersor.errors import NonFiniteWeight
+from tersor.grids import (
+    CodebookGrid,
+    QuantizedTensor,
+    ScaleFormat,
+    ScaleStorage,
+    StoredScale,
+    TensorScheme,
+    fit,
+)
+from tersor.grids.blocks import Segment, as_rows, segments
+from tersor.grids.kmeans import fit_levels
+from tersor.grids.scales import global_scale_for
+from tersor.ranges import Bounds, RangeEstimator
+
+# Temporaries of this many float32 values stay in the last-level cache.
+_CHUNK_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A quantized tensor and the bounds, shaped like its scale, that its grid was fitted to."""
+
+    tensor: QuantizedTensor
+    bounds: Bounds
+
+
+def nearest(
+    weight: Tensor,
+    scheme: TensorScheme,
+    estimator: RangeEstimator,
+    *,
+    scale_dtype: torch.dtype,
+    importance: Tensor | None = None,
+) -> Rounded:
+    """Quantize a matrix ``(out, in)`` of any float type by rounding to nearest.
+
+    ``scale_dtype``: float type for scales of format ``float``. ``importance``: ``(in,)`` float32
+    weight of each column's squared error, for estimators that use one. Arithmetic is float32.
+
+    Raises :class:`NonFiniteWeight` if the matrix holds NaN or infinity and
+    :class:`~tersor.errors.SchemeError` if a scale overflows ``scale_dtype``.
+    """
+    rows = as_rows(weight, scheme)
+    storage = ScaleStorage(scale_dtype, _global_scale(weight, scheme))
+    codebook = _fit_codebook(rows, scheme)
+    concrete = scheme if codebook is None else _with_levels(scheme, codebook)
+    per_chunk = max(1, _CHUNK_VALUES // max(1, rows.shape[1]))
+    chunks = [
+        _round_rows(chunk.float(), concrete, estimator, storage, importance)
+        for chunk in torch.split(rows, per_chunk)
+    ]
+    merged = _concatenate([piece for piece, _ in chunks], dim=0)
+    bounds = tuple(torch.cat(ends) for ends in zip(*(b for _, b in chunks), strict=True))
+    tensor = replace(
+        merged, codes=merged.codes.reshape(weight.shape), scheme=scheme, codebook=codebook
+    )
+    return Rounded(tensor, (bounds[0], bounds[1]))
+
+
+def _round_rows(
+    rows: Tensor,
+    scheme: TensorScheme,
+    estimator: RangeEstimator,
+    storage: ScaleStorage,
+    importance: Tensor | None,
+) -> tuple[QuantizedTensor, Bounds]:
+    pieces = [
+        _round_segment(rows, segment, scheme, estimator, storage, importance)
+        for segment in segments(scheme, rows.shape[1])
+    ]
+    tensor = _concatenate([piece for piece, _ in pieces], dim=1)
+    low, high = (torch.cat(ends, dim=1) for ends in zip(*(b for _, b in pieces), strict=True))
+    return tensor, (low, high)
+
+
+def _round_segment(
+    rows: Tensor,
+    segment: Segment,
+    scheme: TensorScheme,
+    estimator: RangeEstimator,
+    storage: ScaleStorage,
+    importance: Tensor | None,
+) -> tuple[QuantizedTensor, Bounds]:
+    blocks = segment.blocks(rows)
+    block_importance = None
+    if importance is not None:
+        tiled = importance.expand(rows.numel() // (len(rows) * len(importance)), -1)
+        block_importance = segment.blocks(tiled.reshape(1, -1))
+    low, high = estimator.bounds(blocks, scheme, storage, block_importance)
+    if not bool((low.isfinite() & high.isfinite()).all()):
+        raise NonFiniteWeight("the weight holds NaN or infinity")
+    parameters = fit(scheme, low, high, storage)
+    zero_point = parameters.zero_point
+    codes = scheme.grid.encode(
+        blocks,
+        parameters.scale.value().unsqueeze(-1),
+        None if zero_point is None else zero_point.unsqueeze(-1),
+    )
+    tensor = QuantizedTensor(codes.flatten(1), parameters.scale, zero_point, scheme)
+    return tensor, (low, high)
+
+
+def _concatenate(pieces: list[QuantizedTensor], dim: int) -> QuantizedTensor:
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    zero_points = [piece.zero_point for piece in pieces if piece.zero_point is not None]
+    scale = torch.cat([piece.scale.data for piece in pieces], dim)
+    return replace(
+        first,
+        codes=torch.cat([piece.codes for piece in pieces], dim),
+        scale=StoredScale(scale, first.scale.format, first.scale.global_scale),
+        zero_point=torch.cat(zero_points, dim) if zero_points else None,
+    )
+
+
+def _global_scale(weight: Tensor, scheme: TensorScheme) -> Tensor | None:
+    if scheme.scale_format is not ScaleFormat.E4M3:
+        return None
+    low, high = weight.aminmax()
+    return global_scale_for(torch.maximum(-low, high))
+
+
+def _fit_codebook(rows: Tensor, scheme: TensorScheme) -> Tensor | None:
+    """Levels fitted to the values in units of their group's largest magnitude."""
+    grid = scheme.grid
+    if not isinstance(grid, CodebookGrid) or not grid.fitted:
+        return None
+    scaled = []
+    for segment in segments(scheme, rows.shape[1]):
+        blocks = segment.blocks(rows).float()
+        amax = blocks.abs().amax(-1, keepdim=True)
+        scaled.append((blocks / amax.where(amax > 0, 1.0)).flatten())
+    return torch.tensor(fit_levels(torch.cat(scaled), grid.bits))
+
+
+def _with_levels(scheme: TensorScheme, codebook: Tensor) -> TensorScheme:
+    assert isinstance(scheme.grid, CodebookGrid)
+    return replace(scheme, grid=scheme.grid.with_levels(tuple(codebook.tolist())))
