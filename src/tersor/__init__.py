@@ -1,1 +1,51 @@
-"""tersor."""
+"""tersor: quantize large language models, and say exactly what was lost.
+
+::
+
+    import tersor
+
+    tersor.quantize("SmolLM2-135M", "SmolLM2-135M-w4", "w4")
+    model = tersor.load("SmolLM2-135M-w4")            # a transformers model
+    tersor.evaluate("SmolLM2-135M-w4", base="SmolLM2-135M")
+
+Names are imported when they are first used, so that ``import tersor`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tersor.api import compare, evaluate, generate, quantize
+    from tersor.checkpoints.restore import restore
+    from tersor.recipes import Adjustments, Recipe, load_recipe
+    from tersor.runtime.load import load
+
+__all__ = [
+    "Adjustments",
+    "Recipe",
+    "compare",
+    "evaluate",
+    "generate",
+    "load",
+    "load_recipe",
+    "quantize",
+    "restore",
+]
+
+_HOMES = {
+    "compare": "tersor.api",
+    "evaluate": "tersor.api",
+    "generate": "tersor.api",
+    "quantize": "tersor.api",
+    "restore": "tersor.checkpoints.restore",
+    "load": "tersor.runtime.load",
+    "Adjustments": "tersor.recipes",
+    "Recipe": "tersor.recipes",
+    "load_recipe": "tersor.recipes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tersor' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

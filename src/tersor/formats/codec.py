@@ -19,6 +19,8 @@ from tersor.grids import (
     unpack,
 )
 
+_MODEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class InputParameters:
@@ -60,7 +62,8 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> Quanti
     """Inverse of :func:`encode`. ``module`` names the linear in errors.
 
     Codes come back in the grid's code type, with the same values that were encoded. Raises
-    :class:`FormatError` if a tensor is missing or has another type or shape than the scheme says.
+    :class:`FormatError` if a tensor is missing, is one too many, or has another type or shape than
+    the scheme says.
     """
     weights, storage = scheme.weights, storage_for(scheme)
     shape = _shape(tensors, storage, weights, module)
@@ -108,8 +111,11 @@ def _encode_codes(weight: QuantizedTensor, storage: Storage) -> dict[str, Tensor
                 "weight_shape": torch.tensor(weight.shape, dtype=torch.int64),
             }
         case Storage.MXFP4 | Storage.NVFP4:
-            padded = torch.nn.functional.pad(codes, (0, codes.shape[1] % 2))
-            return {"weight_packed": padded[:, ::2] | (padded[:, 1::2] << 4)}
+            odd = codes.shape[1] % 2
+            padded = torch.nn.functional.pad(codes, (0, odd))
+            tensors = {"weight_packed": padded[:, ::2] | (padded[:, 1::2] << 4)}
+            shape = torch.tensor(weight.shape, dtype=torch.int64)
+            return tensors | ({"weight_shape": shape} if odd else {})
         case Storage.INT8:
             assert isinstance(grid, IntegerGrid)
             return {"weight": codes if grid.signed else (codes ^ 0x80).view(torch.int8)}
@@ -168,34 +174,48 @@ def _decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
 def _shape(
     tensors: Mapping[str, Tensor], storage: Storage, weights: TensorScheme, module: str
 ) -> tuple[int, int]:
-    needed = {Storage.PACKED: "weight_shape", Storage.MXFP4: "weight_packed"}
-    needed[Storage.NVFP4] = "weight_packed"
-    name = needed.get(storage, "weight")
-    if name not in tensors:
-        raise FormatError(f"{module}: tensor {module}.{name} is missing for format {storage}")
-    if storage is Storage.PACKED:
-        stored = tensors[name].reshape(-1).tolist()
-        if len(stored) != 2 or not all(0 < int(n) < 1 << 31 for n in stored):
-            raise FormatError(f"{module}: weight_shape {stored} is no shape (out, in)")
-        return int(stored[0]), int(stored[1])
-    if tensors[name].ndim != 2:
-        raise FormatError(f"{module}: {name} has {tensors[name].ndim} dimensions, not 2")
-    rows, columns = tensors[name].shape
-    return (rows, columns) if name == "weight" else (rows, columns * 2)
+    """``(out, in)``, still to be checked against the other tensors."""
+    halves = storage in (Storage.MXFP4, Storage.NVFP4)
+    if storage is Storage.PACKED or (halves and "weight_shape" in tensors):
+        return _stored_shape(_get(tensors, "weight_shape", module), module)
+    name = "weight_packed" if halves else "weight"
+    codes = _get(tensors, name, module)
+    if codes.ndim != 2 or codes.numel() == 0:
+        raise FormatError(f"{module}.{name} is {tuple(codes.shape)}, not a matrix (out, in)")
+    rows, columns = codes.shape
+    return rows, columns * 2 if halves else columns
+
+
+def _stored_shape(stored: Tensor, module: str) -> tuple[int, int]:
+    shape = stored.tolist() if stored.dtype == torch.int64 and stored.shape == (2,) else []
+    if not shape or not all(0 < size < 1 << 31 for size in shape):
+        raise FormatError(
+            f"{module}.weight_shape is {stored.tolist()} ({stored.dtype}), "
+            "not two positive int64 numbers (out, in)"
+        )
+    return shape[0], shape[1]
 
 
 def _check(
     tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, int], module: str
 ) -> None:
-    dtype = tensors["weight_scale"].dtype if "weight_scale" in tensors else torch.float32
-    for suffix, entry in layout(scheme, shape, dtype).items():
-        if suffix not in tensors:
-            raise FormatError(f"{module}: tensor {module}.{suffix} is missing")
-        found = tensors[suffix]
-        if suffix.startswith("input_") and found.dtype.is_floating_point:
-            continue
-        if found.dtype != entry.dtype or tuple(found.shape) != entry.shape:
+    scale_dtype = _get(tensors, "weight_scale", module).dtype
+    model_dtype = scale_dtype if scale_dtype in _MODEL_DTYPES else torch.float32
+    entries = layout(scheme, shape, model_dtype)
+    for suffix in tensors.keys() - entries.keys():
+        raise FormatError(f"tensor {module}.{suffix} does not belong to its scheme ({scheme})")
+    for suffix, entry in entries.items():
+        found = _get(tensors, suffix, module)
+        # A weight scale that is not of the model's type does not tell what the input scale must be.
+        dtypes = _MODEL_DTYPES if suffix == "input_scale" else (entry.dtype,)
+        if found.dtype not in dtypes or tuple(found.shape) != entry.shape:
             raise FormatError(
                 f"{module}.{suffix} is {found.dtype} {tuple(found.shape)}; "
                 f"its scheme ({scheme}) needs {entry.dtype} {entry.shape}"
             )
+
+
+def _get(tensors: Mapping[str, Tensor], suffix: str, module: str) -> Tensor:
+    if suffix not in tensors:
+        raise FormatError(f"tensor {module}.{suffix} is missing")
+    return tensors[suffix]

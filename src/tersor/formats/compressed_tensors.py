@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tersor.errors import FormatError
+from tersor.errors import FormatError, SchemeError
 from tersor.formats.layout import Storage, storage_for
 from tersor.grids import (
     ActivationScheme,
-    CodebookGrid,
     FloatGrid,
     Granularity,
     IntegerGrid,
@@ -29,23 +28,28 @@ METHOD = "compressed-tensors"
 def obstacle(scheme: Scheme, shape: tuple[int, int]) -> str | None:
     """Why compressed-tensors cannot hold a linear ``(out, in)`` with this scheme, or ``None``."""
     weights = scheme.weights
-    if isinstance(weights.grid, FloatGrid) and weights.grid.name != "fp8_e4m3":
+    fp4_groups = _FP4_GROUPS.get(weights.scale_format)
+    if fp4_groups is None and not _has_grid(weights):
         return f"compressed-tensors has no grid {weights.grid.name}"
-    if isinstance(weights.grid, CodebookGrid) and weights.scale_format is ScaleFormat.FLOAT:
-        return f"compressed-tensors has no grid {weights.grid.name}"
-    if isinstance(weights.grid, CodebookGrid) and weights.group_size != _FP4_GROUPS.get(
-        weights.scale_format
-    ):
+    if fp4_groups not in (None, weights.group_size):
         return f"compressed-tensors has no {weights.scale_format} scales for groups of that size"
-    if weights.ragged(shape[1]):
-        return f"{shape[1]} input columns are no multiple of group size {weights.group_size}"
-    activations = scheme.activations
-    if activations is not None and not isinstance(activations.tensor.grid, IntegerGrid | FloatGrid):
-        return f"compressed-tensors has no activations on grid {activations.tensor.grid.name}"
+    tensors = [weights]
+    if scheme.activations is not None:
+        tensors.append(scheme.activations.tensor)
+        if not _has_grid(tensors[-1]):
+            return f"compressed-tensors has no activations on grid {tensors[-1].grid.name}"
+    for tensor in tensors:
+        if tensor.ragged(shape[1]):
+            return f"{shape[1]} input columns are no multiple of group size {tensor.group_size}"
     return None
 
 
 _FP4_GROUPS = {ScaleFormat.E8M0: 32, ScaleFormat.E4M3: 16}
+
+
+def _has_grid(tensor: TensorScheme) -> bool:
+    """Whether compressed-tensors knows the grid, with scales of the model's float type."""
+    return isinstance(tensor.grid, IntegerGrid) or tensor.grid.name == "fp8_e4m3"
 
 
 def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def schemes_of(config: Mapping[str, Any], modules: Iterable[str]) -> dict[str, S
     ``modules``: those that have quantized tensors in the checkpoint. A target by name wins over a
     ``re:`` pattern and that over a class name. Raises :class:`FormatError`.
     """
-    groups = [(_parse_group(group), group["targets"]) for group in _groups(config)]
+    groups = [_parse_group(group) for group in _groups(config)]
     return {module: _scheme_for(module, groups) for module in modules}
 
 
@@ -138,13 +142,21 @@ def _groups(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(groups.values())
 
 
-def _parse_group(group: Mapping[str, Any]) -> Scheme:
+def _parse_group(group: Any) -> tuple[Scheme, list[str]]:
+    """Scheme and targets of one entry of ``config_groups``."""
     try:
         weights = _parse_weights(group["weights"], group.get("format"))
         arguments = group.get("input_activations")
-        return Scheme(weights, None if arguments is None else _parse_activations(arguments))
-    except (KeyError, TypeError, ValueError) as error:
+        scheme = Scheme(weights, None if arguments is None else _parse_activations(arguments))
+        return scheme, [_checked_target(target) for target in group["targets"]]
+    except (AttributeError, KeyError, TypeError, ValueError, SchemeError, re.error) as error:
         raise FormatError(f"quantization_config: cannot read a config group: {error!r}") from None
+
+
+def _checked_target(target: str) -> str:
+    if target.startswith("re:"):
+        re.compile(target[3:])
+    return target
 
 
 def _parse_weights(arguments: Mapping[str, Any], storage: str | None) -> TensorScheme:
@@ -166,8 +178,11 @@ def _parse_activations(arguments: Mapping[str, Any]) -> ActivationScheme:
 def _parse_grid(
     arguments: Mapping[str, Any], symmetric: Symmetry = Symmetry.FULL
 ) -> IntegerGrid | FloatGrid:
-    if arguments["type"] == "float":
-        return FloatGrid("fp8_e4m3")
-    return IntegerGrid(
-        arguments["num_bits"], symmetric if arguments["symmetric"] else Symmetry.NONE
-    )
+    bits = arguments["num_bits"]
+    match arguments["type"]:
+        case "float" if bits == 8:
+            return FloatGrid("fp8_e4m3")
+        case "int":
+            return IntegerGrid(bits, symmetric if arguments["symmetric"] else Symmetry.NONE)
+        case kind:
+            raise ValueError(f"{bits}-bit {kind}")

@@ -94,7 +94,9 @@ def _codes(storage: Storage, weights: TensorScheme, rows: int, columns: int) -> 
                 "weight_shape": Entry(torch.int64, (2,)),
             }
         case Storage.MXFP4 | Storage.NVFP4:
-            return {"weight_packed": Entry(torch.uint8, (rows, -(-columns // 2)))}
+            entries = {"weight_packed": Entry(torch.uint8, (rows, -(-columns // 2)))}
+            # Two codes a byte: only an odd number of columns cannot be told from the packed shape.
+            return entries | ({"weight_shape": Entry(torch.int64, (2,))} if columns % 2 else {})
         case _:
             return {"weight": Entry(weights.grid.code_dtype, (rows, columns))}
 

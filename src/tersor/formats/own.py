@@ -42,11 +42,15 @@ def schemes_of(config: Mapping[str, Any]) -> dict[str, Scheme]:
             f"this tersor reads version {VERSION}"
         )
     try:
-        return {
-            str(module): scheme
-            for group in config["groups"]
-            for scheme in [scheme_from_dict(group)]
-            for module in group["modules"]
-        }
-    except (KeyError, TypeError, RecipeError, SchemeError) as error:
-        raise FormatError(f"quantization_config: cannot read a group: {error}") from None
+        groups = [(scheme_from_dict(group), group["modules"]) for group in config["groups"]]
+    except (AttributeError, KeyError, TypeError, RecipeError, SchemeError) as error:
+        raise FormatError(f"quantization_config: cannot read a group: {error!r}") from None
+    schemes: dict[str, Scheme] = {}
+    for scheme, modules in groups:
+        if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+            raise FormatError("quantization_config: the modules of a group must be a list of names")
+        repeated = [name for name in modules if name in schemes]
+        if repeated:
+            raise FormatError(f"quantization_config: module {repeated[0]} is in two groups")
+        schemes |= dict.fromkeys(modules, scheme)
+    return schemes

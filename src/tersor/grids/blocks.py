@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tersor.grids.scheme import Granularity, TensorScheme
 
+_CHUNK_VALUES = 1 << 18
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -34,8 +36,8 @@ class Segment:
 def segments(scheme: TensorScheme, columns: int) -> Iterator[Segment]:
     """Segments of a matrix with that many columns; at most two.
 
-    Granularity ``tensor`` has no segments of its own: view the matrix as one row first
-    (:func:`as_rows`).
+    Granularity ``tensor`` has a single scale ``(1, 1)``, which broadcasts over the rows; to find
+    its range, view the matrix as one row first (:func:`as_rows`).
     """
     size = scheme.group_size or columns
     whole = columns // size
@@ -48,3 +50,10 @@ def segments(scheme: TensorScheme, columns: int) -> Iterator[Segment]:
 def as_rows(matrix: Tensor, scheme: TensorScheme) -> Tensor:
     """The matrix such that each row has its own scales: one long row for granularity ``tensor``."""
     return matrix.reshape(1, -1) if scheme.granularity is Granularity.TENSOR else matrix
+
+
+def row_chunks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of consecutive rows, few enough that temporaries stay in the last-level cache."""
+    step = max(1, _CHUNK_VALUES // max(1, columns))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))

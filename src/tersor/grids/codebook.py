@@ -77,22 +77,34 @@ class CodebookGrid:
         return CodebookGrid(self.name, self.bits, levels)
 
     @cached_property
-    def _order(self) -> tuple[Tensor, Tensor, int]:
-        """Distinct levels ascending (float32), their codes (uint8), index of 0 among them."""
-        first_code = {level: code for code, level in reversed(list(enumerate(self.levels)))}
-        ascending = sorted(first_code)
-        codes = torch.tensor([first_code[level] for level in ascending], dtype=torch.uint8)
-        return torch.tensor(ascending), codes, ascending.index(0.0)
+    def _codes(self) -> Tensor:
+        """The code of each distinct level, levels ascending; uint8."""
+        first = {level: code for code, level in reversed(list(enumerate(self.levels)))}
+        return torch.tensor([first[level] for level in sorted(first)], dtype=torch.uint8)
+
+    @cached_property
+    def _boundaries(self) -> Tensor:
+        """The largest float32 that belongs to each distinct level, levels ascending, but the last.
+
+        That is the middle between two levels, or the number just below it if a tie goes up.
+        """
+        ascending = sorted(set(self.levels))
+        levels = torch.tensor(ascending)
+        middles = (levels[1:] + levels[:-1]) / 2
+        ties_go_up = (torch.arange(len(middles)) - ascending.index(0.0)) % 2 == 1
+        return torch.where(ties_go_up, middles.nextafter(torch.tensor(-torch.inf)), middles)
+
+    @property
+    def reach(self) -> float:
+        """The magnitude, in units of the scale, on which the largest magnitude of a range lands.
+
+        The outermost level; but 1 for fitted levels, which are in units of that magnitude already.
+        """
+        return 1.0 if self.fitted else max(map(abs, self.levels))
 
     def scale_for(self, low: Tensor, high: Tensor) -> Tensor:
-        """Smallest scale at which no value of ``[low, high]`` lies outside the levels.
-
-        With levels that reach as far down as up this is ``amax / max(levels)``.
-        """
-        ascending, _, _ = self._order
-        down = low.clamp(max=0) / ascending[0].clamp(max=-torch.finfo(torch.float32).tiny)
-        up = high.clamp(min=0) / ascending[-1].clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.maximum(down, up)
+        """``amax / reach``."""
+        return torch.maximum(-low, high).clamp(min=0) / self.reach
 
     def zero_point_for(self, low: Tensor, scale: Tensor) -> Tensor | None:
         """``None``."""
@@ -100,18 +112,12 @@ class CodebookGrid:
 
     def span(self, scale: Tensor, zero_point: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outermost levels times the scale."""
-        ascending, _, _ = self._order
-        return scale * ascending[0], scale * ascending[-1]
+        return scale * min(self.levels), scale * max(self.levels)
 
     def encode(self, values: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
         """Code of the nearest level."""
-        ascending, codes, zero = self._order
-        middles = (ascending[1:] + ascending[:-1]) / 2
         scaled = (values / scale).contiguous()
-        below = torch.bucketize(scaled, middles, out_int32=True)
-        above = torch.bucketize(scaled, middles, out_int32=True, right=True)
-        nearest = torch.where((below - zero) % 2 == 0, below, above)
-        return codes[nearest]
+        return self._codes[torch.bucketize(scaled, self._boundaries, out_int32=True)]
 
     def decode(self, codes: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
         """``levels[codes] · s``, float32."""

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tersor.grids.blocks import as_rows, segments
+from tersor import _native
+from tersor.grids.blocks import row_chunks, segments
+from tersor.grids.scheme import Granularity
 from tersor.grids.tensor import QuantizedTensor
 
 
@@ -56,29 +58,60 @@ def error_parts(
     ``bounds``: the range ``(low, high)``, each shaped like the scale, that the grid was fitted to.
     Without it the grid's own span counts as the range, and nothing is blamed on the zero point.
     """
-    rows = as_rows(weight.float(), quantized.scheme)
-    restored = as_rows(quantized.dequantize(), quantized.scheme)
-    scale = quantized.scale.value()
     sums = torch.zeros(4, dtype=torch.float64)
     largest = 0.0
-    for segment in segments(quantized.scheme, rows.shape[1]):
-        original = segment.blocks(rows)
-        zero_point = quantized.zero_point
-        zero = None if zero_point is None else segment.parameters(zero_point)
-        grid_low, grid_high = quantized.grid.span(segment.parameters(scale), zero)
-        in_grid = original.clamp(grid_low, grid_high)
-        in_range = in_grid
-        if bounds is not None:
-            low, high = (segment.parameters(bound) for bound in bounds)
-            in_range = original.clamp(low.clamp(max=0), high.clamp(min=0))
-            in_grid = in_range.clamp(grid_low, grid_high)
-        error = original - segment.blocks(restored)
-        parts = (in_grid - segment.blocks(restored), original - in_range, in_range - in_grid)
-        sums += torch.stack([_sum(error * part) for part in parts] + [_sum(original * original)])
-        largest = max(largest, float(error.abs().max()))
-    rounding, clipping, zero_point_part, signal = (sums / max(1, weight.numel())).tolist()
-    return ErrorParts(rounding, clipping, zero_point_part, signal, largest)
+    shared = quantized.scheme.granularity is Granularity.TENSOR
+    for rows in row_chunks(*quantized.shape):
+        ends = bounds if bounds is None or shared else (bounds[0][rows], bounds[1][rows])
+        part = quantized.rows(rows.start, rows.stop)
+        chunk_sums, chunk_largest = _chunk_errors(weight[rows].float(), part, ends)
+        sums += chunk_sums
+        largest = max(largest, chunk_largest)
+    rounding, clipping, zero_point, signal = (sums / max(1, weight.numel())).tolist()
+    return ErrorParts(rounding, clipping, zero_point, signal, largest)
 
 
-def _sum(values: Tensor) -> Tensor:
-    return values.sum(dtype=torch.float64)
+def _chunk_errors(
+    weight: Tensor, quantized: QuantizedTensor, bounds: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, float]:
+    """Sums of the parts and of the signal, float64 ``(4,)``, and the largest absolute error."""
+    restored = quantized.dequantize()
+    scale, zero_point = quantized.scale.value(), quantized.zero_point
+    span = quantized.grid.span(scale, zero_point)
+    low, high = span if bounds is None else bounds
+    groups = quantized.scheme.groups(weight.shape[1])
+    ends = [end.expand(len(weight), groups) for end in (low.clamp(max=0), high.clamp(min=0), *span)]
+    sums = torch.zeros(4, dtype=torch.float64)
+    largest = 0.0
+    for part in segments(quantized.scheme, weight.shape[1]):
+        found = torch.empty(len(weight), 5, dtype=torch.float64)
+        own = [end[:, part.first : part.last].contiguous().numpy() for end in ends]
+        _native.error_sums(
+            weight[:, part.start : part.stop].numpy(),
+            restored[:, part.start : part.stop].numpy(),
+            own[0],
+            own[1],
+            own[2],
+            own[3],
+            found.numpy(),
+        )
+        sums += found[:, :4].sum(0)
+        largest = max(largest, float(found[:, 4].amax()))
+    return sums, largest
+
+
+def error_sums_reference(
+    original: Tensor, decoded: Tensor, bounds: tuple[Tensor, Tensor], span: tuple[Tensor, Tensor]
+) -> Tensor:
+    """What the native loop computes per row, float64 ``(rows, 5)``.
+
+    ``original``, ``decoded``: float32 ``(rows, groups, size)``; ``bounds``, ``span``: ends of the
+    range and of the grid, ``(rows, groups, 1)``.
+    """
+    in_range = original.clamp(*bounds)
+    in_grid = in_range.clamp(*span)
+    error = original - decoded
+    parts = (in_grid - decoded, original - in_range, in_range - in_grid)
+    sums = [(error * part).sum((1, 2), dtype=torch.float64) for part in parts]
+    signal = original.square().sum((1, 2), dtype=torch.float64)
+    return torch.stack([*sums, signal, error.abs().amax((1, 2)).double()], dim=1)

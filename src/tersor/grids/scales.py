@@ -55,10 +55,12 @@ class StoredScale:
 def global_scale_for(amax: Tensor) -> Tensor:
     """NVFP4's scale of the whole tensor: maps the largest group scale onto FP8's largest value.
 
-    ``amax``: largest magnitude of the tensor, scalar. Returns float32 ``(1,)``.
+    ``amax``: largest magnitude of the tensor, scalar. Returns float32 ``(1,)``, at most 2^117: with
+    a larger divisor the smallest scale, 2^−9, would mean a subnormal number.
     """
     amax = amax.float().reshape(1)
-    return torch.where(amax > 0, E4M3_MAX * E2M1_MAX / amax, torch.ones(1))
+    scale = (E4M3_MAX * E2M1_MAX / amax).clamp(max=2.0**117)
+    return torch.where(amax > 0, scale, torch.ones(1))
 
 
 def store_float(scale: Tensor, dtype: torch.dtype) -> StoredScale:

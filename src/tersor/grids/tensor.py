@@ -1,14 +1,14 @@
 """The quantized tensor: codes and what they mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from tersor.grids.blocks import as_rows, segments
+from tersor.grids.blocks import row_chunks, segments
 from tersor.grids.codebook import CodebookGrid
 from tersor.grids.scales import StoredScale
-from tersor.grids.scheme import AnyGrid, TensorScheme
+from tersor.grids.scheme import AnyGrid, Granularity, TensorScheme
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,18 @@ class QuantizedTensor:
             return grid
         return grid.with_levels(tuple(self.codebook.tolist()))
 
+    def rows(self, start: int, stop: int) -> "QuantizedTensor":
+        """Rows ``start:stop`` as a quantized tensor; views, no copies."""
+        if self.scheme.granularity is Granularity.TENSOR:
+            return replace(self, codes=self.codes[start:stop])
+        zero_point = self.zero_point
+        return replace(
+            self,
+            codes=self.codes[start:stop],
+            scale=replace(self.scale, data=self.scale.data[start:stop]),
+            zero_point=None if zero_point is None else zero_point[start:stop],
+        )
+
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The values the codes stand for, ``(out, in)``.
 
@@ -48,11 +60,15 @@ class QuantizedTensor:
         a code of at most 8 bits is exact in float32, so this equals what engines compute directly
         in that type.
         """
-        codes = as_rows(self.codes, self.scheme)
-        values = torch.empty(codes.shape, dtype=dtype)
+        values = torch.empty(self.codes.shape, dtype=dtype)
+        for rows in row_chunks(*self.shape):
+            self.rows(rows.start, rows.stop)._decode_into(values[rows])
+        return values
+
+    def _decode_into(self, values: Tensor) -> None:
         scale, grid = self.scale.value(), self.grid
-        for segment in segments(self.scheme, codes.shape[1]):
+        for segment in segments(self.scheme, self.shape[1]):
             zero_point = None if self.zero_point is None else segment.parameters(self.zero_point)
-            decoded = grid.decode(segment.blocks(codes), segment.parameters(scale), zero_point)
+            blocks = segment.blocks(self.codes)
+            decoded = grid.decode(blocks, segment.parameters(scale), zero_point)
             segment.blocks(values).copy_(decoded)
-        return values.reshape(self.codes.shape)

@@ -26,6 +26,12 @@ class Entropy:
     bins: int = 2048
     stride: int = 8
 
+    def __post_init__(self) -> None:
+        if self.bins < 1 or self.stride < 1:
+            raise RecipeError(
+                f"range entropy: bins {self.bins}, stride {self.stride}; use 1 or more"
+            )
+
     def bounds(
         self,
         blocks: Tensor,
@@ -56,16 +62,15 @@ class Entropy:
 
     def _threshold(self, magnitudes: Tensor, seen: Tensor, levels: int) -> float:
         top = float(magnitudes.max())
-        if top == 0 or self.bins <= levels:
+        if top == 0 or self.bins <= levels or not bool(seen.any()):
             return top
-        width = top / self.bins
-        indices = (magnitudes / width).long().clamp(max=self.bins - 1)
+        indices = (magnitudes / top * self.bins).long().clamp(max=self.bins - 1)
         counts = torch.zeros(self.bins, dtype=torch.float64)
         counts.scatter_add_(0, indices, seen.double())
         candidates = [*range(levels, self.bins, self.stride), self.bins]
         divergences = [clipped_divergence(counts, kept, levels) for kept in candidates]
         best: int = candidates[divergences.index(min(divergences))]
-        return width * best
+        return top * best / self.bins
 
 
 def clipped_divergence(counts: Tensor, kept: int, levels: int) -> float:

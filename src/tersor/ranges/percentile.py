@@ -35,6 +35,7 @@ class Percentile:
         mass = torch.ones_like(ordered, dtype=torch.float64)
         if importance is not None:
             mass = importance.double().expand_as(blocks).gather(-1, order)
+            mass = mass.where(mass.sum(-1, keepdim=True) > 0, 1.0)
         cumulative = mass.cumsum(-1)
         total = cumulative[..., -1:]
         slack = total * 1e-12  # a sum in another order must not push the end off by one value

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import (
@@ -23,25 +23,11 @@ from tersor.grids import (
     log2,
     nf4,
 )
-from tersor.ranges import (
-    Entropy,
-    ImportanceWeighted,
-    MeanSquaredError,
-    MinMax,
-    MovingAverage,
-    Percentile,
-)
 from tersor.recipes.patterns import check_pattern, did_you_mean
-from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
+from tersor.recipes.range_document import parse_range, range_to_dict
+from tersor.recipes.recipe import Calibration, Override, Recipe
+from tersor.recipes.text import read_mapping
 
-_RANGES: dict[str, type[AnyRange]] = {
-    "minmax": MinMax,
-    "percentile": Percentile,
-    "mse": MeanSquaredError,
-    "importance": ImportanceWeighted,
-    "entropy": Entropy,
-    "moving_average": MovingAverage,
-}
 _FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
     "nf4": nf4,
     "fp4": fp4,
@@ -61,10 +47,10 @@ class TensorDocument(_Document):
     """A :class:`TensorScheme` as written in a recipe."""
 
     grid: Literal["int", "nf4", "fp4", "log2", "kmeans", "fp8_e4m3", "fp8_e5m2"]
-    bits: int | None = None
+    bits: StrictInt | None = None
     symmetry: Symmetry | None = None
     granularity: Granularity = Granularity.CHANNEL
-    group_size: Annotated[int, Field(ge=2)] | None = None
+    group_size: Annotated[StrictInt, Field(ge=2)] | None = None
     scale: ScaleFormat = ScaleFormat.FLOAT
 
     def value(self) -> TensorScheme:
@@ -106,7 +92,7 @@ class ActivationDocument(TensorDocument):
     """An :class:`ActivationScheme` as written in a recipe."""
 
     granularity: Granularity = Granularity.TOKEN
-    dynamic: bool = True
+    dynamic: StrictBool = True
 
     def activations(self) -> ActivationScheme:
         """The scheme. Raises :class:`SchemeError` if the parts do not fit together."""
@@ -117,7 +103,7 @@ class OverrideDocument(_Document):
     """One entry of ``overrides``; keys it leaves out are taken from the recipe."""
 
     match: str
-    skip: bool = False
+    skip: StrictBool = False
     weights: dict[str, Any] | None = None
     activations: dict[str, Any] | None = None
     range: dict[str, Any] | None = None
@@ -126,8 +112,8 @@ class OverrideDocument(_Document):
 class CalibrationDocument(_Document):
     """``calibration`` of a recipe."""
 
-    tokens: Annotated[int, Field(ge=1)] = Calibration.tokens
-    window: Annotated[int, Field(ge=2)] = Calibration.window
+    tokens: Annotated[StrictInt, Field(ge=1)] = Calibration.tokens
+    window: Annotated[StrictInt, Field(ge=2)] = Calibration.window
 
 
 class RecipeDocument(_Document):
@@ -144,7 +130,7 @@ class RecipeDocument(_Document):
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
     calibration: CalibrationDocument = CalibrationDocument()
-    seed: int = 0
+    seed: StrictInt = 0
 
 
 def parse(text: str, origin: str) -> Recipe:
@@ -152,12 +138,7 @@ def parse(text: str, origin: str) -> Recipe:
 
     Raises :class:`RecipeError` naming the key; unknown keys are refused.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise RecipeError(f"{origin} is not a recipe: it must be a mapping with the key 'weights'")
+    data = read_mapping(text, origin)
     try:
         return _recipe(_validate(RecipeDocument, data, ""))
     except (RecipeError, SchemeError) as error:
@@ -167,9 +148,9 @@ def parse(text: str, origin: str) -> Recipe:
 def dump(recipe: Recipe) -> str:
     """The YAML that recreates the recipe."""
     document: dict[str, Any] = {"name": recipe.name, "description": recipe.description}
-    document |= _scheme_document(recipe.scheme)
-    document["range"] = _range_document(recipe.range)
-    document["activation_range"] = _range_document(recipe.activation_range)
+    document |= scheme_to_dict(recipe.scheme)
+    document["range"] = range_to_dict(recipe.range)
+    document["activation_range"] = range_to_dict(recipe.activation_range)
     document["rounding"] = "nearest"
     document["include"] = list(recipe.include)
     document["exclude"] = list(recipe.exclude)
@@ -194,7 +175,12 @@ def scheme_from_dict(data: Mapping[str, Any]) -> Scheme:
 
 def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
     """Inverse of :func:`scheme_from_dict`; plain JSON types."""
-    return _scheme_document(scheme)
+    weights = TensorDocument.of(scheme.weights).model_dump(mode="json", exclude_none=True)
+    if scheme.activations is None:
+        return {"weights": weights}
+    activations = TensorDocument.of(scheme.activations.tensor)
+    own = activations.model_dump(mode="json", exclude_none=True)
+    return {"weights": weights, "activations": own | {"dynamic": scheme.activations.dynamic}}
 
 
 def _recipe(document: RecipeDocument) -> Recipe:
@@ -206,8 +192,8 @@ def _recipe(document: RecipeDocument) -> Recipe:
         name=document.name,
         description=document.description,
         scheme=scheme,
-        range=_range(document.range, "range"),
-        activation_range=_range(document.activation_range, "activation_range"),
+        range=parse_range(document.range, "range"),
+        activation_range=parse_range(document.activation_range, "activation_range"),
         include=tuple(map(check_pattern, document.include)),
         exclude=tuple(map(check_pattern, document.exclude)),
         overrides=tuple(_override(entry, document) for entry in document.overrides),
@@ -218,29 +204,37 @@ def _recipe(document: RecipeDocument) -> Recipe:
 
 def _override(entry: OverrideDocument, recipe: RecipeDocument) -> Override:
     check_pattern(entry.match)
-    range_ = _range(entry.range or recipe.range, "range")
-    if entry.skip:
-        return Override(entry.match, None, range_)
-    base = recipe.weights.model_dump(exclude_none=True, exclude_unset=True)
-    merged: dict[str, Any] = {"weights": base | (entry.weights or {})}
-    if recipe.activations is not None or entry.activations is not None:
-        own = recipe.activations.model_dump(exclude_none=True) if recipe.activations else {}
-        merged["activations"] = own | (entry.activations or {})
-    return Override(entry.match, scheme_from_dict(merged), range_)
+    try:
+        range_ = parse_range(entry.range or recipe.range, "range")
+        if not entry.skip:
+            return Override(entry.match, scheme_from_dict(_merged(entry, recipe)), range_)
+    except (RecipeError, SchemeError) as error:
+        raise RecipeError(f"override {entry.match!r}: {error}") from None
+    if entry.model_fields_set - {"match", "skip"}:
+        raise RecipeError(f"override {entry.match!r}: skip excludes all other keys")
+    return Override(entry.match, None, range_)
 
 
-def _range(data: Mapping[str, Any], where: str) -> AnyRange:
-    parameters = dict(data)
-    method = parameters.pop("method", None)
-    if method not in _RANGES:
-        raise RecipeError(f"{where}.method {method!r} unknown{did_you_mean(str(method), _RANGES)}")
-    known = tuple(_RANGES[method].__dataclass_fields__)
-    for key, value in parameters.items():
-        if key not in known:
-            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RecipeError(f"{where}.{key} must be a number, not {value!r}")
-    return _RANGES[method](**parameters)
+def _merged(entry: OverrideDocument, recipe: RecipeDocument) -> dict[str, Any]:
+    """The scheme of an override; ``activations: null`` in it takes the recipe's away."""
+    merged = {"weights": _inherited(recipe.weights, entry.weights or {})}
+    if entry.activations is not None:
+        merged["activations"] = _inherited(recipe.activations, entry.activations)
+    elif recipe.activations is not None and "activations" not in entry.model_fields_set:
+        merged["activations"] = _inherited(recipe.activations, {})
+    return merged
+
+
+def _inherited(base: TensorDocument | None, own: dict[str, Any]) -> dict[str, Any]:
+    """``own`` completed by ``base``, without what belongs to another grid or granularity."""
+    inherited = {} if base is None else base.model_dump(exclude_none=True)
+    for key, dependent in _DEPENDENT.items():
+        if key in own and own[key] != inherited.get(key):
+            inherited = {k: value for k, value in inherited.items() if k not in dependent}
+    return inherited | own
+
+
+_DEPENDENT = {"grid": ("bits", "symmetry", "scale"), "granularity": ("group_size",)}
 
 
 def _validate(model: type[_D], data: Any, where: str) -> _D:
@@ -270,22 +264,9 @@ def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str
     return list(owner.model_fields)
 
 
-def _scheme_document(scheme: Scheme) -> dict[str, Any]:
-    weights = TensorDocument.of(scheme.weights).model_dump(mode="json", exclude_none=True)
-    if scheme.activations is None:
-        return {"weights": weights}
-    activations = TensorDocument.of(scheme.activations.tensor)
-    own = activations.model_dump(mode="json", exclude_none=True)
-    return {"weights": weights, "activations": own | {"dynamic": scheme.activations.dynamic}}
-
-
-def _range_document(range_: AnyRange) -> dict[str, Any]:
-    method = next(name for name, kind in _RANGES.items() if type(range_) is kind)
-    return {"method": method, **asdict(range_)}
-
-
 def _override_document(override: Override) -> dict[str, Any]:
-    document: dict[str, Any] = {"match": override.match}
     if override.scheme is None:
-        return document | {"skip": True}
-    return document | _scheme_document(override.scheme) | {"range": _range_document(override.range)}
+        return {"match": override.match, "skip": True}
+    # Written out even if there are none, since keys left out are taken from the recipe.
+    document = {"match": override.match, "activations": None, **scheme_to_dict(override.scheme)}
+    return document | {"range": range_to_dict(override.range)}

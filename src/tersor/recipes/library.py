@@ -33,7 +33,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     :class:`RecipeError` naming the file or key.
     """
     path = Path(name_or_file)
-    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+    if path.suffix not in (".yaml", ".yml") and not _is_file(path):
         return parse(preset_text(str(name_or_file)), f"preset {name_or_file}")
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,3 +42,10 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read recipe {path}: {error}") from None
     return parse(text, str(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name, as when somebody passes the text of a recipe
+        return False

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tersor.errors import RecipeError
+from tersor.errors import RecipeError, SchemeError
 from tersor.grids import (
     CodebookGrid,
     Granularity,
@@ -106,7 +106,7 @@ class Recipe:
     def _with_weights(self, flag: str, change: Callable[[TensorScheme], TensorScheme]) -> "Recipe":
         try:
             weights = change(self.scheme.weights)
-        except RecipeError as error:
+        except (RecipeError, SchemeError) as error:
             raise RecipeError(f"{flag} does not apply to recipe {self.name!r}: {error}") from None
         return replace(self, scheme=replace(self.scheme, weights=weights))
 
@@ -120,6 +120,8 @@ def _needs_activations(scheme: Scheme | None, range_: AnyRange) -> bool:
 
 def _resized(weights: TensorScheme, bits: int) -> TensorScheme:
     grid = weights.grid
+    if bits == grid.bits:
+        return weights
     if isinstance(grid, IntegerGrid):
         return replace(weights, grid=replace(grid, bits=bits))
     if isinstance(grid, CodebookGrid) and grid.name in _RESIZABLE:

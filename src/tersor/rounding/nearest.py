@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tersor.errors import NonFiniteWeight
+from tersor.errors import NonFiniteWeight, SchemeError
 from tersor.grids import (
     CodebookGrid,
     QuantizedTensor,
@@ -15,13 +15,10 @@ from tersor.grids import (
     TensorScheme,
     fit,
 )
-from tersor.grids.blocks import Segment, as_rows, segments
+from tersor.grids.blocks import Segment, as_rows, row_chunks, segments
 from tersor.grids.kmeans import fit_levels
 from tersor.grids.scales import global_scale_for
 from tersor.ranges import Bounds, RangeEstimator
-
-# Temporaries of this many float32 values stay in the last-level cache.
-_CHUNK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +42,17 @@ def nearest(
     ``scale_dtype``: float type for scales of format ``float``. ``importance``: ``(in,)`` float32
     weight of each column's squared error, for estimators that use one. Arithmetic is float32.
 
-    Raises :class:`NonFiniteWeight` if the matrix holds NaN or infinity and
-    :class:`~tersor.errors.SchemeError` if a scale overflows ``scale_dtype``.
+    Raises :class:`NonFiniteWeight` if the matrix holds NaN or infinity and :class:`SchemeError` if
+    it is empty or a scale overflows ``scale_dtype``.
     """
+    amax = _amax(weight)
     rows = as_rows(weight, scheme)
-    storage = ScaleStorage(scale_dtype, _global_scale(weight, scheme))
+    storage = ScaleStorage(scale_dtype, _global_scale(amax, scheme))
     codebook = _fit_codebook(rows, scheme)
     concrete = scheme if codebook is None else _with_levels(scheme, codebook)
-    per_chunk = max(1, _CHUNK_VALUES // max(1, rows.shape[1]))
     chunks = [
-        _round_rows(chunk.float(), concrete, estimator, storage, importance)
-        for chunk in torch.split(rows, per_chunk)
+        _round_rows(rows[chunk].float(), concrete, estimator, storage, importance)
+        for chunk in row_chunks(*rows.shape)
     ]
     merged = _concatenate([piece for piece, _ in chunks], dim=0)
     bounds = tuple(torch.cat(ends) for ends in zip(*(b for _, b in chunks), strict=True))
@@ -63,6 +60,19 @@ def nearest(
         merged, codes=merged.codes.reshape(weight.shape), scheme=scheme, codebook=codebook
     )
     return Rounded(tensor, (bounds[0], bounds[1]))
+
+
+def _amax(weight: Tensor) -> Tensor:
+    """Largest magnitude, float32 scalar; refuses what no grid can hold."""
+    if weight.ndim != 2 or weight.numel() == 0:
+        raise SchemeError(
+            f"a tensor of shape {tuple(weight.shape)} is no matrix to quantize; exclude it"
+        )
+    low, high = weight.aminmax()
+    amax = torch.maximum(-low, high).float()
+    if not bool(amax.isfinite()):
+        raise NonFiniteWeight("the weight holds NaN or infinity")
+    return amax
 
 
 def _round_rows(
@@ -95,8 +105,6 @@ def _round_segment(
         tiled = importance.expand(rows.numel() // (len(rows) * len(importance)), -1)
         block_importance = segment.blocks(tiled.reshape(1, -1))
     low, high = estimator.bounds(blocks, scheme, storage, block_importance)
-    if not bool((low.isfinite() & high.isfinite()).all()):
-        raise NonFiniteWeight("the weight holds NaN or infinity")
     parameters = fit(scheme, low, high, storage)
     zero_point = parameters.zero_point
     codes = scheme.grid.encode(
@@ -122,11 +130,8 @@ def _concatenate(pieces: list[QuantizedTensor], dim: int) -> QuantizedTensor:
     )
 
 
-def _global_scale(weight: Tensor, scheme: TensorScheme) -> Tensor | None:
-    if scheme.scale_format is not ScaleFormat.E4M3:
-        return None
-    low, high = weight.aminmax()
-    return global_scale_for(torch.maximum(-low, high))
+def _global_scale(amax: Tensor, scheme: TensorScheme) -> Tensor | None:
+    return global_scale_for(amax) if scheme.scale_format is ScaleFormat.E4M3 else None
 
 
 def _fit_codebook(rows: Tensor, scheme: TensorScheme) -> Tensor | None:

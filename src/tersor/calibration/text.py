@@ -1,0 +1,105 @@
+"""Text files → windows of tokens."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from tersor.errors import TextError
+
+
+class Tokenizer(Protocol):
+    """What is asked of a tokenizer; every transformers one answers."""
+
+    def __call__(self, text: str, **options: Any) -> Mapping[str, Any]:
+        """``{"input_ids": [token, …]}``."""
+        ...
+
+
+def read_text(paths: Sequence[Path]) -> str:
+    """The files' text (UTF-8), in order, with an empty line between two files.
+
+    Raises :class:`TextError` naming a file that is missing, empty, or no text, and for no file.
+    """
+    if not paths:
+        raise TextError("no text file given; name at least one")
+    return "\n\n".join(_read(Path(path)) for path in paths)
+
+
+def builtin_text(name: Literal["calibration", "evaluation"]) -> str:
+    """Public-domain English (Shakespeare) that comes with tersor.
+
+    ``calibration`` is about 150 kB, ``evaluation`` about 60 kB from other plays.
+    """
+    file = resources.files("tersor.calibration") / "corpus" / f"{name}.txt"
+    return file.read_text(encoding="utf-8")
+
+
+def windows(tokenizer: Tokenizer, text: str, length: int, count: int | None = None) -> Tensor:
+    """Consecutive windows that do not overlap: int64 ``(count, length)``.
+
+    The whole text is tokenized once, without special tokens; the ragged tail is dropped. A text
+    with fewer than ``count`` windows gives those it has: the caller sees it by the shape. ``None``
+    takes all.
+
+    Raises :class:`TextError` for a text shorter than one window, or an impossible size.
+    """
+    if length < 1 or (count is not None and count < 1):
+        raise TextError(f"{count} windows of {length} tokens: both must be at least 1")
+    # Not verbose: the text is longer than any model's context on purpose.
+    tokens: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    available = len(tokens) // length
+    if available == 0:
+        raise TextError(
+            f"the text has {len(tokens)} tokens and one window needs {length}; "
+            "give more text or a shorter context"
+        )
+    used = available if count is None else min(count, available)
+    return torch.tensor(tokens[: used * length], dtype=torch.int64).view(used, length)
+
+
+def check_windows(
+    tokens: Tensor, name: str, *, vocabulary: int | None, positions: int | None
+) -> None:
+    """Refuse windows ``(n, T)`` that the model ``name`` cannot read.
+
+    ``vocabulary``: tokens it knows; ``positions``: the longest window; ``None`` where unknown.
+
+    Raises :class:`TextError`.
+    """
+    if tokens.ndim != 2 or tokens.dtype != torch.int64 or tokens.numel() == 0:
+        raise TextError(
+            f"windows are int64 (windows, tokens); got {tokens.dtype} {tuple(tokens.shape)}"
+        )
+    lowest, highest = int(tokens.min()), int(tokens.max())
+    if lowest < 0 or (vocabulary is not None and highest >= vocabulary):
+        raise TextError(
+            f"{name}: the text has token {highest if lowest >= 0 else lowest}, the model has "
+            f"{vocabulary}; use the model's own tokenizer"
+        )
+    if positions is not None and tokens.shape[1] > positions:
+        raise TextError(
+            f"{name}: windows of {tokens.shape[1]} tokens, but the model reads at most "
+            f"{positions}; use --context {positions} or less"
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        # A byte order mark is not text, and windows of the same text must be the same tokens
+        # whatever system it was saved on.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{path}: not UTF-8 text (byte {error.start}); convert it to UTF-8"
+        ) from error
+    except OSError as error:
+        raise TextError(f"{path}: cannot be read ({error.strerror})") from error
+    if "\0" in text:
+        raise TextError(f"{path}: binary, not text; give a plain text file")
+    if not text.strip():
+        raise TextError(f"{path}: empty; give a file with text in it")
+    return text

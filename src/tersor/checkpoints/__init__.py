@@ -1,0 +1,28 @@
+"""Streamed, atomic reading and writing of model directories."""
+
+from tersor.checkpoints.files import human_bytes, write_json, write_text
+from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.restore import restore
+from tersor.checkpoints.source import (
+    Source,
+    TensorInfo,
+    block_order,
+    open_source,
+    refuse_quantized,
+)
+from tersor.checkpoints.writer import ShardWriter, shard_layout
+
+__all__ = [
+    "OutputDirectory",
+    "ShardWriter",
+    "Source",
+    "TensorInfo",
+    "block_order",
+    "human_bytes",
+    "open_source",
+    "refuse_quantized",
+    "restore",
+    "shard_layout",
+    "write_json",
+    "write_text",
+]

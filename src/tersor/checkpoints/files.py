@@ -1,0 +1,135 @@
+"""Files written whole or not at all, and read with errors that say what to do."""
+
+import errno
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tersor.errors import OutputError, SourceError
+
+PARTIAL = ".partial"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+# safetensors reports an operating system error only inside its text.
+_ERRNO_IN_TEXT = re.compile(r"os error (\d+)")
+
+
+def human_bytes(count: int) -> str:
+    """A size as people read it, in decimal units: ``287 MB``, ``4.1 GB``."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.1f} {unit}" if unit == "GB" else f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def write_failure(path: Path, error: Exception) -> OutputError:
+    """The ``OutputError`` for an ``error`` met while writing ``path``: cause and way out."""
+    number = getattr(error, "errno", None)
+    if number is None and (match := _ERRNO_IN_TEXT.search(str(error))):
+        number = int(match[1])
+    if number in _FULL:
+        return OutputError(
+            f"{path}: no space left on the disk; free some space or choose another output directory"
+        )
+    if number in _FORBIDDEN:
+        return OutputError(f"{path}: no permission to write here; choose another output directory")
+    reason = os.strerror(number) if number else str(error)
+    return OutputError(f"{path}: cannot be written ({reason}); choose another output directory")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn operating system errors of the block into ``OutputError`` for ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn operating system errors of the block into ``SourceError`` for ``path``."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file; check the path or download it again") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError(
+            f"{path}: cannot be read ({reason}); check the file and its permissions"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden sibling to write to; at the end it is flushed to disk and renamed to ``path``.
+
+    An existing file is never truncated, since somebody may have it mapped. On any exception the
+    sibling is removed and what existed stays.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        with writing(path):
+            yield partial
+            flush_to_disk(partial)
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the file or directory entry survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with sorted keys, whole or not at all.
+
+    Raises:
+        OutputError: disk full, no permission.
+    """
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        SourceError: missing, unreadable, not JSON, or JSON but not an object.
+    """
+    with reading(path):
+        data = path.read_bytes()
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            f"{path}: not valid JSON ({error}); restore or download the file again"
+        ) from error
+    if not isinstance(value, dict):
+        raise SourceError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+    return value

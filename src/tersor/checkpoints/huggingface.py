@@ -1,0 +1,88 @@
+"""Hugging Face directories: ``config.json`` and safetensors, in one file or in shards."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tersor.checkpoints.companions import copy_companions
+from tersor.checkpoints.files import read_json
+from tersor.checkpoints.pickled import INDEX as PICKLED_INDEX
+from tersor.checkpoints.pickled import SINGLE as PICKLED_SINGLE
+from tersor.checkpoints.pickled import PickledDirectory
+from tersor.checkpoints.safetensors_file import StoredTensor, map_tensor, read_header
+from tersor.checkpoints.shards import check_shard, read_index
+from tersor.checkpoints.source import Source, block_order, unknown_tensor
+from tersor.errors import SourceError, UnsafeSource
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+class SafetensorsDirectory:
+    """A ``Source`` over ``model.safetensors`` or its shards. Shards may be symbolic links."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        stored = _single(path) if (path / SINGLE).exists() else _sharded(path)
+        self._stored = {name: stored[name] for name in block_order(stored)}
+        self.tensors = {name: tensor.info for name, tensor in self._stored.items()}
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The named tensors, each mapped by itself: see ``Source.read``."""
+        return {name: map_tensor(self._find(name)) for name in names}
+
+    def copy_companions(self, directory: Path) -> tuple[str, ...]:
+        """Copy what is neither weights nor ``config.json``: see ``Source.copy_companions``."""
+        return copy_companions(self.path, directory, self.config)
+
+    def _find(self, name: str) -> StoredTensor:
+        if name not in self._stored:
+            raise unknown_tensor(self.path, name)
+        return self._stored[name]
+
+
+def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:
+    """Open a directory by what it holds; safetensors win over pickled weights.
+
+    Raises:
+        UnsafeSource: only pickled weights, and no ``allow_pickle``; an index that leaves ``path``.
+        SourceError: no or corrupt ``config.json``, no weights, corrupt weights.
+    """
+    config = _config(path)
+    if (path / SINGLE).exists() or (path / INDEX).exists():
+        return SafetensorsDirectory(path, config)
+    pickled = next((n for n in (PICKLED_SINGLE, PICKLED_INDEX) if (path / n).exists()), None)
+    if pickled is None:
+        raise SourceError(f"{path}: holds no weights ({SINGLE} or {INDEX}); download them")
+    if not allow_pickle:
+        raise UnsafeSource(
+            f"{path / pickled}: pickled weights can run code while loading; "
+            "convert them to safetensors, or pass --allow-pickle if you trust their origin"
+        )
+    return PickledDirectory(path, config)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.exists():
+        gguf = sorted(path.glob("*.gguf"))
+        hint = f"; give the file {gguf[0].name} itself" if gguf else ""
+        raise SourceError(f"{path}: not a model directory, it holds no config.json{hint}")
+    return read_json(file)
+
+
+def _single(path: Path) -> dict[str, StoredTensor]:
+    return read_header(path / SINGLE)
+
+
+def _sharded(path: Path) -> dict[str, StoredTensor]:
+    index = read_index(path / INDEX)
+    stored: dict[str, StoredTensor] = {}
+    for shard in sorted(set(index.values())):
+        header = read_header(path / shard)
+        check_shard(path / INDEX, index, shard, header)
+        stored |= header
+    return stored

@@ -1,0 +1,108 @@
+"""Every line about GGUF that depends on the version of transformers."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tersor.checkpoints.files import read_json, write_json
+from tersor.errors import SourceError
+
+# How byte-level BPE splits text before merging, by llama.cpp's name (tokenizer.ggml.pre).
+# GPT-2's own rule, which is what transformers falls back to.
+_LIKE_GPT2 = frozenset({"default", "gpt-2", "phi-2", "mpt", "olmo", "jais"})
+# Every digit by itself first, then GPT-2's rule. transformers 5.23 does not know these and falls
+# back to GPT-2's rule, which leaves "\n\n1" as three tokens where the model was trained on two.
+_DIGITS_FIRST = frozenset(
+    {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
+)
+
+
+def full_config(
+    path: Path, model_type: str, architecture: str, fields: Mapping[str, Any], dtype: torch.dtype
+) -> dict[str, Any]:
+    """``config.json`` for a model: ``fields`` completed by the config class's defaults.
+
+    The fields stay in it under their own names, beside transformers 5's ``rope_parameters``, so
+    that older readers do not fall back to their defaults.
+
+    Raises:
+        SourceError: values (from ``path``) that the config class refuses.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.for_model(model_type, **fields)
+    except Exception as error:  # transformers raises its validators' own classes
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{path}: its metadata makes no valid config ({reason})") from error
+    config.architectures = [architecture]
+    config.dtype = dtype
+    name = str(dtype).removeprefix("torch.")
+    return {**config.to_diff_dict(), **fields, "dtype": name, "torch_dtype": name}
+
+
+def save_tokenizer(path: Path, directory: Path, metadata: Mapping[str, Any], length: int) -> None:
+    """Rebuild the tokenizer of the GGUF file ``path`` in ``directory``.
+
+    Args:
+        metadata: of the file; only ``tokenizer.ggml.model`` and ``.pre`` are used here.
+        length: the model's context, for ``model_max_length``.
+
+    Raises:
+        SourceError: a tokenizer that transformers cannot rebuild, or would rebuild wrongly.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    before = metadata.get("tokenizer.ggml.pre", "default")
+    if metadata.get("tokenizer.ggml.model") == "gpt2":
+        _refuse_unknown_split(path, before)
+    # Alone in a directory: files beside the GGUF must not be taken for its tokenizer.
+    with tempfile.TemporaryDirectory() as alone:
+        (Path(alone) / "model.gguf").symlink_to(path.resolve())
+        try:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(alone, gguf_file="model.gguf")
+        except Exception as error:  # any class, from the builders of transformers and tokenizers
+            reason = " ".join(str(error).split())
+            raise SourceError(f"{path}: its tokenizer cannot be rebuilt ({reason})") from error
+    if metadata.get("tokenizer.ggml.model") == "gpt2" and before in _DIGITS_FIRST:
+        _split_digits(tokenizer)
+    tokenizer.model_max_length = length
+    for key in ("is_local", "local_files_only", "name_or_path"):
+        tokenizer.init_kwargs.pop(key, None)
+    tokenizer.save_pretrained(directory)
+    # The class's name in transformers 5 only; both 4 and 5 know the older one.
+    settings = read_json(directory / "tokenizer_config.json")
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_json(directory / "tokenizer_config.json", settings)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    from tokenizers import pre_tokenizers
+
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _refuse_unknown_split(path: Path, name: str) -> None:
+    """A wrong split rule would cost accuracy without any error."""
+    if name in _LIKE_GPT2 | _DIGITS_FIRST | _known_splits():
+        return
+    raise SourceError(
+        f"{path}: its tokenizer splits text by the rule {name!r}, which is not supported; "
+        "start from the Hugging Face directory"
+    )
+
+
+def _known_splits() -> frozenset[str]:
+    try:
+        from transformers.integrations.gguf import gguf_tokenizer_mapping as mapping
+    except ImportError:
+        return frozenset()
+    return frozenset(mapping.GGUF_PRE_TOKENIZER_SPLITS)

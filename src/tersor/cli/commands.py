@@ -1,0 +1,273 @@
+"""The commands. Each one parses, calls one function of the library, and prints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tersor.cli.options import (
+    AllowPickle,
+    CalibrationTexts,
+    Context,
+    Directory,
+    Force,
+    Json,
+    Out,
+    Skip,
+    Source,
+    Texts,
+    Windows,
+)
+from tersor.cli.progress import bars
+from tersor.errors import RecipeError
+
+app = typer.Typer(
+    name="tersor",
+    help="Quantize large language models, and see what it cost.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from tersor.version import versions
+
+        print(f"tersor {versions()['tersor']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def restore(
+    gguf: Annotated[Path, typer.Argument(help="A .gguf file.", show_default=False)],
+    out: Out,
+    force: Force = False,
+) -> None:
+    """Turn a GGUF file into a bfloat16 Hugging Face directory."""
+    from tersor.checkpoints.restore import restore as run
+
+    with bars() as watch:
+        run(gguf, out, force=force, progress=watch("restore"))
+    print(f"restored to {out}")
+
+
+@app.command()
+def quantize(
+    source: Source,
+    out: Out,
+    recipe: Annotated[str, typer.Option(help="Preset or YAML file; see `tersor recipes`.")] = "w4",
+    bits: Annotated[int | None, typer.Option(help="Bits per weight.", show_default=False)] = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option(help="Columns per scale; 0: one per channel.", show_default=False, min=0),
+    ] = None,
+    asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Use zero points.")] = False,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Also quantize: lm_head, embed_tokens, …", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave alone: o_proj, *.layers.0.*, re:…", show_default=False),
+    ] = None,
+    calibration: CalibrationTexts = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Calibration tokens.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.", show_default=False)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and the final size, read no weights.")
+    ] = False,
+    force: Force = False,
+    allow_pickle: AllowPickle = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize a model into a directory that vLLM, transformers and tersor read."""
+    from tersor.checkpoints.source import open_source, refuse_quantized
+    from tersor.cli import show
+    from tersor.pipeline.calibrate import calibrate
+    from tersor.pipeline.plan import make_plan
+    from tersor.pipeline.quantize import quantize_to
+    from tersor.recipes import Adjustments, load_recipe
+
+    adjustments = Adjustments(
+        bits, group_size, asymmetric, tuple(include or ()), tuple(exclude or ()), tokens, seed
+    )
+    chosen = adjustments.apply(load_recipe(recipe))
+    opened = open_source(source, allow_pickle=allow_pickle)
+    refuse_quantized(opened)
+    plan = make_plan(opened, chosen)
+    if dry_run:
+        show.plan(plan, as_json)
+        return
+    if calibration and not chosen.needs_calibration:
+        raise RecipeError(f"recipe {chosen.name!r} uses no calibration; leave out --calibration")
+    with bars() as watch:
+        seen = calibrate(opened, plan, calibration or (), progress=watch("calibrate"))
+        result = quantize_to(
+            opened, plan, out, statistics=seen, force=force, progress=watch("quantize")
+        )
+    show.result(result, opened, as_json)
+
+
+@app.command()
+def evaluate(
+    directory: Directory,
+    base: Annotated[
+        Path | None, typer.Option(help="The original, to compare with.", show_default=False)
+    ] = None,
+    text: Texts = None,
+    context: Context = 1024,
+    windows: Windows = None,
+    skip: Skip = 0,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="lm-eval tasks, comma-separated (needs tersor[tasks]).", show_default=False
+        ),
+    ] = None,
+    task_path: Annotated[
+        Path | None, typer.Option(help="Directory with further lm-eval tasks.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Documents per task.", show_default="all", min=1)
+    ] = None,
+    update_card: Annotated[
+        bool, typer.Option("--update-card", help="Write the loss into DIR/README.md.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure perplexity, divergence from the original, and task accuracy."""
+    from tersor.cli import show
+    from tersor.pipeline import evaluation
+
+    with bars() as watch:
+        found = evaluation.evaluate_directory(
+            directory,
+            base=base,
+            texts=text or (),
+            protocol=evaluation.Protocol(context, windows, skip),
+            progress=watch("evaluate"),
+        )
+    scores = None
+    if tasks is not None:
+        scores = evaluation.evaluate_directory_tasks(directory, tasks.split(","), task_path, limit)
+    if update_card:
+        evaluation.update_card(directory, found[0])
+    show.evaluations(found, scores, as_json)
+
+
+@app.command()
+def compare(
+    source: Source,
+    recipes: Annotated[str, typer.Option(help="Recipes, comma-separated.", show_default=False)],
+    out: Out,
+    text: Texts = None,
+    calibration: CalibrationTexts = None,
+    context: Context = 1024,
+    windows: Windows = 8,
+    skip: Skip = 0,
+    force: Force = False,
+    allow_pickle: AllowPickle = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize by several recipes and print what each one cost."""
+    from tersor.cli import show
+    from tersor.pipeline.compare import compare_recipes
+    from tersor.pipeline.evaluation import Protocol
+    from tersor.recipes import load_recipe
+
+    chosen = [load_recipe(name.strip()) for name in recipes.split(",")]
+    with bars() as watch:
+        comparison = compare_recipes(
+            source,
+            chosen,
+            out,
+            texts=text or (),
+            calibration=calibration or (),
+            protocol=Protocol(context, windows, skip),
+            allow_pickle=allow_pickle,
+            force=force,
+            watch=watch,
+        )
+    show.comparison(comparison, out, as_json)
+
+
+@app.command()
+def generate(
+    directory: Directory,
+    prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens to make at most.", min=1)] = 64,
+) -> None:
+    """Continue a text, greedily."""
+    from tersor.runtime.generate import generate_text
+
+    generate_text(
+        directory,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        on_text=lambda piece: print(piece, end="", flush=True),
+    )
+    print()
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe.", show_default=False)
+    ] = None,
+) -> None:
+    """List the presets, or print one as YAML."""
+    from tersor.recipes import load_recipe, preset_names, preset_text
+
+    if name is not None:
+        print(preset_text(name), end="")
+        return
+    width = max(map(len, preset_names()))
+    for preset in preset_names():
+        print(f"{preset:<{width}}  {load_recipe(preset).description}")
+
+
+@app.command()
+def demo(
+    out: Out,
+    recipes: Annotated[
+        str, typer.Option(help="Recipes, comma-separated.", show_default="seven of them")
+    ] = "",
+    windows: Windows = 8,
+    force: Force = False,
+) -> None:
+    """Quantize a small model from PyPI by several recipes, compare them, generate a sentence."""
+    from tersor.cli import show
+    from tersor.demo import PROMPT, RECIPES, demo_model
+    from tersor.pipeline.compare import compare_recipes
+    from tersor.pipeline.evaluation import Protocol
+    from tersor.recipes import load_recipe
+    from tersor.runtime.generate import generate_text
+
+    names = recipes.split(",") if recipes else list(RECIPES)
+    with bars() as watch:
+        comparison = compare_recipes(
+            demo_model(),
+            [load_recipe(name.strip()) for name in names],
+            out,
+            protocol=Protocol(windows=windows),
+            force=force,
+            watch=watch,
+        )
+    show.comparison(comparison, out, False)
+    first = out / names[0].strip()
+    text = generate_text(first, PROMPT, max_new_tokens=40)
+    print(f"\n{first} continues:\n{PROMPT}{text}")

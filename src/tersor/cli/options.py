@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="Hugging Face directory or GGUF file.", show_default=False),
+]
+Directory = Annotated[
+    Path, typer.Argument(help="Model directory, quantized or not.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write.", show_default=False)]
+Texts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--text",
+        help="Text to score; may be repeated. Default: a built-in one.",
+        show_default=False,
+    ),
+]
+CalibrationTexts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibration",
+        help="Text to calibrate on; may be repeated. Default: a built-in one.",
+        show_default=False,
+    ),
+]
+Context = Annotated[int, typer.Option(help="Tokens per window.", min=2)]
+Windows = Annotated[int | None, typer.Option(help="Windows to score.", min=1, show_default="all")]
+Skip = Annotated[
+    int, typer.Option(help="First tokens of each window that are context only.", min=0)
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Accept .bin weights (loaded with weights_only)."),
+]

@@ -1,0 +1,47 @@
+"""Progress bars on a terminal, and nothing of the kind in a pipe."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str], Report | None]]:
+    """A function that opens a bar with an ETA for a piece of work and returns its callback.
+
+    Bars are drawn on standard error; where that is no terminal the callback is ``None``.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def watch(description: str) -> Report:
+            task = progress.add_task(description, total=None)
+
+            def report(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            return report
+
+        yield watch

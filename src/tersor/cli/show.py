@@ -1,0 +1,116 @@
+"""What the commands print: plain text for people, or one JSON document."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.source import Source
+from tersor.evaluate import Evaluation
+from tersor.pipeline.artifact import description
+from tersor.pipeline.compare import Comparison
+from tersor.pipeline.plan import Plan
+from tersor.pipeline.result import Result
+from tersor.report import duration, figure, print_table, size
+
+
+def plan(planned: Plan, as_json: bool) -> None:
+    """What would be done, and how large the result would be."""
+    quantized, kept = list(planned.quantized()), [m for m in planned.modules() if m.reason]
+    if as_json:
+        _print_json(
+            {
+                "recipe": planned.recipe.name,
+                "scheme": str(planned.recipe.scheme),
+                "format": planned.method,
+                "bytes": planned.total_bytes,
+                "source_bytes": planned.source_bytes,
+                "bits_per_weight": round(planned.bits_per_weight, 4),
+                "bits_per_quantized_weight": round(planned.bits_per_quantized_weight, 4),
+                "quantized": [module.module for module in quantized],
+                "kept": {module.module: module.reason for module in kept},
+                "notes": list(planned.notes),
+            }
+        )
+        return
+    print(f"recipe     {planned.recipe.name}: {planned.recipe.scheme}")
+    print(f"quantize   {len(quantized)} matrices")
+    for module in kept:
+        print(f"keep       {module.module} ({module.reason})")
+    _print_sizes(planned)
+
+
+def result(done: Result, source: Source, as_json: bool) -> None:
+    """What was done, and the worst of what was lost."""
+    if as_json:
+        extra = {"directory": str(done.directory), "seconds": round(done.seconds, 3)}
+        _print_json(description(source, done) | extra)
+        return
+    quantized = [record for record in done.records if not record.reason]
+    worst = min(quantized, key=lambda record: record.sqnr_db or 0.0)
+    print(f"recipe     {done.plan.recipe.name}: {done.plan.recipe.scheme}")
+    print(f"quantized  {len(quantized)} matrices in {duration(done.seconds)}")
+    print(f"worst      {worst.module}, SQNR {figure(worst.sqnr_db, 3)} dB")
+    for record in done.records:
+        if record.reason:
+            print(f"kept       {record.module} ({record.reason})")
+    _print_sizes(done.plan)
+    print(f"written    {done.directory}")
+
+
+def evaluations(
+    found: Sequence[Evaluation], tasks: Mapping[str, Any] | None, as_json: bool
+) -> None:
+    """One row per text, and task scores."""
+    if as_json:
+        document: dict[str, Any] = {"evaluations": [one.to_dict() for one in found]}
+        _print_json(document if tasks is None else document | {"tasks": tasks})
+        return
+    rows = [
+        {name: value for name, value in _evaluation_row(one).items() if value is not None}
+        for one in found
+    ]
+    print_table(rows, "")
+    if tasks is not None:
+        print(json.dumps(tasks, indent=2))
+
+
+def comparison(made: Comparison, out: Path, as_json: bool) -> None:
+    """The table, and where it was written."""
+    if as_json:
+        _print_json(list(made.rows))
+        return
+    print_table(made.rows, "")
+    print(f"written: {out / 'compare.csv'}, compare.json, compare.md")
+
+
+def _evaluation_row(one: Evaluation) -> dict[str, Any]:
+    return {
+        "text": one.texts[0],
+        "tokens": one.tokens,
+        "perplexity": one.perplexity,
+        "± of nll": one.nll_stderr,
+        "base": one.base_perplexity,
+        "KL": one.kl_mean,
+        "KL median": one.kl_median,
+        "KL p99": one.kl_p99,
+        "same top": one.same_top,
+        "RMS Δp": one.rms_delta_p,
+    }
+
+
+def _print_sizes(planned: Plan) -> None:
+    print(f"size       {size(planned.total_bytes)}, was {size(planned.source_bytes)}")
+    print(
+        f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "
+        f"{planned.bits_per_weight:.3f} per parameter"
+    )
+    print(f"format     {planned.method}")
+    for note in planned.notes:
+        print(f"note       {note}")
+
+
+def _print_json(document: Any) -> None:
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    print()

@@ -1,0 +1,169 @@
+"""Importing this module teaches transformers to load ``quant_method: "tersor"``.
+
+::
+
+    import tersor.hf
+    model = AutoModelForCausalLM.from_pretrained(directory)
+
+transformers has no discovery of quantization methods: without this import it warns and loads
+random weights. :func:`tersor.load` needs no such care, nor do artifacts in compressed-tensors
+format.
+
+Everything that depends on the version of transformers' quantizer interface (5.x) is in this file.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from tersor.errors import FormatError
+from tersor.formats import QuantizedLinear, decode, own
+from tersor.grids import Scheme
+from tersor.runtime.activations import attach
+from tersor.runtime.artifact import QUANTIZED_SUFFIXES
+
+
+@register_quantization_config(own.METHOD)
+class TersorConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    """``quantization_config`` of an artifact in tersor's own format."""
+
+    def __init__(self, **config: Any) -> None:
+        """Keep the dictionary of ``config.json``; :mod:`tersor.formats.own` reads it."""
+        self.quant_method = own.METHOD
+        self.description = {key: value for key, value in config.items() if key != "dequantize"}
+        # The model that is loaded is an ordinary one with dequantized weights.
+        self.dequantize = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in ``config.json``."""
+        return dict(self.description)
+
+
+@register_quantizer(own.METHOD)
+class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
+    """Dequantizes weights while they are loaded, and simulates activation quantization."""
+
+    requires_calibration = True
+    serialized_names = {"weight": ["weight", *QUANTIZED_SUFFIXES]}  # noqa: RUF012
+
+    def __init__(self, quantization_config: TersorConfig, **kwargs: Any) -> None:
+        """See transformers' ``HfQuantizer``."""
+        super().__init__(quantization_config, **kwargs)
+        description = quantization_config.description
+        self.schemes = _Schemes(own.schemes_of(description), description.get("transposed", ()))
+        self.inputs: dict[str, QuantizedLinear] = {}
+
+    def get_load_operations(self) -> dict[str, type]:
+        """The operation that turns stored tensors into a dense weight."""
+        return {"dequantize": Dequantize}
+
+    def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
+        del kwargs
+        attach(model, self.inputs)
+        return model
+
+    def is_serializable(self) -> bool:
+        """What is loaded can be saved, as a dense model."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        """Dequantized weights are ordinary parameters."""
+        return True
+
+
+class _Schemes:
+    """Schemes by module, whatever prefix the model in memory puts before the names on disk."""
+
+    def __init__(self, schemes: Mapping[str, Scheme], transposed: list[str]) -> None:
+        self._schemes, self._transposed = dict(schemes), frozenset(transposed)
+
+    def find(self, module: str) -> tuple[Scheme, bool]:
+        """Scheme of a module in memory, and whether its weight is ``(in, out)``."""
+        for name, scheme in self._candidates(module):
+            if name in (module, module.partition(".")[2]) or name.partition(".")[2] == module:
+                return scheme, name in self._transposed
+        raise FormatError(f"quantization_config does not describe module {module}")
+
+    def find_experts(self, pattern: str) -> Scheme:
+        """The scheme that all experts of a pattern ``….experts.*.up_proj`` share."""
+        start, _, end = pattern.partition("*")
+        found = {s for n, s in self._schemes.items() if start in n and n.endswith(end)}
+        if len(found) != 1:
+            raise FormatError(f"{pattern}: fused experts need one scheme, found {len(found)}")
+        return found.pop()
+
+    def _candidates(self, module: str) -> list[tuple[str, Scheme]]:
+        leaf = module.rpartition(".")[2]
+        return [(n, s) for n, s in self._schemes.items() if n.rpartition(".")[2] == leaf]
+
+
+class Dequantize(ConversionOps):  # type: ignore[misc]
+    """Stored tensors of a module, or of all experts of a block, to dense weights."""
+
+    def __init__(self, quantizer: TersorQuantizer) -> None:
+        """``quantizer`` knows the schemes."""
+        self.quantizer = quantizer
+
+    def convert(
+        self,
+        input_dict: dict[str, Any],
+        source_patterns: list[str],
+        target_patterns: list[str],
+        full_layer_name: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """See transformers' ``ConversionOps``."""
+        del source_patterns, target_patterns
+        assert full_layer_name is not None
+        dtype = kwargs["model"].get_parameter(full_layer_name).dtype
+        if all("." not in key for key in input_dict):
+            return {full_layer_name: self._module(full_layer_name, input_dict, dtype)}
+        return self._experts(full_layer_name, input_dict, dtype)
+
+    def _module(self, name: str, stored: dict[str, Any], dtype: torch.dtype) -> Tensor:
+        tensors = {suffix: _single(value) for suffix, value in stored.items()}
+        if "weight_scale" not in tensors:
+            return tensors["weight"].to(dtype)
+        module = name.removesuffix(".weight")
+        scheme, transposed = self.quantizer.schemes.find(module)
+        linear = decode(tensors, scheme, module)
+        if scheme.activations is not None:
+            self.quantizer.inputs[module] = linear
+        weight = linear.weight.dequantize(dtype)
+        return weight.T.contiguous() if transposed else weight
+
+    def _experts(self, name: str, stored: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+        """Pattern of a dense weight → one dense weight per expert, for the merge that follows."""
+        parts: dict[str, dict[str, list[Tensor]]] = {}
+        for pattern, values in stored.items():
+            module, _, suffix = pattern.rpartition(".")
+            parts.setdefault(module, {})[suffix] = values if isinstance(values, list) else [values]
+        layer = name.partition(".experts")[0]
+        dense = {}
+        for module, suffixes in parts.items():
+            if "weight_scale" not in suffixes:
+                dense[f"{module}.weight"] = [tensor.to(dtype) for tensor in suffixes["weight"]]
+                continue
+            scheme = self.quantizer.schemes.find_experts(_experts_pattern(layer, module))
+            count = len(suffixes["weight_scale"])
+            stacks = [{s: values[i] for s, values in suffixes.items()} for i in range(count)]
+            dense[f"{module}.weight"] = [
+                decode(one, scheme, module).weight.dequantize(dtype) for one in stacks
+            ]
+        return dense
+
+
+def _experts_pattern(layer: str, module: str) -> str:
+    block = layer.rpartition(".")[0]
+    return f"{block}.*.{module.rpartition('.')[2]}"
+
+
+def _single(value: Any) -> Tensor:
+    tensor: Tensor = value[0] if isinstance(value, list) else value
+    return tensor

@@ -1,0 +1,14 @@
+"""What a decoder's blocks are made of: linears, shared inputs, producer → consumer pairs.
+
+    values        what a table says: roles, shared inputs, fused experts, families
+    families      the tables
+    discovery     architectures without a table, by name and shape
+    metamodel     the same from the modules that transformers would build
+    architecture  ``describe``: config and tensor names → ``Architecture``
+    experts       fused expert tensors ↔ one matrix per expert
+    channels      which rows of a producer feed which columns of a consumer
+    pairs         where a per-channel scale can be folded in one block, with index tensors
+    folding       the fold itself
+
+Import from the modules; nothing is re-exported here.
+"""

@@ -1,0 +1,237 @@
+"""``describe``: what the tensors of a checkpoint are, from its config, their names and shapes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tersor.errors import SourceError
+from tersor.models.discovery import block_containers, discover
+from tersor.models.families import FAMILIES
+from tersor.models.values import Family, FusedExperts, Role, Rows, SharedInput, canonical
+
+__all__ = ["Architecture", "FusedExperts", "Role", "Rows", "SharedInput", "describe"]
+
+_WEIGHT = ".weight"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The anatomy of one checkpoint. Full names are names on disk.
+
+    ``known`` is False where no table exists: then there are no shared inputs and no pairs, and
+    ``note`` says how the linears were found. ``note`` is also where a known architecture reports
+    what it did not expect. ``linears`` are block-relative patterns (see ``values``); those in
+    ``transposed`` are stored ``(in, out)``. A norm computes ``x̂ · (w + norm_offset)``.
+    ``heads`` is the number of query heads, 0 where unknown. ``tied``: the head is the embedding,
+    whether or not ``head`` is stored as well.
+    """
+
+    model_type: str
+    known: bool
+    note: str
+    container: str
+    blocks: int
+    linears: tuple[str, ...]
+    shared_inputs: tuple[SharedInput, ...]
+    transposed: tuple[str, ...]
+    norm_offset: float
+    heads: int
+    embedding: str | None
+    head: str | None
+    tied: bool
+    final_norm: str | None
+    fused_experts: tuple[FusedExperts, ...]
+    renames: tuple[tuple[str, str], ...]
+
+    def block_of(self, name: str) -> int | None:
+        """The number of the block a tensor belongs to; None outside the blocks."""
+        block, _ = self.split(name)
+        return block
+
+    def split(self, name: str) -> tuple[int | None, str]:
+        """``model.layers.3.mlp.up_proj.weight`` → ``(3, "mlp.up_proj")``.
+
+        Other suffixes than ``.weight`` stay. Outside the blocks: ``(None, name)``.
+        """
+        prefix = f"{self.container}."
+        if not name.startswith(prefix):
+            return None, name
+        number, _, relative = name.removeprefix(prefix).partition(".")
+        if not number.isdecimal() or not relative:
+            return None, name
+        return int(number), relative.removesuffix(_WEIGHT)
+
+    def full_name(self, block: int, relative: str) -> str:
+        """Inverse of ``split`` for weights: ``(3, "mlp.up_proj")`` → the name on disk."""
+        return f"{self.container}.{block}.{relative}{_WEIGHT}"
+
+    def role(self, name: str, shape: tuple[int, ...]) -> Role:
+        """What the tensor ``name`` (as on disk, ``.weight`` included) is."""
+        if name == self.embedding:
+            return Role.EMBEDDING
+        if name == self.head:
+            return Role.HEAD
+        block, relative = self.split(name)
+        if block is None:
+            return Role.OTHER
+        if len(shape) == 2 and name.endswith(_WEIGHT) and canonical(relative) in self.linears:
+            return Role.LINEAR
+        if len(shape) == 3 and any(relative == fused.name for fused in self.fused_experts):
+            return Role.FUSED_EXPERTS
+        return Role.OTHER
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether this linear is stored ``(in, out)``, as GPT-2's Conv1D is."""
+        block, relative = self.split(name)
+        return block is not None and canonical(relative) in self.transposed
+
+    def shared_input_of(self, name: str) -> SharedInput | None:
+        """The shared input that the linear ``name`` reads; None if it is not in a table."""
+        block, relative = self.split(name)
+        if block is None:
+            return None
+        pattern = canonical(relative)
+        return next((s for s in self.shared_inputs if pattern in s.consumers), None)
+
+
+def describe(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
+    """The architecture of a checkpoint.
+
+    ``config`` is ``config.json`` (of a multimodal model: the outer one), ``shapes`` maps every
+    tensor name on disk to its shape. Raises ``SourceError`` if the names hold no numbered blocks,
+    or if blocks of a known architecture are missing.
+    """
+    text = _text_config(config)
+    family = FAMILIES.get(str(text.get("model_type", "")))
+    if family is None:
+        return _from_discovery(config, text, shapes, "")
+    present = block_containers(shapes)
+    container = next((name for name in family.containers if name in present), None)
+    if container is None:
+        reason = f"the tensor names are not those of {text['model_type']}"
+        return _from_discovery(config, text, shapes, reason)
+    return _from_table(family, container, text, shapes)
+
+
+def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model's part: ``text_config`` of a multimodal config, else the config."""
+    text = config.get("text_config")
+    if config.get("model_type") in FAMILIES or not isinstance(text, Mapping):
+        return config
+    outer = {key: config[key] for key in ("tie_word_embeddings",) if key in config}
+    return {**text, **outer}
+
+
+def _from_table(
+    family: Family,
+    container: str,
+    config: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Architecture:
+    head = next((f"{n}{_WEIGHT}" for n in family.head if f"{n}{_WEIGHT}" in shapes), None)
+    tied = bool(config.get("tie_word_embeddings", family.tied_by_default))
+    architecture = Architecture(
+        model_type=str(config["model_type"]),
+        known=True,
+        note="",
+        container=container,
+        blocks=_count_blocks(container, config, shapes),
+        linears=family.linears,
+        shared_inputs=tuple(shared.resolved(config) for shared in family.shared_inputs),
+        transposed=family.linears if family.transposed else (),
+        norm_offset=family.norm_offset,
+        heads=int(config.get(family.heads_key, family.default_heads)),
+        embedding=_beside(container, family.embedding, shapes),
+        head=head,
+        tied=tied,
+        final_norm=_beside(container, family.final_norm, shapes),
+        fused_experts=family.fused_experts,
+        renames=family.renames,
+    )
+    return replace(architecture, note="; ".join(_surprises(architecture, shapes)))
+
+
+def _from_discovery(
+    config: Mapping[str, Any],
+    text: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    reason: str,
+) -> Architecture:
+    found = discover(config, text, shapes)
+    model_type = str(text.get("model_type", ""))
+    no_table = f"no table for model_type {model_type!r}, so no pairs"
+    return Architecture(
+        model_type=model_type,
+        known=False,
+        note="; ".join((reason or no_table, *found.notes)),
+        container=found.container,
+        blocks=max(block_containers(shapes)[found.container]) + 1,
+        linears=found.linears,
+        shared_inputs=(),
+        transposed=found.transposed,
+        norm_offset=0.0,
+        heads=int(text.get("num_attention_heads") or 0),
+        embedding=found.embedding,
+        head=found.head,
+        tied=bool(text.get("tie_word_embeddings", found.head is None)),
+        final_norm=None,
+        fused_experts=(),
+        renames=(),
+    )
+
+
+def _beside(container: str, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The weight ``name`` of the module that holds the container, if it is on disk."""
+    parent, dot, _ = container.rpartition(".")
+    full = f"{parent}{dot}{name}{_WEIGHT}"
+    return full if full in shapes else None
+
+
+def _count_blocks(
+    container: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> int:
+    present = block_containers(shapes)[container]
+    depth = config.get("num_hidden_layers") or config.get("n_layer") or max(present) + 1
+    missing = sorted(set(range(depth)) - present)
+    if missing:
+        raise SourceError(
+            f"{container}: no tensors for block {', '.join(map(str, missing))} of {depth}: "
+            "the checkpoint is incomplete, or num_hidden_layers in config.json is wrong"
+        )
+    return max(present) + 1
+
+
+def _surprises(
+    architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[str, ...]:
+    """What a known family does not have in its table: left as it is, but never unmentioned."""
+    notes = []
+    unknown = unknown_matrices(architecture, shapes)
+    if unknown:
+        notes.append(
+            f"not in the table of {architecture.model_type}, so left as they are: "
+            f"{len(unknown)} tensors inside the blocks, the first is {unknown[0]}"
+        )
+    if architecture.embedding is None:
+        notes.append("no input embedding among the tensors")
+    if architecture.head is None and not architecture.tied:
+        notes.append("no output head among the tensors though the config does not tie it")
+    if architecture.head is not None and architecture.tied:
+        notes.append(f"{architecture.head} is stored though the config ties it to the embedding")
+    return tuple(notes)
+
+
+def unknown_matrices(
+    architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Matrices inside the blocks that are neither linears nor listeners nor renamed ones."""
+    listeners = {name for shared in architecture.shared_inputs for name in shared.listeners}
+    listeners |= {in_memory for in_memory, _ in architecture.renames}
+    return [
+        name
+        for name, shape in shapes.items()
+        if len(shape) in (2, 3)
+        and architecture.role(name, shape) is Role.OTHER
+        and architecture.split(name)[0] is not None
+        and architecture.split(name)[1] not in listeners
+    ]

@@ -1,0 +1,84 @@
+"""What surrounds the weights of an artifact, and the check that it can be read."""
+
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.files import write_json, write_text
+from tersor.checkpoints.source import Source
+from tersor.errors import ReadBackError
+from tersor.pipeline.digest import linear_digest
+from tersor.pipeline.result import Result
+from tersor.recipes import dump
+from tersor.report import CardFacts, LayerRecord, model_card
+from tersor.runtime.artifact import open_artifact
+from tersor.version import versions
+
+
+def write_description(source: Source, result: Result, directory: Path) -> None:
+    """Write ``config.json``, the tokenizer and its companions, recipe, records and model card."""
+    plan = result.plan
+    config = dict(source.config) | {"quantization_config": plan.quantization_config()}
+    source.copy_companions(directory)
+    write_json(directory / "config.json", config)
+    write_text(directory / "recipe.yaml", dump(plan.recipe))
+    write_json(directory / "tersor.json", description(source, result))
+    write_text(directory / "README.md", model_card(_facts(source, result), result.records))
+
+
+def description(source: Source, result: Result) -> dict[str, Any]:
+    """``tersor.json``: where the artifact comes from and what happened to each matrix.
+
+    Nothing in it depends on when, where or how fast it was made: same input, same bytes.
+    """
+    plan = result.plan
+    return {
+        "versions": versions(),
+        "source": {"name": source.path.name, "digest": result.source_digest},
+        "seed": plan.recipe.seed,
+        "recipe": plan.recipe.name,
+        "format": plan.method,
+        "bytes": plan.total_bytes,
+        "source_bytes": plan.source_bytes,
+        "bits_per_weight": round(plan.bits_per_weight, 4),
+        "bits_per_quantized_weight": round(plan.bits_per_quantized_weight, 4),
+        "notes": list(plan.notes),
+        "layers": [record.to_dict() for record in result.records],
+    }
+
+
+def verify(directory: Path, records: tuple[LayerRecord, ...]) -> None:
+    """Read every quantized linear back through the format's decoder and compare it with its record.
+
+    Raises :class:`ReadBackError` naming the first that differs.
+    """
+    artifact = open_artifact(directory)
+    meant = {record.module: record.digest for record in records if record.digest}
+    if set(meant) != set(artifact.schemes):
+        odd = sorted(set(meant) ^ set(artifact.schemes))[0]
+        raise ReadBackError(f"{directory}: {odd} is not described as it was meant")
+    for module, digest in meant.items():
+        if linear_digest(artifact.linear(module)) != digest:
+            raise ReadBackError(
+                f"{directory}: {module} reads back differently than it was quantized; "
+                "check the disk and run again"
+            )
+
+
+def _facts(source: Source, result: Result) -> CardFacts:
+    plan = result.plan
+    return CardFacts(
+        title=f"{source.path.stem} ({plan.recipe.name})",
+        base_model=source.path.name,
+        licence=source.config.get("license"),
+        recipe_name=plan.recipe.name,
+        recipe_description=plan.recipe.description,
+        recipe_yaml=dump(plan.recipe),
+        scheme=str(plan.recipe.scheme),
+        method=plan.method,
+        source_bytes=plan.source_bytes,
+        total_bytes=plan.total_bytes,
+        bits_per_weight=plan.bits_per_weight,
+        bits_per_quantized_weight=plan.bits_per_quantized_weight,
+        version=versions()["tersor"],
+        notes=plan.notes,
+    )

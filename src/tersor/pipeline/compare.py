@@ -1,0 +1,170 @@
+"""``compare``: several recipes on one model, measured on the same text."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.files import write_text
+from tersor.checkpoints.restore import restore
+from tersor.checkpoints.source import Source, open_source
+from tersor.errors import OutputError
+from tersor.evaluate import CachedBase, Evaluation, evaluate_model
+from tersor.pipeline.calibrate import calibrate
+from tersor.pipeline.evaluation import Protocol, text_windows, update_card
+from tersor.pipeline.plan import Plan, make_plan
+from tersor.pipeline.quantize import quantize_to
+from tersor.recipes import Recipe
+from tersor.report import to_csv, to_markdown
+from tersor.runtime.load import load, load_tokenizer
+
+Watch = Callable[[str], Callable[[int, int], None] | None]
+"""Given the name of a piece of work, returns the progress callback for it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row per recipe and text, the original first; plain values, ready for any table."""
+
+    rows: tuple[dict[str, Any], ...]
+
+    def write(self, directory: Path) -> None:
+        """Write ``compare.csv``, ``compare.json`` and ``compare.md``."""
+        write_text(directory / "compare.csv", to_csv(self.rows))
+        write_text(directory / "compare.json", json.dumps(list(self.rows), indent=2) + "\n")
+        write_text(directory / "compare.md", to_markdown(self.rows))
+
+
+def compare_recipes(
+    source_path: Path,
+    recipes: Sequence[Recipe],
+    out: Path,
+    *,
+    texts: Sequence[Path] = (),
+    calibration: Sequence[Path] = (),
+    protocol: Protocol = Protocol(windows=8),
+    allow_pickle: bool = False,
+    force: bool = False,
+    watch: Watch = lambda _: None,
+) -> Comparison:
+    """Quantize ``source_path`` by every recipe into ``out/<recipe>`` and measure each.
+
+    A GGUF source is restored to ``out/original`` first. All plans are made before any work starts,
+    so a wrong recipe or an output that exists is found at once. The tables are written to ``out``.
+    """
+    source = open_source(source_path, allow_pickle=allow_pickle)
+    plans = [make_plan(source, recipe) for recipe in recipes]
+    _refuse_existing(out, recipes, force)
+    base_directory = source_path
+    if source_path.is_file():
+        base_directory = out / "original"
+        restore(source_path, base_directory, force=force, progress=watch("restore"))
+        source = open_source(base_directory)
+    comparison = _Run(source, base_directory, out, texts, calibration, protocol, force, watch)
+    result = Comparison(tuple(comparison.rows(plans)))
+    result.write(out)
+    return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    source: Source
+    base_directory: Path
+    out: Path
+    texts: Sequence[Path]
+    calibration: Sequence[Path]
+    protocol: Protocol
+    force: bool
+    watch: Watch
+
+    def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
+        original = load(self.base_directory)
+        tokenizer = load_tokenizer(self.base_directory)
+        named = text_windows(tokenizer, self.texts, self.protocol)
+        skip = self.protocol.skip
+        bases = []
+        for name, tokens in named:
+            progress = self.watch("original")
+            bases.append(CachedBase(original, tokens, self.out, skip=skip, progress=progress))
+            evaluation = evaluate_model(original, tokens, base=bases[-1], skip=skip, texts=(name,))
+            yield original_row(self.source, evaluation)
+        del original
+        for plan in plans:
+            yield from self._recipe_rows(plan, named, bases)
+
+    def _recipe_rows(
+        self, plan: Plan, named: list[tuple[str, Any]], bases: list[CachedBase]
+    ) -> Iterable[dict[str, Any]]:
+        name = plan.recipe.name
+        directory = self.out / name
+        started = time.perf_counter()
+        seen = calibrate(self.source, plan, self.calibration, progress=self.watch(name))
+        quantize_to(
+            self.source,
+            plan,
+            directory,
+            statistics=seen,
+            force=self.force,
+            progress=self.watch(name),
+        )
+        seconds = time.perf_counter() - started
+        model = load(directory)
+        for (text, tokens), base in zip(named, bases, strict=True):
+            evaluation = evaluate_model(
+                model,
+                tokens,
+                base=base,
+                skip=self.protocol.skip,
+                texts=(text,),
+                progress=self.watch(name),
+            )
+            if text == named[0][0]:
+                update_card(directory, evaluation)
+            yield recipe_row(plan, evaluation, seconds)
+
+
+def original_row(source: Source, evaluation: Evaluation) -> dict[str, Any]:
+    """The row of the unquantized model."""
+    total = sum(info.nbytes for info in source.tensors.values())
+    bits = {8 * info.dtype.itemsize for info in source.tensors.values()}
+    return _row("original", "", float(max(bits)), total, evaluation, 0.0)
+
+
+def recipe_row(plan: Plan, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+    """The row of one recipe on one text."""
+    return _row(
+        plan.recipe.name,
+        plan.recipe.scheme.name,
+        plan.bits_per_quantized_weight,
+        plan.total_bytes,
+        evaluation,
+        seconds,
+    )
+
+
+def _row(
+    name: str, scheme: str, bits: float, total: int, evaluation: Evaluation, seconds: float
+) -> dict[str, Any]:
+    return {
+        "recipe": name,
+        "scheme": scheme,
+        "bits": round(bits, 3),
+        "MB": round(total / 1e6, 1),
+        "text": evaluation.texts[0],
+        "perplexity": evaluation.perplexity,
+        "KL": evaluation.kl_mean,
+        "KL median": evaluation.kl_median,
+        "KL p99": evaluation.kl_p99,
+        "same top": evaluation.same_top,
+        "seconds": round(seconds, 2),
+    }
+
+
+def _refuse_existing(out: Path, recipes: Sequence[Recipe], force: bool) -> None:
+    if force:
+        return
+    for recipe in recipes:
+        if (out / recipe.name).exists():
+            raise OutputError(f"{out / recipe.name} exists; give --force to replace it")

@@ -1,0 +1,272 @@
+"""What will happen to every tensor, and how large the result will be, before any weight is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from tersor.checkpoints.source import Source, TensorInfo
+from tersor.errors import RecipeError
+from tersor.formats import compressed_tensors, layout, own
+from tersor.grids import ActivationScheme, Scheme
+from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.experts import unfused_shapes
+from tersor.recipes import AnyRange, Recipe, matches, require_match
+
+_SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+@dataclass(frozen=True)
+class ModulePlan:
+    """One matrix of the result: quantized if it has a scheme, else kept, and ``reason`` says why.
+
+    ``shape``: ``(out, in)``; ``transposed`` matrices are ``(in, out)`` in the source.
+    ``outputs``: the tensors that are written for it.
+    """
+
+    module: str
+    shape: tuple[int, int]
+    transposed: bool
+    scheme: Scheme | None
+    range: AnyRange | None
+    reason: str
+    outputs: tuple[TensorInfo, ...]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all tensors that are written for it."""
+        return sum(info.nbytes for info in self.outputs)
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """A tensor of the source: copied as it is if ``modules`` is empty."""
+
+    source: TensorInfo
+    modules: tuple[ModulePlan, ...]
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The tensors that are written for it."""
+        if not self.modules:
+            return (self.source,)
+        return tuple(info for module in self.modules for info in module.outputs)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Tensors that are in memory together: a block, or one tensor outside the blocks."""
+
+    name: str
+    tensors: tuple[TensorPlan, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole run, as a value."""
+
+    recipe: Recipe
+    architecture: Architecture
+    units: tuple[Unit, ...]
+    method: str
+    notes: tuple[str, ...]
+
+    def modules(self) -> Iterator[ModulePlan]:
+        """All matrices with a decision, in order."""
+        for unit in self.units:
+            for tensor in unit.tensors:
+                yield from tensor.modules
+
+    def quantized(self) -> Iterator[ModulePlan]:
+        """Those that are quantized."""
+        return (module for module in self.modules() if module.scheme is not None)
+
+    def outputs(self) -> Iterator[TensorInfo]:
+        """Every tensor of the result, in the order it is written."""
+        for unit in self.units:
+            for tensor in unit.tensors:
+                yield from tensor.outputs
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all tensors of the result."""
+        return sum(info.nbytes for info in self.outputs())
+
+    @property
+    def source_bytes(self) -> int:
+        """Bytes of all tensors of the source."""
+        return sum(tensor.source.nbytes for unit in self.units for tensor in unit.tensors)
+
+    @property
+    def bits_per_quantized_weight(self) -> float:
+        """Bits stored per quantized weight, scales and zero points included."""
+        modules = list(self.quantized())
+        weights = sum(module.weights for module in modules)
+        return 8 * sum(module.stored_bytes for module in modules) / weights if weights else 0.0
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits stored per parameter of the model, quantized or not."""
+        parameters = sum(prod(t.source.shape) for unit in self.units for t in unit.tensors)
+        return 8 * self.total_bytes / parameters if parameters else 0.0
+
+    def quantization_config(self) -> dict[str, object]:
+        """``quantization_config`` for ``config.json``."""
+        groups: dict[Scheme, list[str]] = {}
+        for module in self.quantized():
+            assert module.scheme is not None
+            groups.setdefault(module.scheme, []).append(module.module)
+        if self.method == own.METHOD:
+            transposed = [module.module for module in self.quantized() if module.transposed]
+            return own.quantization_config(groups, transposed)
+        return compressed_tensors.quantization_config(groups, self._kept_linears())
+
+    def _kept_linears(self) -> list[str]:
+        kept = [module.module for module in self.modules() if module.scheme is None]
+        if self.architecture.head is None and self.architecture.tied:
+            kept.append("lm_head")
+        return kept
+
+
+def make_plan(source: Source, recipe: Recipe) -> Plan:
+    """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
+
+    Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized.
+    """
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+    architecture = describe(source.config, shapes)
+    planner = _Planner(recipe, architecture)
+    units = tuple(
+        Unit(name, tuple(planner.tensor(info) for info in infos))
+        for name, infos in _units(architecture, source.tensors)
+    )
+    notes = [architecture.note] if architecture.note else []
+    plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
+    _check_patterns(plan)
+    obstacles = _obstacles(plan)
+    if not obstacles:
+        return plan
+    notes.append(
+        f"written in tersor's own format, which vLLM cannot load: {obstacles[0]}"
+        + (f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else "")
+    )
+    return Plan(recipe, architecture, units, own.METHOD, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Planner:
+    recipe: Recipe
+    architecture: Architecture
+
+    def tensor(self, info: TensorInfo) -> TensorPlan:
+        if len(info.shape) not in (2, 3) or not info.name.endswith(".weight"):
+            role = self.architecture.role(info.name, info.shape)
+            if role is not Role.FUSED_EXPERTS:
+                return TensorPlan(info, ())
+        parts = unfused_shapes(self.architecture, info.name, info.shape)
+        if any(len(shape) != 2 for shape in parts.values()):
+            return TensorPlan(info, ())
+        modules = tuple(self._module(info, name, shape) for name, shape in parts.items())
+        return TensorPlan(info, modules)
+
+    def _module(self, info: TensorInfo, name: str, shape: tuple[int, ...]) -> ModulePlan:
+        module = name.removesuffix(".weight")
+        transposed = self.architecture.is_transposed(name)
+        out_features, in_features = reversed(shape) if transposed else shape
+        matrix = (out_features, in_features)
+        reason = self._reason_to_keep(info, module)
+        if reason:
+            kept = (TensorInfo(name, info.dtype, shape),)
+            return ModulePlan(module, matrix, transposed, None, None, reason, kept)
+        treatment = self.recipe.treatment(module)
+        assert treatment.scheme is not None
+        scheme = _applicable(treatment.scheme, self.architecture.role(name, shape))
+        outputs = tuple(
+            TensorInfo(f"{module}.{suffix}", entry.dtype, entry.shape)
+            for suffix, entry in layout(scheme, matrix, info.dtype).items()
+        )
+        return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", outputs)
+
+    def _reason_to_keep(self, info: TensorInfo, module: str) -> str:
+        role = self.architecture.role(info.name, info.shape)
+        included = any(matches(pattern, module) for pattern in self.recipe.include)
+        if info.dtype not in _SCALE_DTYPES:
+            return f"its type {info.dtype} is not a plain float"
+        if role not in (Role.LINEAR, Role.FUSED_EXPERTS) and not included:
+            kind = {Role.EMBEDDING: "embedding", Role.HEAD: "head"}.get(role)
+            return f"{kind}, not included" if kind else "not a linear of a block"
+        excluded = [pattern for pattern in self.recipe.exclude if matches(pattern, module)]
+        if excluded:
+            return f"excluded by {excluded[0]!r}"
+        if self.recipe.treatment(module).scheme is None:
+            return f"skipped by override {self.recipe.treatment(module).match!r}"
+        return ""
+
+
+def _applicable(scheme: Scheme, role: Role) -> Scheme:
+    """An embedding is looked up and has no activations to quantize."""
+    activations: ActivationScheme | None = scheme.activations
+    return Scheme(scheme.weights, None if role is Role.EMBEDDING else activations)
+
+
+def _units(
+    architecture: Architecture, tensors: Mapping[str, TensorInfo]
+) -> Iterator[tuple[str, list[TensorInfo]]]:
+    """Embedding and the like first, then the blocks in order, then the rest."""
+    blocks: dict[int, list[TensorInfo]] = {}
+    outside: list[TensorInfo] = []
+    for info in tensors.values():
+        block = architecture.block_of(info.name)
+        if block is None:
+            outside.append(info)
+        else:
+            blocks.setdefault(block, []).append(info)
+    first = [info for info in outside if info.name == architecture.embedding]
+    for info in first:
+        yield info.name, [info]
+    for block in sorted(blocks):
+        yield f"{architecture.container}.{block}", blocks[block]
+    for info in outside:
+        if info not in first:
+            yield info.name, [info]
+
+
+def _obstacles(plan: Plan) -> list[str]:
+    """Why compressed-tensors cannot hold the plan's quantized modules."""
+    found = []
+    for module in plan.quantized():
+        assert module.scheme is not None
+        obstacle = compressed_tensors.obstacle(module.scheme, module.shape)
+        if module.transposed:
+            obstacle = "compressed-tensors has no transposed (Conv1D) linears"
+        if obstacle:
+            found.append(f"{module.module}: {obstacle}")
+    return found
+
+
+def _check_patterns(plan: Plan) -> None:
+    recipe, modules = plan.recipe, [module.module for module in plan.modules()]
+    for pattern in recipe.include:
+        _refuse_tied_head(plan.architecture, pattern, modules)
+        require_match(pattern, modules, "--include")
+    for pattern in recipe.exclude:
+        require_match(pattern, modules, "--exclude")
+    for override in recipe.overrides:
+        require_match(override.match, modules, "override")
+    if not any(True for _ in plan.quantized()):
+        raise RecipeError("nothing would be quantized: check --exclude and the overrides")
+
+
+def _refuse_tied_head(architecture: Architecture, pattern: str, modules: list[str]) -> None:
+    absent = not any(matches(pattern, module) for module in modules)
+    if architecture.tied and architecture.head is None and absent and matches(pattern, "lm_head"):
+        embedding = (architecture.embedding or "").removesuffix(".weight")
+        raise RecipeError(
+            f"--include {pattern!r}: the head is tied to the embedding; include {embedding!r}"
+        )

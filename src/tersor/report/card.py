@@ -1,0 +1,124 @@
+"""The model card: ``README.md`` of an artifact."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tersor.report.record import LayerRecord
+from tersor.report.text import figure, size
+
+_LOSS_BEGIN, _LOSS_END = "<!-- tersor: loss -->", "<!-- tersor: end of loss -->"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card says besides the per-layer records."""
+
+    title: str
+    base_model: str
+    licence: str | None
+    recipe_name: str
+    recipe_description: str
+    recipe_yaml: str
+    scheme: str
+    method: str
+    source_bytes: int
+    total_bytes: int
+    bits_per_weight: float
+    bits_per_quantized_weight: float
+    version: str
+    notes: tuple[str, ...]
+
+
+def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
+    """Markdown with the metadata header that model hubs read."""
+    quantized = [record for record in records if not record.reason]
+    return "\n".join(
+        [
+            *_header(facts),
+            f"# {facts.title}",
+            "",
+            f"`{facts.base_model}` quantized by [tersor](https://pypi.org/project/tersor/) "
+            f"{facts.version} with the recipe `{facts.recipe_name}`: {facts.recipe_description}",
+            "",
+            f"- scheme: {facts.scheme}",
+            f"- size: {size(facts.total_bytes)}, was {size(facts.source_bytes)}",
+            f"- {facts.bits_per_quantized_weight:.2f} bits per quantized weight, "
+            f"{facts.bits_per_weight:.2f} per parameter of the model",
+            f"- format: {facts.method}",
+            *(f"- note: {note}" for note in facts.notes),
+            "",
+            "## What was lost",
+            "",
+            _LOSS_BEGIN,
+            "The loss on text has not been measured yet: `tersor evaluate DIR --base ORIGINAL "
+            "--update-card`.",
+            _LOSS_END,
+            "",
+            "Weights, worst layers first (SQNR is signal to quantization noise):",
+            "",
+            *_worst_layers(quantized),
+            "",
+            f"{len(quantized)} matrices quantized, {len(records) - len(quantized)} left as they "
+            "were. `tersor.json` has one record for each.",
+            "",
+            "## How to make it again",
+            "",
+            "```yaml",
+            facts.recipe_yaml.rstrip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def with_loss(card: str, evaluation: Mapping[str, Any]) -> str:
+    """The card with its loss section replaced by a table of measurements."""
+    before, found, rest = card.partition(_LOSS_BEGIN)
+    _, closed, after = rest.partition(_LOSS_END)
+    if not found or not closed:
+        return card
+    return f"{before}{_LOSS_BEGIN}\n{_loss_table(evaluation)}{_LOSS_END}{after}"
+
+
+def _header(facts: CardFacts) -> list[str]:
+    lines = ["---", "tags:", "- tersor", f"- {facts.method}"]
+    if facts.licence:
+        lines.append(f"license: {facts.licence}")
+    return [*lines, "---", ""]
+
+
+def _worst_layers(records: Sequence[LayerRecord]) -> list[str]:
+    measured = sorted(records, key=lambda record: record.sqnr_db or 0.0)
+    rows = [
+        f"| {record.module} | {record.bits_per_weight:.2f} | {figure(record.sqnr_db)} "
+        f"| {figure(record.largest_error, 3)} |"
+        for record in measured[:8]
+    ]
+    return [
+        "| matrix | bits per weight | SQNR, dB | largest error |",
+        "|---|---:|---:|---:|",
+        *rows,
+    ]
+
+
+def _loss_table(evaluation: Mapping[str, Any]) -> str:
+    texts = ", ".join(evaluation.get("texts") or ["text"])
+    rows = [
+        ("perplexity", evaluation.get("perplexity")),
+        ("perplexity of the original", evaluation.get("base_perplexity")),
+        ("KL divergence, mean", evaluation.get("kl_mean")),
+        ("KL divergence, median", evaluation.get("kl_median")),
+        ("KL divergence, 99th percentile", evaluation.get("kl_p99")),
+        ("same most likely token", evaluation.get("same_top")),
+    ]
+    lines = [
+        f"On {evaluation['tokens']} tokens of {texts}, {evaluation['windows']} windows of "
+        f"{evaluation['context']}, against the original in float32:",
+        "",
+        "| measure | value |",
+        "|---|---:|",
+        *(f"| {name} | {figure(value)} |" for name, value in rows if value is not None),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""Reading a quantized model directory, whatever its format."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.source import Source
+from tersor.errors import FormatError
+from tersor.formats import QuantizedLinear, compressed_tensors, decode, own
+from tersor.grids import Scheme
+
+QUANTIZED_SUFFIXES = (
+    "weight_packed",
+    "weight_shape",
+    "weight_scale",
+    "weight_zero_point",
+    "weight_global_scale",
+    "weight_codebook",
+    "input_scale",
+    "input_zero_point",
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A quantized model directory.
+
+    ``schemes``: scheme of every quantized module. ``transposed``: modules whose dense weight is
+    ``(in, out)`` in the model.
+    """
+
+    source: Source
+    schemes: Mapping[str, Scheme]
+    transposed: frozenset[str]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """``config.json``."""
+        return self.source.config
+
+    def linear(self, module: str) -> QuantizedLinear:
+        """One quantized linear. Raises :class:`FormatError` if its tensors do not fit it."""
+        present = [name for name in _names(module) if name in self.source.tensors]
+        tensors = self.source.read(present)
+        by_suffix = {name.removeprefix(f"{module}."): t for name, t in tensors.items()}
+        return decode(by_suffix, self.schemes[module], module)
+
+    def dense(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor of the unquantized model, names as in an unquantized checkpoint.
+
+        Quantized weights are dequantized to ``dtype``; other floating tensors are cast to it.
+        """
+        for module in self.schemes:
+            weight = self.linear(module).weight.dequantize(dtype)
+            yield f"{module}.weight", weight.T.contiguous() if module in self.transposed else weight
+        for name in self.plain_names():
+            tensor = self.source.read([name])[name]
+            yield name, tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    def plain_names(self) -> list[str]:
+        """Tensors that belong to no quantized module."""
+        parts = {name for module in self.schemes for name in _names(module)}
+        return [name for name in self.source.tensors if name not in parts]
+
+
+def open_artifact(directory: Path) -> Artifact:
+    """Open a directory in compressed-tensors or tersor's own format.
+
+    Raises :class:`~tersor.errors.SourceError` if it is no model directory and :class:`FormatError`
+    if it is not quantized or in a format that is not ours to read.
+    """
+    source = open_directory(directory)
+    config = source.config.get("quantization_config")
+    if not isinstance(config, Mapping):
+        raise FormatError(f"{directory} is not quantized: config.json has no quantization_config")
+    modules = _quantized_modules(source.tensors)
+    match config.get("quant_method"):
+        case compressed_tensors.METHOD:
+            schemes = compressed_tensors.schemes_of(config, modules)
+            return Artifact(source, schemes, frozenset())
+        case own.METHOD:
+            schemes = own.schemes_of(config)
+            missing = sorted(set(modules) ^ set(schemes))
+            if missing:
+                raise FormatError(f"{directory}: tensors and config disagree about {missing[0]}")
+            return Artifact(source, schemes, frozenset(config.get("transposed", ())))
+        case method:
+            raise FormatError(
+                f"{directory}: tersor does not read quant_method {method!r}; "
+                f"it reads {compressed_tensors.METHOD} and {own.METHOD}"
+            )
+
+
+def _quantized_modules(names: Iterable[str]) -> list[str]:
+    return [n.removesuffix(".weight_scale") for n in names if n.endswith(".weight_scale")]
+
+
+def _names(module: str) -> list[str]:
+    return [f"{module}.{suffix}" for suffix in ("weight", *QUANTIZED_SUFFIXES)]

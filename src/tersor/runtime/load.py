@@ -1,0 +1,49 @@
+"""``load``: a quantized or ordinary model directory as a transformers model."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tersor.checkpoints.huggingface import open_directory
+from tersor.formats import own
+from tersor.grids import Scheme
+from tersor.runtime.artifact import Artifact, open_artifact
+
+
+def load(directory: str | Path, *, dtype: torch.dtype = torch.float32) -> Any:
+    """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
+
+    Weights are dequantized to ``dtype`` and activations, where the scheme quantizes them, are
+    rounded as an integer kernel would round them. Both formats that tersor writes are read by
+    tersor itself, so what runs is exactly what the artifact says. Ordinary directories load too.
+
+    Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    directory = Path(directory)
+    if "quantization_config" not in open_directory(directory).config:
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+        return model.eval()
+    artifact = open_artifact(directory)
+    import tersor.hf  # noqa: F401 - registers the quantizer
+
+    config = AutoConfig.from_pretrained(directory)
+    config.quantization_config = _own_description(artifact)
+    model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
+    return model.eval()
+
+
+def load_tokenizer(directory: str | Path) -> Any:
+    """The tokenizer that travels with a model directory."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(directory)
+
+
+def _own_description(artifact: Artifact) -> dict[str, Any]:
+    groups: dict[Scheme, list[str]] = {}
+    for module, scheme in artifact.schemes.items():
+        groups.setdefault(scheme, []).append(module)
+    return own.quantization_config(groups, sorted(artifact.transposed))

@@ -1,0 +1,103 @@
+"""One block in memory, and nothing that the model does not compute itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tiny_models
+from tersor.calibration.skeleton import Decoder, _fill_computed_buffers
+from tersor.checkpoints.source import Source, open_source
+from tersor.errors import SourceError
+from tersor.models.architecture import describe
+
+
+def decoder_of(source: Source) -> Decoder:
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+    return Decoder(source, describe(source.config, shapes))
+
+
+def in_memory(blocks: nn.ModuleList) -> list[int]:
+    return [
+        index
+        for index, block in enumerate(blocks)
+        if any(not tensor.is_meta for tensor in block.state_dict().values())
+    ]
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_the_final_norms_output_is_the_models(family: str, tmp_path: Path) -> None:
+    model: Any = tiny_models.save_tiny(family, tmp_path)
+    tokens = tiny_models.tokens(batch=3)
+    found = decoder_of(open_source(tmp_path)).run(tokens, observe_nothing, rows=3)
+    with torch.no_grad():
+        expected = model.base_model(tokens, use_cache=False).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@contextmanager
+def observe_nothing(index: int, block: nn.Module) -> Iterator[None]:
+    yield
+
+
+def test_one_block_at_a_time(tmp_path: Path) -> None:
+    tiny_models.save_tiny("llama", tmp_path, num_hidden_layers=4)
+    decoder = decoder_of(open_source(tmp_path))
+    seen: list[tuple[list[int], bool]] = []
+
+    @contextmanager
+    def observe(index: int, block: nn.Module) -> Iterator[None]:
+        seen.append((in_memory(decoder.blocks), index == len(seen)))
+        assert not any(tensor.is_meta for tensor in block.state_dict().values())
+        yield
+        assert in_memory(decoder.blocks) == [index]
+
+    decoder.run(tiny_models.tokens(), observe, rows=2)
+    assert seen == [([0], True), ([1], True), ([2], True), ([3], True)]
+    assert in_memory(decoder.blocks) == []
+
+
+def test_the_head_is_never_read(tmp_path: Path) -> None:
+    tiny_models.save_tiny("llama", tmp_path)
+    source = open_source(tmp_path)
+    read: list[str] = []
+
+    class Watched:
+        path, config, tensors = source.path, source.config, source.tensors
+        copy_companions = source.copy_companions
+
+        def read(self, names: Any) -> Any:
+            names = list(names)
+            read.extend(names)
+            return source.read(names)
+
+    decoder_of(Watched()).run(tiny_models.tokens(), observe_nothing, rows=4)
+    assert sorted(read) == sorted(source.tensors.keys() - {"lm_head.weight"})
+
+
+def test_a_failure_empties_the_block(tmp_path: Path) -> None:
+    tiny_models.save_tiny("llama", tmp_path)
+    decoder = decoder_of(open_source(tmp_path))
+
+    @contextmanager
+    def observe(index: int, block: nn.Module) -> Iterator[None]:
+        raise SourceError("enough")
+        yield
+
+    with pytest.raises(SourceError, match="enough"):
+        decoder.run(tiny_models.tokens(), observe, rows=4)
+    assert in_memory(decoder.blocks) == []
+    assert "forward" not in vars(decoder.blocks[0])
+
+
+def test_a_buffer_that_nobody_computes_is_refused(tmp_path: Path) -> None:
+    tiny_models.save_tiny("llama", tmp_path)
+    source = open_source(tmp_path)
+    module = decoder_of(source).module
+    module.register_buffer("forgotten", torch.zeros(3, device="meta"), persistent=False)
+    with pytest.raises(SourceError, match="leaves the buffer forgotten"):
+        _fill_computed_buffers(module.to("meta"), source)

@@ -1,0 +1,138 @@
+"""Files to text, text to windows of tokens."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from tersor.calibration import builtin_text, read_text, windows
+from tersor.calibration.text import check_windows
+from tersor.errors import TextError
+
+
+class Letters:
+    """One token per character."""
+
+    def __call__(self, text: str, **options: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) for letter in text]}
+
+
+@pytest.fixture(scope="module")
+def words() -> PreTrainedTokenizerFast:
+    """A word tokenizer that knows 16 positions and begins every text with ``<s>``."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    core = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "a": 2, "b": 3}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", bos_token="<s>", model_max_length=16
+    )
+
+
+def test_files_are_joined_in_order(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_bytes("\ufeffGrüße\r\n".encode())
+    second.write_bytes(b"two\n")
+    assert read_text([first]) == "Grüße\n"
+    assert read_text([second, first]) == "two\n\n\nGrüße\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"", "empty"),
+        (b" \n\t ", "empty"),
+        (b"abc\xff\xfe", "not UTF-8 text .byte 3."),
+        (b"GGUF\x00\x00\x03", "binary"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "some.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TextError, match=rf"some\.txt: {message}") as caught:
+        read_text([file])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="Is a directory"):
+        read_text([tmp_path])
+
+
+def test_no_file_is_an_error() -> None:
+    with pytest.raises(TextError, match="no text file given"):
+        read_text([])
+
+
+@given(text=st.text(min_size=1, max_size=80), length=st.integers(1, 9), count=st.integers(1, 9))
+def test_windows_are_the_beginning_of_the_text(text: str, length: int, count: int) -> None:
+    available = len(text) // length
+    if available == 0:
+        with pytest.raises(TextError, match=f"has {len(text)} tokens and one window needs"):
+            windows(Letters(), text, length)
+        return
+    every, some = windows(Letters(), text, length), windows(Letters(), text, length, count)
+    assert every.dtype == torch.int64
+    assert every.shape == (available, length)
+    assert every.flatten().tolist() == [ord(letter) for letter in text[: available * length]]
+    assert torch.equal(some, every[:count])
+
+
+@pytest.mark.parametrize(("length", "count"), [(0, None), (4, 0), (-1, 3)])
+def test_impossible_sizes(length: int, count: int | None) -> None:
+    with pytest.raises(TextError, match="at least 1"):
+        windows(Letters(), "some text", length, count)
+
+
+def test_no_special_tokens_and_no_warning(words: PreTrainedTokenizerFast) -> None:
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        found = windows(words, "a b " * 20, 8)
+    finally:
+        logger.removeHandler(handler)
+    assert torch.equal(found, torch.tensor([[2, 3] * 4] * 5))
+    assert [record.getMessage() for record in said] == []
+
+
+def test_the_corpus_comes_along_and_its_parts_are_disjoint() -> None:
+    calibration, evaluation = builtin_text("calibration"), builtin_text("evaluation")
+    assert 140_000 < len(calibration) < 160_000
+    assert 55_000 < len(evaluation) < 65_000
+    speeches = set(calibration.split("\n\n"))
+    shared = [speech for speech in evaluation.split("\n\n") if speech in speeches]
+    assert shared == []
+    assert calibration.startswith("First Citizen:")
+    assert evaluation.endswith(".\n")
+
+
+def test_windows_a_model_can_read() -> None:
+    check_windows(torch.full((2, 8), 10), "m", vocabulary=11, positions=8)
+    check_windows(torch.full((2, 8), 10), "m", vocabulary=None, positions=None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (torch.full((2, 8), 11), "m: the text has token 11, the model has 11"),
+        (torch.full((2, 8), -1), "m: the text has token -1"),
+        (torch.zeros(2, 9, dtype=torch.int64), "use --context 8 or less"),
+        (torch.zeros(8, dtype=torch.int64), "windows are int64"),
+        (torch.zeros(0, 8, dtype=torch.int64), "windows are int64"),
+        (torch.zeros(2, 8), "windows are int64"),
+    ],
+)
+def test_windows_a_model_cannot_read(tokens: torch.Tensor, message: str) -> None:
+    with pytest.raises(TextError, match=message):
+        check_windows(tokens, "m", vocabulary=11, positions=8)
