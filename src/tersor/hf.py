@@ -108,7 +108,8 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
 
     def __init__(self, quantizer: TersorQuantizer) -> None:
         """``quantizer`` knows the schemes."""
-        self.quantizer = quantizer
+        # transformers leaves the types of stored tensors alone if an operation has this attribute.
+        self.hf_quantizer = quantizer
 
     def convert(
         self,
@@ -131,10 +132,10 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
         if "weight_scale" not in tensors:
             return tensors["weight"].to(dtype)
         module = name.removesuffix(".weight")
-        scheme, transposed = self.quantizer.schemes.find(module)
+        scheme, transposed = self.hf_quantizer.schemes.find(module)
         linear = decode(tensors, scheme, module)
         if scheme.activations is not None:
-            self.quantizer.inputs[module] = linear
+            self.hf_quantizer.inputs[module] = linear
         weight = linear.weight.dequantize(dtype)
         return weight.T.contiguous() if transposed else weight
 
@@ -150,7 +151,7 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
             if "weight_scale" not in suffixes:
                 dense[f"{module}.weight"] = [tensor.to(dtype) for tensor in suffixes["weight"]]
                 continue
-            scheme = self.quantizer.schemes.find_experts(_experts_pattern(layer, module))
+            scheme = self.hf_quantizer.schemes.find_experts(_experts_pattern(layer, module))
             count = len(suffixes["weight_scale"])
             stacks = [{s: values[i] for s, values in suffixes.items()} for i in range(count)]
             dense[f"{module}.weight"] = [

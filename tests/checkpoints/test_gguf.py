@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 from gguf_files import bpe_metadata, finish, interleaved, write_gguf
-from tiny_models import save_tiny, tokens
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -11,6 +10,7 @@ from tersor.checkpoints.gguf import GGUFSource, _halves_from_pairs
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
+from tiny_models import save_tiny, tokens
 
 Q8 = gguf.GGMLQuantizationType.Q8_0
 # Gemma divides by sqrt(query_pre_attn_scalar), which a GGUF holds only as the head size.
@@ -25,7 +25,7 @@ FAMILIES = {
     "phi3": {},
     "gpt2": {},
 }
-# transformers' own loader has no table for experts of Mixtral, and reads a context of gpt2 as n_ctx.
+# transformers' own loader has no table for Mixtral's experts, and reads gpt2's context as n_ctx.
 KNOWN_TO_TRANSFORMERS = ("llama", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3")
 
 
@@ -170,12 +170,8 @@ def test_unknown_name_is_refused(tmp_path):
 
 def test_unmapped_tensor_is_refused(tmp_path):
     save_tiny("qwen2", tmp_path / "hf")
-    extra = {"blk.1.mystery.weight": np.zeros(32, np.float32)}
-    path = write_gguf(tmp_path / "hf", tmp_path / "m.gguf", extra=extra)
-    with pytest.raises(SourceError, match="holds no tensor|mystery"):
-        open_source(path)
     extra = {f"blk.{n}.mystery.weight": np.zeros(32, np.float32) for n in (0, 1)}
-    path = write_gguf(tmp_path / "hf", tmp_path / "n.gguf", extra=extra)
+    path = write_gguf(tmp_path / "hf", tmp_path / "m.gguf", extra=extra)
     with pytest.raises(SourceError, match=r"'blk\.0\.mystery\.weight' is unknown"):
         open_source(path)
 
@@ -214,7 +210,7 @@ def test_unsupported_architecture_is_refused(tmp_path):
     path = tmp_path / "m.gguf"
     writer = gguf.GGUFWriter(path, "mamba")
     writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
-    with pytest.raises(SourceError, match="architecture 'mamba' is not supported .*llama, phi3"):
+    with pytest.raises(SourceError, match=r"architecture 'mamba' is not supported .*llama, phi3"):
         open_source(finish(writer, path))
 
 
@@ -231,7 +227,7 @@ def test_rows_that_are_not_the_announced_heads_are_refused(tmp_path):
     path = write_gguf(
         tmp_path / "hf", tmp_path / "m.gguf", metadata={"llama.attention.head_count_kv": 4}
     )
-    with pytest.raises(SourceError, match="'blk.0.attn_k.weight' has 32 rows, not 4 heads of 16"):
+    with pytest.raises(SourceError, match=r"attn_k\.weight' has 32 rows, not 4 heads of 16"):
         open_source(path)
 
 
@@ -247,14 +243,14 @@ def test_metadata_that_makes_no_config_is_refused(tmp_path):
     path = write_gguf(
         tmp_path / "hf", tmp_path / "m.gguf", metadata={"llama.embedding_length": 64.5}
     )
-    with pytest.raises(SourceError, match="m.gguf: its metadata makes no valid config"):
+    with pytest.raises(SourceError, match=r"m\.gguf: its metadata makes no valid config"):
         open_source(path)
 
 
 def test_missing_metadata_is_named(tmp_path):
     save_tiny("llama", tmp_path / "hf")
     path = write_gguf(tmp_path / "hf", tmp_path / "m.gguf", metadata={"llama.context_length": None})
-    with pytest.raises(SourceError, match="llama.context_length is missing"):
+    with pytest.raises(SourceError, match=r"llama\.context_length is missing"):
         open_source(path)
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 from gguf_files import write_gguf
-from tiny_models import save_tiny, tokens
 from transformers import AutoModelForCausalLM
 
 from tersor.checkpoints.gguf import GGUFSource
 from tersor.checkpoints.gguf_rope import llama3_factors
 from tersor.checkpoints.restore import restore
 from tersor.errors import SourceError
+from tiny_models import save_tiny, tokens
 
 LLAMA3 = {
     "rope_type": "llama3",

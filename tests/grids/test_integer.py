@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from every_scheme import INTEGERS, label, matrices
+from every_scheme import INTEGERS, gaussian, hard, label, matrices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -99,39 +99,48 @@ def test_ties_go_to_the_even_code() -> None:
     assert codes.tolist() == [-2, -2, 0, 0, 2, 2]
 
 
-@pytest.mark.parametrize("grid", INTEGERS, ids=label)
-@settings(max_examples=15, deadline=None)
-@given(rows=matrices())
-def test_error_inside_the_span_is_at_most_half_a_step(grid: IntegerGrid, rows: Tensor) -> None:
+def check(grid: IntegerGrid, rows: Tensor) -> None:
+    """What holds of every symmetry and every matrix."""
     scale, zero_point = fitted(grid, rows)
+    codes = grid.encode(rows, scale, zero_point)
+    restored = grid.decode(codes, scale, zero_point)
+    # Inside the span the error is at most half a step; outside, the nearer end stands in.
     low, high = grid.span(scale, zero_point)
-    restored = grid.decode(grid.encode(rows, scale, zero_point), scale, zero_point)
     inside = (rows >= low) & (rows <= high)
     error = (rows.double() - restored.double()).abs()
     assert (error <= half_step(scale, rows))[inside].all()
-    # What lies outside is represented by the nearer end.
     assert torch.equal(restored[~inside], rows.clamp(low, high)[~inside])
-    if grid.symmetry is Symmetry.RESTRICTED:
-        assert inside.double().mean() > 0.5
+    # Quantizing what was restored changes nothing, and 0 is 0.
+    assert torch.equal(grid.encode(restored, scale, zero_point), codes)
+    zeros = torch.tensor([[0.0, -0.0]]).expand(len(rows), 2)
+    assert not grid.decode(grid.encode(zeros, scale, zero_point), scale, zero_point).any()
 
 
 @pytest.mark.parametrize("grid", INTEGERS, ids=label)
-@settings(max_examples=10, deadline=None)
-@given(rows=matrices())
-def test_requantizing_changes_no_code_and_zero_stays_zero(grid: IntegerGrid, rows: Tensor) -> None:
+def test_bound_idempotence_and_zero_on_hard_rows(grid: IntegerGrid) -> None:
+    check(grid, hard())
+
+
+@settings(max_examples=150, deadline=None)
+@given(grid=st.sampled_from(INTEGERS), rows=matrices())
+def test_bound_idempotence_and_zero(grid: IntegerGrid, rows: Tensor) -> None:
+    check(grid, rows)
+
+
+@pytest.mark.parametrize("grid", INTEGERS, ids=label)
+def test_how_much_of_the_range_lies_outside_the_span(grid: IntegerGrid) -> None:
+    rows = gaussian(8, 512)
     scale, zero_point = fitted(grid, rows)
-    codes = grid.encode(rows, scale, zero_point)
-    again = grid.encode(grid.decode(codes, scale, zero_point), scale, zero_point)
-    assert torch.equal(codes, again)
-    zeros = torch.zeros_like(rows)
-    assert torch.equal(
-        grid.decode(grid.encode(zeros, scale, zero_point), scale, zero_point), zeros
-    )
+    low, high = grid.span(scale, zero_point)
+    # Half a step for full symmetric grids and for a rounded zero point, a whole one for a signed
+    # scale, nothing (but float32 rounding) for the restricted grid.
+    beyond = torch.maximum(low - rows, rows - high).amax(1, keepdim=True) / scale.abs()
+    steps = {Symmetry.RESTRICTED: 0.0, Symmetry.SIGNED_SCALE: 1.0}.get(grid.symmetry, 0.5)
+    assert (beyond <= steps + 1e-4).all()
 
 
-@pytest.mark.parametrize("signed", SIGNED, ids=label)
-@settings(max_examples=10, deadline=None)
-@given(rows=matrices())
+@settings(max_examples=50, deadline=None)
+@given(signed=st.sampled_from(SIGNED), rows=matrices())
 def test_signed_and_unsigned_codes_mean_the_same(signed: IntegerGrid, rows: Tensor) -> None:
     unsigned = IntegerGrid(signed.bits, signed.symmetry, signed=False)
     scale, signed_zero = fitted(signed, rows)
@@ -139,23 +148,18 @@ def test_signed_and_unsigned_codes_mean_the_same(signed: IntegerGrid, rows: Tens
     assert torch.equal(scale, unsigned_scale)
     codes = signed.encode(rows, scale, signed_zero)
     others = unsigned.encode(rows, scale, unsigned_zero)
-    shift = 1 << (signed.bits - 1)
-    assert torch.equal(codes.int() + shift, others.int())
+    assert torch.equal(codes.int() + (1 << (signed.bits - 1)), others.int())
     assert torch.equal(
         signed.decode(codes, scale, signed_zero), unsigned.decode(others, scale, unsigned_zero)
     )
-    for ours, theirs in zip(
-        signed.span(scale, signed_zero), unsigned.span(scale, unsigned_zero), strict=True
-    ):
-        assert torch.equal(ours, theirs)
+    ours, theirs = signed.span(scale, signed_zero), unsigned.span(scale, unsigned_zero)
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1], theirs[1])
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    grid=st.sampled_from(INTEGERS),
-    rows=matrices(max_rows=2, max_columns=20),
-)
-def test_codes_against_the_formula_value_by_value(grid: IntegerGrid, rows: Tensor) -> None:
+@pytest.mark.parametrize("grid", INTEGERS, ids=label)
+def test_codes_against_the_formula_value_by_value(grid: IntegerGrid) -> None:
+    rows = gaussian(2, 12)
     scale, zero_point = fitted(grid, rows)
     codes = grid.encode(rows, scale, zero_point)
     for r, row in enumerate(rows):

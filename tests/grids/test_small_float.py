@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from every_scheme import FLOATS, label, matrices
+from every_scheme import FLOATS, hard, label, matrices
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tersor.errors import SchemeError
@@ -35,28 +36,32 @@ def test_beyond_the_largest_value_it_saturates(grid: FloatGrid) -> None:
     assert restored.tolist() == [grid.largest, -grid.largest] * 2
 
 
-@pytest.mark.parametrize("grid", FLOATS, ids=label)
-@settings(max_examples=30, deadline=None)
-@given(rows=matrices())
-def test_relative_error_is_half_a_unit_in_the_last_place(grid: FloatGrid, rows: Tensor) -> None:
-    scale = fitted(grid, rows)
-    restored = grid.decode(grid.encode(rows, scale, None), scale, None)
-    half_ulp = 2.0 ** -(MANTISSA_BITS[grid.name] + 1)
-    half_step = SMALLEST[grid.name] * scale.double() / 2  # where the format is subnormal
-    allowed = torch.maximum(rows.abs().double() * half_ulp, half_step) * (1 + 2.0**-20)
-    assert ((rows.double() - restored.double()).abs() <= allowed).all()
-
-
-@pytest.mark.parametrize("grid", FLOATS, ids=label)
-@settings(max_examples=20, deadline=None)
-@given(rows=matrices())
-def test_requantizing_changes_no_code_and_zero_stays_zero(grid: FloatGrid, rows: Tensor) -> None:
+def check(grid: FloatGrid, rows: Tensor) -> None:
+    """What holds of both formats and every matrix."""
     scale = fitted(grid, rows)
     codes = grid.encode(rows, scale, None)
-    again = grid.encode(grid.decode(codes, scale, None), scale, None)
+    restored = grid.decode(codes, scale, None)
+    # Half a unit in the last place; where the format is subnormal, half its constant step.
+    half_ulp = 2.0 ** -(MANTISSA_BITS[grid.name] + 1)
+    half_step = SMALLEST[grid.name] * scale.double() / 2
+    allowed = torch.maximum(rows.abs().double() * half_ulp, half_step) * (1 + 2.0**-20)
+    assert ((rows.double() - restored.double()).abs() <= allowed + 2.0**-148).all()
+    # Quantizing what was restored changes nothing, and 0 is 0.
+    again = grid.encode(restored, scale, None)
     assert torch.equal(codes.view(torch.uint8), again.view(torch.uint8))
     zeros = torch.tensor([[0.0, -0.0]]).expand(len(rows), 2)
-    assert (grid.decode(grid.encode(zeros, scale, None), scale, None) == 0).all()
+    assert not grid.decode(grid.encode(zeros, scale, None), scale, None).any()
+
+
+@pytest.mark.parametrize("grid", FLOATS, ids=label)
+def test_bound_idempotence_and_zero_on_hard_rows(grid: FloatGrid) -> None:
+    check(grid, hard())
+
+
+@settings(max_examples=40, deadline=None)
+@given(grid=st.sampled_from(FLOATS), rows=matrices())
+def test_bound_idempotence_and_zero(grid: FloatGrid, rows: Tensor) -> None:
+    check(grid, rows)
 
 
 @pytest.mark.parametrize("grid", FLOATS, ids=label)

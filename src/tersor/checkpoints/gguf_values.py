@@ -40,7 +40,10 @@ def float_rows(
         if raw.size != count * width:
             raise SourceError(f"{path}: changed while it was being read (tensor {tensor.name!r})")
         kind = GGMLQuantizationType(tensor.ggml_type)
-        yield start, dequantize(raw.reshape(count, width), kind).reshape(count, columns)
+        # NaN and infinity are for the reader of the values to refuse; numpy would only warn.
+        with np.errstate(all="ignore"):
+            values = dequantize(raw.reshape(count, width), kind)
+        yield start, values.reshape(count, columns)
 
 
 def all_values(path: Path, tensor: GGUFTensor) -> npt.NDArray[np.float32]:

@@ -75,7 +75,10 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _single(path: Path) -> dict[str, StoredTensor]:
-    return read_header(path / SINGLE)
+    stored = read_header(path / SINGLE)
+    if not stored:
+        raise SourceError(f"{path / SINGLE}: holds no tensors; download it again")
+    return stored
 
 
 def _sharded(path: Path) -> dict[str, StoredTensor]:

@@ -9,6 +9,7 @@ whether the header is sound, and each tensor is mapped with its own extent.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         ) from error
     with reading(path), path.open("rb") as raw:
         length = int.from_bytes(raw.read(_LENGTH_BYTES), "little")
-        header = json.loads(raw.read(length))
+        # The package accepts a name twice and takes the last; other readers may take the first.
+        header = json.loads(raw.read(length), object_pairs_hook=partial(_unique, path))
     start = _LENGTH_BYTES + length
     return {name: _stored(path, name, header[name], start) for name in names}
 
@@ -109,6 +111,13 @@ def refuse_lfs_pointer(path: Path) -> None:
     with reading(path), path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise SourceError(f"{path}: a Git LFS pointer, not the file itself; run: git lfs pull")
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise SourceError(f"{path}: the header names a tensor twice; do not trust this file")
+    return value
 
 
 def _stored(path: Path, name: str, entry: dict[str, Any], start: int) -> StoredTensor:

@@ -64,7 +64,7 @@ def error_parts(
     for rows in row_chunks(*quantized.shape):
         ends = bounds if bounds is None or shared else (bounds[0][rows], bounds[1][rows])
         part = quantized.rows(rows.start, rows.stop)
-        chunk_sums, chunk_largest = _chunk_errors(weight[rows].float(), part, ends)
+        chunk_sums, chunk_largest = _chunk_errors(weight[rows].float().contiguous(), part, ends)
         sums += chunk_sums
         largest = max(largest, chunk_largest)
     rounding, clipping, zero_point, signal = (sums / max(1, weight.numel())).tolist()

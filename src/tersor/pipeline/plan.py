@@ -128,10 +128,12 @@ class Plan:
         return compressed_tensors.quantization_config(groups, self._kept_linears())
 
     def _kept_linears(self) -> list[str]:
-        kept = [module.module for module in self.modules() if module.scheme is None]
-        if self.architecture.head is None and self.architecture.tied:
-            kept.append("lm_head")
-        return kept
+        kept = {module.module for module in self.modules() if module.scheme is None}
+        head = (self.architecture.head or "").removesuffix(".weight")
+        if not any(module.module == head for module in self.quantized()):
+            # Its name in memory, if it is tied to the embedding or called otherwise on disk.
+            kept.add("lm_head")
+        return sorted(kept)
 
 
 def make_plan(source: Source, recipe: Recipe) -> Plan:
