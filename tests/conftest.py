@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # tiny_models
@@ -10,3 +11,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # tiny_models
 # A deadline would be timing in a test, and examples drawn anew each run would not be repeatable.
 settings.register_profile("tersor", deadline=None, derandomize=True)
 settings.load_profile("tersor")
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real small model, restored to a bfloat16 Hugging Face directory."""
+    from tersor.checkpoints.restore import restore
+    from tersor.demo import demo_model
+
+    return restore(demo_model(), tmp_path_factory.mktemp("models") / "smollm2")

@@ -5,12 +5,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tersor.grids import (
+    ActivationScheme,
     AnyGrid,
     CodebookGrid,
     FloatGrid,
     Granularity,
     IntegerGrid,
     ScaleFormat,
+    Scheme,
     Symmetry,
     TensorScheme,
     fp4,
@@ -46,10 +48,50 @@ def granularities(grid: AnyGrid, group_size: int = 32) -> list[TensorScheme]:
 
 
 SCHEMES = [s for grid in (*FIXED_GRIDS, *FITTED) for s in granularities(grid)] + BLOCK_FORMATS
+# One of each kind, granularities in turn.
+SAMPLE = [
+    granularities(grid)[number % 3]
+    for number, grid in enumerate(
+        [
+            *(
+                IntegerGrid(4, symmetry, signed)
+                for symmetry in Symmetry
+                for signed in (True, False)
+            ),
+            IntegerGrid(2, Symmetry.NONE),
+            IntegerGrid(8, Symmetry.FULL),
+            *CODEBOOKS[:4],
+            *FLOATS,
+            *FITTED,
+        ]
+    )
+] + BLOCK_FORMATS
+
+INT8_TOKEN = ActivationScheme(TensorScheme(IntegerGrid(8), Granularity.TOKEN), dynamic=True)
+FP8_TOKEN = ActivationScheme(TensorScheme(FLOATS[0], Granularity.TOKEN), dynamic=True)
+INT8_GROUP = ActivationScheme(TensorScheme(IntegerGrid(8), Granularity.GROUP, 32), dynamic=True)
+STATIC = ActivationScheme(TensorScheme(IntegerGrid(8), Granularity.TENSOR), dynamic=False)
+STATIC_ASYMMETRIC = ActivationScheme(
+    TensorScheme(IntegerGrid(8, Symmetry.NONE), Granularity.TENSOR), dynamic=False
+)
+# Linears as they are stored: every weight scheme, then weights with activations.
+LINEARS = [Scheme(weights) for weights in SCHEMES] + [
+    Scheme(weights, activations)
+    for bits in (4, 8)
+    for symmetry in (Symmetry.RESTRICTED, Symmetry.NONE)
+    for weights in granularities(IntegerGrid(bits, symmetry))
+    for activations in (INT8_TOKEN, INT8_GROUP, STATIC, STATIC_ASYMMETRIC)
+]
+LINEARS += [Scheme(TensorScheme(FLOATS[0], Granularity.CHANNEL), FP8_TOKEN)]
+LINEARS += [Scheme(TensorScheme(IntegerGrid(4), Granularity.GROUP, 32), FP8_TOKEN)]
+LINEARS += [Scheme(MXFP4, FP8_TOKEN), Scheme(NVFP4, STATIC_ASYMMETRIC)]
 
 
 def label(value: object) -> str:
     """A short test id for a grid or scheme."""
+    if isinstance(value, Scheme):
+        activations = value.activations
+        return label(value.weights) + ("" if activations is None else f"+{activations}")
     if isinstance(value, TensorScheme):
         size = value.group_size or ""
         scale = "" if value.scale_format is ScaleFormat.FLOAT else f"-{value.scale_format}"
@@ -93,7 +135,9 @@ def hard(columns: int = 80, dtype: torch.dtype = torch.float32) -> Tensor:
 def matrices(max_rows: int = 4, max_columns: int = 70) -> st.SearchStrategy[Tensor]:
     """Random float32 matrices: any magnitude from 1e-12 to 1e12, zeros and repetitions likely."""
 
-    def build(rows: int, columns: int, seed: int, exponent: int, coarse: bool, shift: int) -> Tensor:
+    def build(
+        rows: int, columns: int, seed: int, exponent: int, coarse: bool, shift: int
+    ) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         values = torch.randn(rows, columns, generator=generator) + shift
         if coarse:

@@ -111,6 +111,10 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
         # transformers leaves the types of stored tensors alone if an operation has this attribute.
         self.hf_quantizer = quantizer
 
+    def __deepcopy__(self, memo: object) -> "Dequantize":
+        """transformers copies operations per module; all copies report to one quantizer."""
+        return self
+
     def convert(
         self,
         input_dict: dict[str, Any],

@@ -87,6 +87,22 @@ def bpe_metadata(pre: str) -> dict[str, Any]:
     }
 
 
+def sentencepiece_metadata() -> dict[str, Any]:
+    """A sentencepiece vocabulary of all bytes and a few pieces, as ``tokenizer.ggml.*``."""
+    pieces = ["▁", "h", "e", "l", "o", "he", "hel", "hello", "▁hello"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * len(pieces),
+        "tokenizer.ggml.scores": [0.0] * 259 + [-1.0 - i for i in range(len(pieces))],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+
+
 def _add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
     if value is None:
         return

@@ -95,5 +95,6 @@ def test_corrupt_tokenizer_config_is_named(source, target):
 
 
 def test_target_that_cannot_be_written(source, target):
-    with pytest.raises(OutputError, match=r"missing/LICENSE: cannot be written"):
-        copy_companions(source, target / "missing" / "", {})
+    (target / "file").touch()
+    with pytest.raises(OutputError, match=r"file/LICENSE: cannot be written"):
+        copy_companions(source, target / "file", {})

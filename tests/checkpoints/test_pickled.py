@@ -69,7 +69,7 @@ def test_malicious_pickle_is_refused_even_with_the_flag(pickled):
 
 def test_plain_malicious_pickle_is_refused(pickled):
     with (pickled / "pytorch_model.bin").open("wb") as file:
-        pickle.dump(Malicious(pickled / "victim"), file)
+        pickle.dump(Malicious(pickled / "victim"), file, protocol=2)
     with pytest.raises(UnsafeSource):
         open_source(pickled, allow_pickle=True)
     assert not (pickled / "victim").exists()

@@ -30,8 +30,8 @@ def test_block_order_is_the_order_in_which_a_model_runs():
         "model.layers.0.mlp.gate.weight",
         "model.layers.2.mlp.gate.weight",
         "model.layers.10.mlp.gate.weight",
-        "lm_head.weight",
         "model.norm.weight",
+        "lm_head.weight",
     ]
 
 

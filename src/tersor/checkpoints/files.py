@@ -12,9 +12,9 @@ from typing import Any
 from tersor.errors import OutputError, SourceError
 
 PARTIAL = ".partial"
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # safetensors reports an operating system error only inside its text.
 _ERRNO_IN_TEXT = re.compile(r"os error (\d+)")
 
@@ -34,7 +34,7 @@ def write_failure(path: Path, error: Exception) -> OutputError:
     number = getattr(error, "errno", None)
     if number is None and (match := _ERRNO_IN_TEXT.search(str(error))):
         number = int(match[1])
-    if number in _FULL:
+    if number in DISK_FULL:
         return OutputError(
             f"{path}: no space left on the disk; free some space or choose another output directory"
         )

@@ -57,8 +57,10 @@ class GGUFSource:
         refuse_unreadable_types(path, iter(header.tensors.values()))
         refuse_gaps(header)
         self.path = path
-        self._header = header
         self._dtype = dtype
+        # Not the header itself: a vocabulary is tens of megabytes.
+        self._generation = generation_fields(header)
+        self._tokenizer = _tokenizer_settings(header)
         fields = config_fields(header, family)
         self.config: Mapping[str, Any] = full_config(
             path, family.model_type, family.architecture, fields, dtype
@@ -79,18 +81,28 @@ class GGUFSource:
 
         A file without a vocabulary gives only the latter.
         """
-        write_json(directory / "generation_config.json", generation_fields(self._header))
+        write_json(directory / "generation_config.json", self._generation)
         before = _files(directory)
-        if "tokenizer.ggml.tokens" in self._header.metadata:
-            length = self._header.field("context_length")
+        if self._tokenizer is not None:
             with writing(directory):
-                save_tokenizer(self.path, directory, self._header.metadata, length)
+                save_tokenizer(self.path, directory, **self._tokenizer)
         return tuple(sorted({"generation_config.json", *(_files(directory) - before)}))
 
     def _read(self, name: str) -> Tensor:
         if name not in self._pieces:
             raise unknown_tensor(self.path, name)
         return _read_piece(self.path, self._pieces[name], self._dtype)
+
+
+def _tokenizer_settings(header: GGUFHeader) -> dict[str, Any] | None:
+    """The arguments of ``save_tokenizer``, if the file has a vocabulary."""
+    if "tokenizer.ggml.tokens" not in header.metadata:
+        return None
+    return {
+        "byte_level": header.metadata.get("tokenizer.ggml.model") == "gpt2",
+        "split": header.metadata.get("tokenizer.ggml.pre", "default"),
+        "length": header.number("context_length"),
+    }
 
 
 def _pieces(

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tersor.checkpoints.files import (
+    DISK_FULL,
     PARTIAL,
     flush_to_disk,
     human_bytes,
@@ -57,10 +58,10 @@ class OutputDirectory:
         self._made_parents: list[Path] = []
 
     def __enter__(self) -> Path:
-        self._refuse_replacing()
-        self._refuse_small_disk()
         try:
             with writing(self._given):
+                self._refuse_replacing()
+                self._refuse_small_disk()
                 self._make_parents()
                 self._staging = _new_sibling(self.path)
         except BaseException:
@@ -108,8 +109,7 @@ class OutputDirectory:
 
     def _refuse_small_disk(self) -> None:
         existing = next(parent for parent in self.path.parents if parent.exists())
-        with writing(self._given):
-            free = shutil.disk_usage(existing).free
+        free = shutil.disk_usage(existing).free
         if free < self._needed:
             raise OutputError(
                 f"{self._given}: needs {human_bytes(self._needed)}, {human_bytes(free)} free on "
@@ -138,12 +138,15 @@ class OutputDirectory:
         flush_to_disk(self.path.parent)
 
     def _swap(self, staging: Path) -> None:
-        # Created empty first: a rename onto an empty directory is atomic and cannot hit anything.
-        aside = self.path.rename(_new_sibling(self.path))
+        aside = _new_sibling(self.path)
         try:
+            # Onto the empty directory just made: such a rename is atomic and hits nothing else.
+            self.path.rename(aside)
             staging.rename(self.path)
         except BaseException:
-            aside.rename(self.path)
+            if not self.path.exists():
+                aside.rename(self.path)
+            shutil.rmtree(aside, ignore_errors=True)
             raise
         self._staging = None
         try:
@@ -157,9 +160,11 @@ class OutputDirectory:
     def _is_mine(self, error: OSError) -> bool:
         """Whether an error of the body came from writing into the staging directory."""
         named = error.filename2 or error.filename
-        return isinstance(named, str | os.PathLike) and Path(named).is_relative_to(
-            self._staging or self.path
-        )
+        if named is None:
+            # Writing to an open file names none; a full disk is nearly always the output's.
+            return error.errno in DISK_FULL
+        staging = self._staging or self.path
+        return isinstance(named, str | os.PathLike) and Path(named).is_relative_to(staging)
 
     def _clean_up(self) -> None:
         if self._staging is not None:

@@ -89,16 +89,17 @@ def open_source(path: Path | str, *, allow_pickle: bool = False) -> Source:
     from tersor.checkpoints.huggingface import open_directory
 
     path = Path(path)
-    if path.is_dir():
-        return open_directory(path, allow_pickle=allow_pickle)
-    if path.is_file():
-        if path.suffix == ".gguf" or _starts_with(path, GGUF_MAGIC):
-            return GGUFSource(path)
-        raise SourceError(
-            f"{path}: neither a GGUF file nor a directory; give the directory with config.json"
-        )
-    if path.exists():
-        raise SourceError(f"{path}: not a regular file; give a model directory or a .gguf file")
+    with reading(path):
+        if path.is_dir():
+            return open_directory(path, allow_pickle=allow_pickle)
+        if path.is_file():
+            if path.suffix == ".gguf" or _starts_with(path, GGUF_MAGIC):
+                return GGUFSource(path)
+            raise SourceError(
+                f"{path}: neither a GGUF file nor a directory; give the directory with config.json"
+            )
+        if path.exists():
+            raise SourceError(f"{path}: not a regular file; give a model directory or a .gguf file")
     raise SourceError(
         f"{path}: no such file or directory; a model on a hub must be downloaded first"
     )
@@ -123,10 +124,11 @@ def refuse_quantized(source: Source) -> None:
                 )
 
 
-# Tensors outside the blocks that are used before them; every other one comes after.
+# Tensors outside the blocks that are used before all blocks, and after everything else.
 _BEFORE_BLOCKS = (
     "embed_tokens", "embed_in", "embed_positions", "embeddings", "project_in", "wte", "wpe",
 )  # fmt: skip
+_LAST = ("lm_head", "embed_out", "score")
 
 
 def block_order(names: Iterable[str]) -> list[str]:
@@ -143,8 +145,9 @@ def _order(name: str) -> tuple[int, str, int, tuple[tuple[int, int, str], ...]]:
     number = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
     if number is not None:
         return 1, ".".join(parts[:number]), int(parts[number]), _natural(parts[number + 1 :])
-    before = any(part in _BEFORE_BLOCKS for part in parts)
-    return (0 if before else 2), "", 0, _natural(parts)
+    if any(part in _BEFORE_BLOCKS for part in parts):
+        return 0, "", 0, _natural(parts)
+    return (3 if parts[0] in _LAST else 2), "", 0, _natural(parts)
 
 
 def _natural(parts: list[str]) -> tuple[tuple[int, int, str], ...]:
@@ -157,5 +160,5 @@ def unknown_tensor(path: Path, name: str) -> SourceError:
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:
-    with reading(path), path.open("rb") as file:
+    with path.open("rb") as file:
         return file.read(len(magic)) == magic

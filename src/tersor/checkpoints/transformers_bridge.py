@@ -44,11 +44,16 @@ def full_config(
     return {**config.to_diff_dict(), **fields, "dtype": name, "torch_dtype": name}
 
 
-def save_tokenizer(path: Path, directory: Path, metadata: Mapping[str, Any], length: int) -> None:
+def save_tokenizer(
+    path: Path, directory: Path, *, byte_level: bool, split: str, length: int
+) -> None:
     """Rebuild the tokenizer of the GGUF file ``path`` in ``directory``.
 
     Args:
-        metadata: of the file; only ``tokenizer.ggml.model`` and ``.pre`` are used here.
+        path: the file.
+        directory: where ``tokenizer.json`` and its companions go.
+        byte_level: whether it is byte-level BPE (``tokenizer.ggml.model`` is ``gpt2``).
+        split: how text is split before merging (``tokenizer.ggml.pre``); byte-level BPE only.
         length: the model's context, for ``model_max_length``.
 
     Raises:
@@ -56,9 +61,8 @@ def save_tokenizer(path: Path, directory: Path, metadata: Mapping[str, Any], len
     """
     from transformers import PreTrainedTokenizerFast
 
-    before = metadata.get("tokenizer.ggml.pre", "default")
-    if metadata.get("tokenizer.ggml.model") == "gpt2":
-        _refuse_unknown_split(path, before)
+    if byte_level:
+        _refuse_unknown_split(path, split)
     # Alone in a directory: files beside the GGUF must not be taken for its tokenizer.
     with tempfile.TemporaryDirectory() as alone:
         (Path(alone) / "model.gguf").symlink_to(path.resolve())
@@ -67,7 +71,7 @@ def save_tokenizer(path: Path, directory: Path, metadata: Mapping[str, Any], len
         except Exception as error:  # any class, from the builders of transformers and tokenizers
             reason = " ".join(str(error).split())
             raise SourceError(f"{path}: its tokenizer cannot be rebuilt ({reason})") from error
-    if metadata.get("tokenizer.ggml.model") == "gpt2" and before in _DIGITS_FIRST:
+    if byte_level and split in _DIGITS_FIRST:
         _split_digits(tokenizer)
     tokenizer.model_max_length = length
     for key in ("is_local", "local_files_only", "name_or_path"):

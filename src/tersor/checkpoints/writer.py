@@ -115,10 +115,21 @@ class ShardWriter:
             )
 
     def _write(self, file: str) -> None:
+        from safetensors import SafetensorError
+
         tensors = _without_aliases(self._buffers.pop(file))
-        with replacing(self._directory / file) as partial:
-            _save(partial, tensors, self._metadata)
-            _read_back(partial, tensors)
+        path = self._directory / file
+        with replacing(path) as partial:
+            try:
+                _save(partial, tensors, self._metadata)
+            except SafetensorError as error:
+                raise write_failure(path, error) from error
+            try:
+                _read_back(partial, tensors)
+            except SourceError as error:
+                raise ReadBackError(f"{path}: cannot be read back; check the disk") from error
+            except ReadBackError as error:
+                raise ReadBackError(f"{path}: {error}; check the disk") from error
 
 
 def shard_layout(
@@ -154,15 +165,11 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> None:
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.touch()
     mode = path.stat().st_mode
-    try:
-        save_file(tensors, str(path), metadata=dict(metadata))
-    except SafetensorError as error:
-        raise write_failure(path, error) from error
+    save_file(tensors, str(path), metadata=dict(metadata))
     # save_file leaves a file that only its owner may read; restore what the umask says.
     path.chmod(mode)
     _sort_metadata(path)
@@ -189,20 +196,18 @@ def _read_back(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Reopen a written shard and compare it with what was meant, bit for bit (NaN included).
 
     Raises:
-        ReadBackError: a missing, additional or different tensor, or an unreadable file.
+        ReadBackError: a missing, additional or different tensor.
+        SourceError: an unreadable file.
     """
-    try:
-        stored = read_header(path)
-    except SourceError as error:
-        raise ReadBackError(f"{path}: cannot be read back ({error}); check the disk") from error
+    stored = read_header(path)
     if stored.keys() != tensors.keys():
-        raise ReadBackError(f"{path}: holds other tensors than were written; check the disk")
+        raise ReadBackError("holds other tensors than were written")
     for name, tensor in tensors.items():
         written = map_tensor(stored[name])
         if written.dtype != tensor.dtype or written.shape != tensor.shape:
-            raise ReadBackError(f"{path}: tensor {name!r} changed its type; check the disk")
+            raise ReadBackError(f"tensor {name!r} changed its type")
         if not torch.equal(_bits(written), _bits(tensor)):
-            raise ReadBackError(f"{path}: tensor {name!r} changed on disk; check the disk")
+            raise ReadBackError(f"tensor {name!r} changed on disk")
 
 
 def _bits(tensor: Tensor) -> Tensor:

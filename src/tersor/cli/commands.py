@@ -95,7 +95,7 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Quantize a model into a directory that vLLM, transformers and tersor read."""
-    from tersor.checkpoints.source import open_source, refuse_quantized
+    from tersor.checkpoints.source import open_source
     from tersor.cli import show
     from tersor.pipeline.calibrate import calibrate
     from tersor.pipeline.plan import make_plan
@@ -107,7 +107,6 @@ def quantize(
     )
     chosen = adjustments.apply(load_recipe(recipe))
     opened = open_source(source, allow_pickle=allow_pickle)
-    refuse_quantized(opened)
     plan = make_plan(opened, chosen)
     if dry_run:
         show.plan(plan, as_json)

@@ -3,7 +3,7 @@
 - ``nf4``: 16 quantiles of a normal distribution, QLoRA, https://arxiv.org/abs/2305.14314, app. E
 - ``fp4``: E2M1 of the OCP Microscaling formats, v1.0, table 5
 - ``log2``: 0 and ± powers of two, https://arxiv.org/abs/1603.01025
-- ``kmeans``: levels fitted to the tensor (:mod:`tersor.grids.kmeans`)
+- ``kmeans``: levels fitted to the tensor (:mod:`tersor.grids.lloyd`)
 
 A level is found by its distance on the linear axis. Ties go to the level that lies an even number
 of steps from 0, which for ``fp4`` is IEEE's rounding to even.

@@ -6,7 +6,7 @@ from math import prod
 
 import torch
 
-from tersor.checkpoints.source import Source, TensorInfo
+from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own
 from tersor.grids import ActivationScheme, Scheme
@@ -139,8 +139,10 @@ class Plan:
 def make_plan(source: Source, recipe: Recipe) -> Plan:
     """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
 
-    Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized.
+    Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
+    :class:`~tersor.errors.SourceError` if the source is quantized already.
     """
+    refuse_quantized(source)
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
     planner = _Planner(recipe, architecture)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.output import OutputDirectory
-from tersor.checkpoints.source import Source, refuse_quantized
+from tersor.checkpoints.source import Source
 from tersor.checkpoints.writer import ShardWriter
 from tersor.errors import NonFiniteWeight, SchemeError
 from tersor.formats import QuantizedLinear, encode
@@ -48,7 +48,6 @@ def quantize_to(
     :class:`NonFiniteWeight`, :class:`SchemeError` and :class:`~tersor.errors.OutputError`.
     """
     started = time.perf_counter()
-    refuse_quantized(source)
     needed = plan.total_bytes
     with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
         with ShardWriter(staging, list(plan.outputs())) as writer:

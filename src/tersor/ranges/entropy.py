@@ -14,6 +14,7 @@ from tersor.grids import ScaleStorage, TensorScheme
 from tersor.ranges.estimator import Bounds
 
 _FEWEST_VALUES = 1024
+_SMOOTHING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def clipped_divergence(counts: Tensor, kept: int, levels: int) -> float:
     """KL divergence of a histogram clipped to ``kept`` bins from its ``levels``-level version.
 
     ``counts``: float64 ``(bins,)``. What lies beyond is added to the last kept bin of the reference
-    only. Mass is spread evenly over the occupied bins that share a level. Infinite where the
-    quantized version has no mass and the reference has.
+    only. Mass is spread evenly over the occupied bins that share a level. A ten-thousandth of it is
+    spread over all bins: else the divergence were infinite wherever outliers are added to an empty
+    bin, and isolated outliers could never be cut off.
     """
     inside = counts[:kept]
     reference = inside.clone()
@@ -89,6 +91,7 @@ def clipped_divergence(counts: Tensor, kept: int, levels: int) -> float:
     bins = torch.zeros(levels, dtype=torch.float64).scatter_add_(0, level, occupied)
     quantized = (mass / bins.clamp(min=1))[level] * occupied
     p, q = reference / reference.sum(), quantized / quantized.sum().clamp(min=1e-300)
+    q = (1 - _SMOOTHING) * q + _SMOOTHING / kept
     seen = p > 0
     divergence: Tensor = (p[seen] * (p[seen].log() - q[seen].log())).sum()
     return divergence.item()

@@ -16,7 +16,7 @@ from tersor.grids import (
     fit,
 )
 from tersor.grids.blocks import Segment, as_rows, row_chunks, segments
-from tersor.grids.kmeans import fit_levels
+from tersor.grids.lloyd import fit_levels
 from tersor.grids.scales import global_scale_for
 from tersor.ranges import Bounds, RangeEstimator
 

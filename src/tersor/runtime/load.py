@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.huggingface import open_directory
+from tersor.errors import SourceError
 from tersor.formats import own
 from tersor.grids import Scheme
 from tersor.runtime.artifact import Artifact, open_artifact
@@ -35,11 +36,21 @@ def load(directory: str | Path, *, dtype: torch.dtype = torch.float32) -> Any:
     return model.eval()
 
 
-def load_tokenizer(directory: str | Path) -> Any:
-    """The tokenizer that travels with a model directory."""
+def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
+    """The tokenizer in a model directory; errors call it ``name``.
+
+    Raises :class:`SourceError` if there is none that transformers can load.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(directory)
+    try:
+        return AutoTokenizer.from_pretrained(directory)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SourceError(
+            f"{name or directory}: no tokenizer that transformers can load ({reason}); "
+            "put the model's tokenizer files beside config.json"
+        ) from None
 
 
 def _own_description(artifact: Artifact) -> dict[str, Any]:

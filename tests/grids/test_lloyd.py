@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tersor.grids.kmeans import fit_levels
+from tersor.grids.lloyd import fit_levels
 
 HALF_BIN = 1 / 4096  # the histogram has 4096 bins on [-1, 1]
 
@@ -26,7 +26,9 @@ def samples(kind: str, count: int = 4000, seed: int = 0) -> Tensor:
         * (torch.rand(count, generator=generator) > 0.95),
         "two values": torch.tensor([-0.5, 1.0]).repeat(count // 2),
         "constant": torch.ones(count),
-        "one negative": torch.cat([torch.rand(count - 1, generator=generator), -torch.ones(1) / 99]),
+        "one negative": torch.cat(
+            [torch.rand(count - 1, generator=generator), -torch.ones(1) / 99]
+        ),
     }[kind]
     return values / values.abs().max()
 
@@ -43,7 +45,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_never_worse_than_a_uniform_grid(kind: str, bits: int) -> None:
     values = samples(kind)
@@ -85,7 +87,7 @@ def test_it_is_a_fixed_point_of_lloyds_step_on_the_values() -> None:
             assert values[nearest == index].mean().item() == pytest.approx(level, abs=2e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(KINDS), st.integers(1, 4))
 def test_deterministic(seed: int, kind: str, bits: int) -> None:
     values = samples(kind, 500, seed)

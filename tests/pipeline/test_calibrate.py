@@ -1,0 +1,112 @@
+"""Static ranges come from what the model really sees."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tersor.checkpoints.huggingface import open_directory
+from tersor.errors import SourceError
+from tersor.pipeline.activations import InputStatistics, static_input
+from tersor.pipeline.calibrate import calibrate
+from tersor.pipeline.plan import make_plan
+from tersor.ranges import Entropy, MeanSquaredError, MinMax, MovingAverage, Percentile
+from tersor.recipes import Adjustments, load_recipe
+from tersor.runtime.load import load, load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def seen(smollm2: Path) -> dict[str, InputStatistics]:
+    plan = _plan(smollm2)
+    return dict(calibrate(open_directory(smollm2), plan, ()))
+
+
+def _plan(directory: Path):  # type: ignore[no-untyped-def]
+    recipe = Adjustments(tokens=256).apply(load_recipe("w8a8-static"))
+    return make_plan(open_directory(directory), recipe)
+
+
+def test_statistics_equal_those_of_a_plain_forward(
+    smollm2: Path, seen: dict[str, InputStatistics]
+) -> None:
+    from tersor.calibration.text import builtin_text, windows
+
+    model, tokenizer = load(smollm2), load_tokenizer(smollm2)
+    tokens = windows(tokenizer, builtin_text("calibration"), 256, 1)
+    inputs: list[torch.Tensor] = []
+    down = model.model.layers[7].mlp.down_proj
+    down.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    with torch.no_grad():
+        model(tokens)
+    found = seen["model.layers.7.mlp.down_proj"]
+    low, high = (float(end) for end in found.bounds)
+    assert low == pytest.approx(float(inputs[0].min()), rel=1e-4)
+    assert high == pytest.approx(float(inputs[0].max()), rel=1e-4)
+    mean_square = inputs[0].flatten(0, 1).square().mean(0)
+    torch.testing.assert_close(found.mean_square, mean_square, rtol=1e-3, atol=1e-6)
+
+
+def test_linears_that_share_an_input_share_its_statistics(
+    seen: dict[str, InputStatistics],
+) -> None:
+    first, second, third = (seen[f"model.layers.3.self_attn.{name}_proj"] for name in "qkv")
+    assert first is second
+    assert second is third
+    assert len(seen) == 210
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [MinMax(), MovingAverage(), Percentile(0.999), MeanSquaredError(), Entropy()],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_every_estimator_gives_a_range_inside_what_was_seen(
+    smollm2: Path, seen: dict[str, InputStatistics], estimator: MinMax
+) -> None:
+    plan = _plan(smollm2)
+    module = next(m for m in plan.quantized() if m.module == "model.layers.0.mlp.down_proj")
+    statistics = seen[module.module]
+    given = static_input(module, statistics, estimator, torch.float32)
+    assert given is not None
+    assert given.zero_point is not None
+    low, high = (float(end) for end in statistics.bounds)
+    span = float(given.scale) * 255
+    assert 0 < span <= (high - low) * 1.001
+    if isinstance(estimator, MinMax):
+        assert span == pytest.approx(high - low, rel=1e-6)
+
+
+def test_a_recipe_that_needs_no_activations_runs_nothing(smollm2: Path) -> None:
+    plan = make_plan(open_directory(smollm2), load_recipe("w4"))
+    assert calibrate(open_directory(smollm2), plan, (Path("/does/not/exist"),)) == {}
+
+
+def test_importance_lowers_the_weighted_error(
+    smollm2: Path, seen: dict[str, InputStatistics]
+) -> None:
+    from tersor.ranges import ImportanceWeighted
+    from tersor.rounding import nearest
+
+    name = "model.layers.5.mlp.down_proj"
+    weight = open_directory(smollm2).read([f"{name}.weight"])[f"{name}.weight"]
+    importance = seen[name].mean_square
+    scheme = load_recipe("w3").scheme.weights
+
+    def weighted_error(estimator: MinMax | MeanSquaredError | ImportanceWeighted) -> float:
+        tensor = nearest(
+            weight, scheme, estimator, scale_dtype=weight.dtype, importance=importance
+        ).tensor
+        return float(((tensor.dequantize() - weight.float()).square() * importance).sum())
+
+    assert weighted_error(ImportanceWeighted()) < weighted_error(MinMax())
+
+
+def test_a_source_without_tokenizer_is_named(smollm2: Path, tmp_path: Path) -> None:
+    from tiny_models import save_tiny
+
+    save_tiny("llama", tmp_path)
+    recipe = replace(load_recipe("w8a8-static"))
+    plan = make_plan(open_directory(tmp_path), recipe)
+    with pytest.raises(SourceError, match="tokenizer"):
+        calibrate(open_directory(tmp_path), plan, ())

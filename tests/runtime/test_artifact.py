@@ -1,0 +1,103 @@
+"""Artifacts that do not follow their own format are refused by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tersor
+from tersor.errors import FormatError
+from tersor.recipes import Adjustments
+from tersor.runtime.artifact import open_artifact
+from tiny_models import save_tiny
+
+MODULE = "model.layers.1.self_attn.k_proj"
+
+
+@pytest.fixture
+def out(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    save_tiny("llama", tmp_path / "model")
+    recipe = getattr(request, "param", "w4-asym")
+    flags = Adjustments(group_size=16)
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=flags)
+    return tmp_path / "out"
+
+
+def change_tensors(out: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    file = out / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def change_config(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    file = out / "config.json"
+    config = json.loads(file.read_text())
+    change(config["quantization_config"])
+    file.write_text(json.dumps(config))
+
+
+def test_missing_tensor(out: Path) -> None:
+    change_tensors(out, lambda tensors: tensors.pop(f"{MODULE}.weight_zero_point"))
+    with pytest.raises(FormatError, match=rf"{MODULE}.weight_zero_point is missing"):
+        open_artifact(out).linear(MODULE)
+
+
+def test_truncated_codes(out: Path) -> None:
+    def truncate(tensors: dict[str, torch.Tensor]) -> None:
+        name = f"{MODULE}.weight_packed"
+        tensors[name] = tensors[name][:, :-1].contiguous()
+
+    change_tensors(out, truncate)
+    with pytest.raises(FormatError, match=rf"{MODULE}.weight_packed"):
+        open_artifact(out).linear(MODULE)
+
+
+def test_no_config_groups(out: Path) -> None:
+    change_config(out, lambda config: config.pop("config_groups"))
+    with pytest.raises(FormatError, match="config_groups"):
+        open_artifact(out)
+
+
+def test_a_group_without_strategy(out: Path) -> None:
+    change_config(out, lambda config: config["config_groups"]["group_0"]["weights"].pop("strategy"))
+    with pytest.raises(FormatError, match="strategy"):
+        open_artifact(out)
+
+
+def test_a_module_that_no_group_describes(out: Path) -> None:
+    change_config(
+        out, lambda config: config["config_groups"]["group_0"].update(targets=["re:nothing"])
+    )
+    with pytest.raises(FormatError, match="no config group"):
+        open_artifact(out)
+
+
+@pytest.mark.parametrize("out", ["nf4"], indirect=True)
+def test_own_format_of_another_version(out: Path) -> None:
+    change_config(out, lambda config: config.update(version=99))
+    with pytest.raises(FormatError, match="99"):
+        open_artifact(out)
+
+
+@pytest.mark.parametrize("out", ["nf4"], indirect=True)
+def test_own_format_with_an_unknown_grid(out: Path) -> None:
+    change_config(out, lambda config: config["groups"][0]["weights"].update(grid="nf5"))
+    with pytest.raises(FormatError, match="grid"):
+        open_artifact(out)
+
+
+@pytest.mark.parametrize("out", ["nf4"], indirect=True)
+def test_own_format_whose_tensors_and_config_disagree(out: Path) -> None:
+    change_config(out, lambda config: config["groups"][0]["modules"].remove(MODULE))
+    with pytest.raises(FormatError, match=MODULE):
+        open_artifact(out)
+
+
+def test_an_unquantized_directory(out: Path) -> None:
+    with pytest.raises(FormatError, match="not quantized"):
+        open_artifact(out.parent / "model")
