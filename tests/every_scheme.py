@@ -1,4 +1,4 @@
-"""Every grid and tensor scheme, and matrices that are hard to quantize, for the tests of numbers."""
+"""Every grid and scheme, and matrices that are hard to quantize, for the tests of numbers."""
 
 import torch
 from hypothesis import strategies as st
@@ -74,8 +74,13 @@ STATIC = ActivationScheme(TensorScheme(IntegerGrid(8), Granularity.TENSOR), dyna
 STATIC_ASYMMETRIC = ActivationScheme(
     TensorScheme(IntegerGrid(8, Symmetry.NONE), Granularity.TENSOR), dynamic=False
 )
-# Linears as they are stored: every weight scheme, then weights with activations.
-LINEARS = [Scheme(weights) for weights in SCHEMES] + [
+# Linears as they are stored: every weight scheme (a few of those with unsigned codes), then
+# weights with activations.
+LINEARS = [
+    Scheme(weights)
+    for weights in SCHEMES
+    if getattr(weights.grid, "signed", True) or weights.grid.bits == 4
+] + [
     Scheme(weights, activations)
     for bits in (4, 8)
     for symmetry in (Symmetry.RESTRICTED, Symmetry.NONE)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tersor.checkpoints.source import open_source
-from tersor.evaluate import Evaluation
+from tersor.evaluation import Evaluation
 from tersor.pipeline.calibrate import calibrate
 from tersor.pipeline.compare import Comparison, compare_recipes
 from tersor.pipeline.evaluation import Protocol, evaluate_directory

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tiny_models
-from tersor.calibration.skeleton import Decoder, _fill_computed_buffers
+from tersor.calibration.skeleton import Decoder, _cut, _fill_computed_buffers
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
 from tersor.models.architecture import describe
@@ -101,3 +101,13 @@ def test_a_buffer_that_nobody_computes_is_refused(tmp_path: Path) -> None:
     module.register_buffer("forgotten", torch.zeros(3, device="meta"), persistent=False)
     with pytest.raises(SourceError, match="leaves the buffer forgotten"):
         _fill_computed_buffers(module.to("meta"), source)
+
+
+def test_only_what_has_a_batch_axis_is_cut() -> None:
+    mask, positions, anybatch = torch.zeros(4, 1, 4, 4), torch.arange(4), torch.zeros(1, 4, 2)
+    kwargs = {"mask": mask, "positions": positions, "rope": (anybatch, anybatch), "cache": None}
+    found = _cut({"nested": kwargs}, 4, slice(1, 3))["nested"]
+    assert found["mask"].shape == (2, 1, 4, 4)
+    assert found["positions"] is positions
+    assert found["rope"][1] is anybatch
+    assert found["cache"] is None

@@ -136,6 +136,16 @@ def test_old_mixtral_files_have_one_tensor_per_expert(tmp_path):
         assert torch.equal(source.read([name])[name], original.read([name])[name])
 
 
+def test_experts_stored_in_both_ways_are_refused(tmp_path):
+    save_tiny("mixtral", tmp_path / "hf")
+    extra = {f"blk.{n}.ffn_gate.0.weight": np.zeros((160, 64), np.float32) for n in (0, 1)}
+    path = write_gguf(tmp_path / "hf", tmp_path / "m.gguf", extra=extra)
+    with pytest.raises(
+        SourceError, match=r"experts\.0\.w1\.weight' twice, as 'blk\.0\.ffn_gate\.0"
+    ):
+        open_source(path)
+
+
 def test_tied_embeddings_stay_tied(tmp_path):
     save_tiny("llama", tmp_path / "hf", tie_word_embeddings=True)
     source = open_source(write_gguf(tmp_path / "hf", tmp_path / "m.gguf"))

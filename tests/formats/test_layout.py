@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from every_scheme import (
     FLOATS,
     FP8_TOKEN,
@@ -11,7 +12,6 @@ from every_scheme import (
     STATIC_ASYMMETRIC,
     granularities,
 )
-
 from tersor.formats import Entry, Storage, layout, storage_for
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry, TensorScheme, kmeans, nf4
 

@@ -1,12 +1,14 @@
 """Codebooks: the published levels, nearest with ties, and what every grid must do."""
 
+from itertools import pairwise
+
 import pytest
 import torch
-from every_scheme import CODEBOOKS, hard, label, matrices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from every_scheme import CODEBOOKS, hard, label, matrices
 from tersor.errors import SchemeError
 from tersor.grids import CodebookGrid, fp4, kmeans, log2, nf4
 
@@ -91,9 +93,9 @@ def test_nearest_idempotence_and_zero(grid: CodebookGrid, rows: Tensor) -> None:
 @pytest.mark.parametrize("grid", CODEBOOKS, ids=label)
 def test_ties_go_an_even_number_of_steps_from_zero(grid: CodebookGrid) -> None:
     levels = sorted(set(grid.levels))
-    middles = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in pairwise(levels)]
     codes = grid.encode(torch.tensor(middles), torch.tensor(1.0), None)
-    for code, below, above in zip(codes.tolist(), levels, levels[1:], strict=False):
+    for code, (below, above) in zip(codes.tolist(), pairwise(levels), strict=True):
         even = below if (levels.index(below) - levels.index(0.0)) % 2 == 0 else above
         assert grid.levels[code] == even
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from every_scheme import SAMPLE, gaussian, hard, label
 from torch import Tensor
 
+from every_scheme import SAMPLE, gaussian, hard, label
 from tersor.grids import (
     Granularity,
     IntegerGrid,
@@ -90,7 +90,7 @@ def test_min_max_on_a_restricted_grid_with_exact_scales_only_rounds() -> None:
     parts = error_parts(weight, rounded.tensor, rounded.bounds)
     assert parts.clipping == 0
     assert parts.zero_point == 0
-    assert 0 < parts.rounding
+    assert parts.rounding > 0
 
 
 def test_a_shrunk_range_clips() -> None:

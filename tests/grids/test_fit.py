@@ -1,4 +1,4 @@
-"""From range to parameters: each scale format takes its own way, zero points use the stored scale."""
+"""From range to parameters: one way per scale format; zero points belong to the stored scale."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Lloyd's algorithm: what is guaranteed of the levels, and a plain version on the values themselves."""
+"""Lloyd's algorithm: what is guaranteed of the levels, held against the values themselves."""
 
 import pytest
 import torch

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from every_scheme import FLOATS, hard, label, matrices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from every_scheme import FLOATS, hard, label, matrices
 from tersor.errors import SchemeError
 from tersor.grids import FloatGrid
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from every_scheme import SAMPLE, gaussian, label
 
+from every_scheme import SAMPLE, gaussian, label
 from tersor.grids import QuantizedTensor, ScaleFormat, StoredScale, TensorScheme, kmeans
 from tersor.grids.scheme import Granularity
 from tersor.ranges import MinMax

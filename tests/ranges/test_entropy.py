@@ -64,9 +64,7 @@ def naive_threshold(values: Tensor, bins: int, stride: int, levels: int) -> floa
 @pytest.mark.parametrize("bits", [3, 4])
 def test_threshold_against_a_plain_version(bits: int) -> None:
     values = torch.randn(1200, generator=torch.Generator().manual_seed(bits)) ** 3
-    low, high = Entropy(bins=128, stride=4).bounds(
-        values.reshape(1, 1, -1), scheme(bits), STORAGE
-    )
+    low, high = Entropy(bins=128, stride=4).bounds(values.reshape(1, 1, -1), scheme(bits), STORAGE)
     threshold = naive_threshold(values, 128, 4, 1 << (bits - 1))
     assert high.item() == pytest.approx(min(threshold, values.max().item()), rel=1e-6)
     assert low.item() == pytest.approx(max(-threshold, values.min().item()), rel=1e-6)

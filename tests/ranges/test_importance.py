@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from every_scheme import gaussian
 from torch import Tensor
 
+from every_scheme import gaussian
 from tersor.errors import RecipeError
 from tersor.grids import Granularity, IntegerGrid, ScaleStorage, Symmetry, TensorScheme
 from tersor.ranges import ImportanceWeighted, MeanSquaredError, MinMax, RangeEstimator
@@ -68,4 +68,6 @@ def test_a_group_of_no_importance_keeps_its_whole_range() -> None:
 
 def test_without_statistics_it_says_what_is_missing() -> None:
     with pytest.raises(RecipeError, match="give --calibration"):
-        ImportanceWeighted().bounds(gaussian(1, 32).view(1, 1, 32), SCHEME, ScaleStorage(torch.half))
+        ImportanceWeighted().bounds(
+            gaussian(1, 32).view(1, 1, 32), SCHEME, ScaleStorage(torch.half)
+        )

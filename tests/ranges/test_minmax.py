@@ -1,9 +1,9 @@
 """Min-max: the range is what was seen."""
 
 import torch
+
 from every_scheme import gaussian
 from tersor.grids import Granularity, IntegerGrid, ScaleStorage, TensorScheme
-
 from tersor.ranges import MinMax
 
 SCHEME = TensorScheme(IntegerGrid(8), Granularity.GROUP, 16)

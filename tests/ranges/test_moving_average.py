@@ -23,7 +23,9 @@ def test_update_against_the_sum(momentum: float, batches: list[tuple[int, int]])
         average = estimator.update(average, batch)
     # r_n = m^n·r_0 + (1 - m)·Σ m^(n-i)·r_i
     last = len(batches) - 1
-    weights = [momentum**last] + [(1 - momentum) * momentum ** (last - i) for i in range(1, last + 1)]
+    weights = [momentum**last] + [
+        (1 - momentum) * momentum ** (last - i) for i in range(1, last + 1)
+    ]
     assert average is not None
     for end, found in enumerate(average):
         expected = sum(w * batch[end] for w, batch in zip(weights, batches, strict=True))

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from every_scheme import BLOCK_FORMATS, FIXED_GRIDS, gaussian, granularities, hard, label
 from torch import Tensor
 
+from every_scheme import BLOCK_FORMATS, FIXED_GRIDS, gaussian, granularities, hard, label
 from tersor.errors import RecipeError
 from tersor.grids import (
     Granularity,

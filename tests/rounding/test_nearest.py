@@ -4,6 +4,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from every_scheme import (
     BLOCK_FORMATS,
     FITTED,
@@ -17,10 +21,6 @@ from every_scheme import (
     hard,
     label,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
-
 from tersor.errors import NonFiniteWeight, SchemeError
 from tersor.grids import (
     AnyGrid,
@@ -39,7 +39,9 @@ from tersor.rounding import nearest
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 
 
-def rtn(weight: Tensor, scheme: TensorScheme, dtype: torch.dtype = torch.bfloat16) -> QuantizedTensor:
+def rtn(
+    weight: Tensor, scheme: TensorScheme, dtype: torch.dtype = torch.bfloat16
+) -> QuantizedTensor:
     return nearest(weight, scheme, MinMax(), scale_dtype=dtype).tensor
 
 
@@ -76,7 +78,9 @@ def naive_values(values: Tensor, grid: AnyGrid, scale: Tensor) -> Tensor:
         levels = torch.tensor(grid.levels) * scale
         return levels[(values.unsqueeze(-1) - levels).abs().argmin(-1)]
     if not isinstance(grid, IntegerGrid):
-        return (values / scale).clamp(-grid.largest, grid.largest).to(grid.code_dtype).float() * scale
+        return (values / scale).clamp(-grid.largest, grid.largest).to(
+            grid.code_dtype
+        ).float() * scale
     top = 2 ** (grid.bits - 1)
     if grid.symmetry is Symmetry.NONE:
         zero = torch.round(-values.min().clamp(max=0) / scale).clamp(0, 2 * top - 1)
@@ -96,7 +100,8 @@ def naive(weight: Tensor, tensor: QuantizedTensor, dtype: torch.dtype) -> Tensor
         blocks = [weight]
     largest = weight.abs().max().item()
     restored = [
-        naive_values(b.flatten(), grid, naive_scale(b, grid, scheme, dtype, largest)) for b in blocks
+        naive_values(b.flatten(), grid, naive_scale(b, grid, scheme, dtype, largest))
+        for b in blocks
     ]
     if scheme.granularity is Granularity.TENSOR:
         return restored[0].view(rows, columns)
@@ -202,7 +207,7 @@ def test_scales_beyond_fp16(symmetry: Symmetry, factor: float) -> None:
     scheme = TensorScheme(IntegerGrid(8, symmetry), Granularity.CHANNEL)
     fits = torch.tensor([[65504.0 * factor, 0.0]])
     assert rtn(fits, scheme, torch.float16).scale.value().item() == 65504
-    with pytest.raises(SchemeError, match="does not fit torch.float16"):
+    with pytest.raises(SchemeError, match="does not fit"):
         rtn(fits * 1.01, scheme, torch.float16)
     assert rtn(fits * 1.01, scheme, torch.bfloat16).scale.value().isfinite().all()
 

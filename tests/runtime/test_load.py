@@ -55,7 +55,11 @@ def test_transformers_dequantizes_to_our_bits(
 ) -> None:
     out = artifact(tmp_path, "llama", recipe, **flags)
     theirs = weights(transformers_model(out, dtype))
-    ours = weights(tersor.load(out, dtype=dtype))
+    # Asymmetric artifacts take transformers' other path: it computes in the type of the scales,
+    # whatever type is asked for.
+    asymmetric = recipe in ("vanilla-int8-asym", "w4-asym", "w3")
+    ours = weights(tersor.load(out, dtype=torch.bfloat16 if asymmetric else dtype))
+    ours = {name: weight.to(dtype) for name, weight in ours.items()}
     assert set(theirs) == set(ours)
     for name, weight in ours.items():
         assert torch.equal(theirs[name], weight), name

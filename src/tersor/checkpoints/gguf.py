@@ -65,7 +65,11 @@ class GGUFSource:
         self.config: Mapping[str, Any] = full_config(
             path, family.model_type, family.architecture, fields, dtype
         )
-        pieces = dict(_pieces(header, family, fields))
+        pieces: dict[str, Piece] = {}
+        for name, piece in _pieces(header, family, fields):
+            if name in pieces:
+                raise SourceError(f"{path}: holds {name!r} twice, as {piece.tensor.name!r} too")
+            pieces[name] = piece
         self._pieces = {name: pieces[name] for name in block_order(pieces)}
         self.tensors = {
             name: TensorInfo(name, dtype, _final_shape(piece))
@@ -82,11 +86,11 @@ class GGUFSource:
         A file without a vocabulary gives only the latter.
         """
         write_json(directory / "generation_config.json", self._generation)
-        before = _files(directory)
+        made = ["generation_config.json"]
         if self._tokenizer is not None:
             with writing(directory):
-                save_tokenizer(self.path, directory, **self._tokenizer)
-        return tuple(sorted({"generation_config.json", *(_files(directory) - before)}))
+                made += save_tokenizer(self.path, directory, **self._tokenizer)
+        return tuple(sorted(made))
 
     def _read(self, name: str) -> Tensor:
         if name not in self._pieces:
@@ -100,7 +104,7 @@ def _tokenizer_settings(header: GGUFHeader) -> dict[str, Any] | None:
         return None
     return {
         "byte_level": header.metadata.get("tokenizer.ggml.model") == "gpt2",
-        "split": header.metadata.get("tokenizer.ggml.pre", "default"),
+        "split": str(header.metadata.get("tokenizer.ggml.pre", "default")),
         "length": header.number("context_length"),
     }
 
@@ -191,9 +195,3 @@ def _halves_from_pairs(values: Tensor, heads: int) -> Tensor:
     """
     paired = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
     return paired.transpose(1, 2).reshape(values.shape)
-
-
-def _files(directory: Path) -> set[str]:
-    return {
-        file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file()
-    }

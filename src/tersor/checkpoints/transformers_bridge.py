@@ -46,7 +46,7 @@ def full_config(
 
 def save_tokenizer(
     path: Path, directory: Path, *, byte_level: bool, split: str, length: int
-) -> None:
+) -> list[str]:
     """Rebuild the tokenizer of the GGUF file ``path`` in ``directory``.
 
     Args:
@@ -55,6 +55,9 @@ def save_tokenizer(
         byte_level: whether it is byte-level BPE (``tokenizer.ggml.model`` is ``gpt2``).
         split: how text is split before merging (``tokenizer.ggml.pre``); byte-level BPE only.
         length: the model's context, for ``model_max_length``.
+
+    Returns:
+        The names of the files made, relative to ``directory``.
 
     Raises:
         SourceError: a tokenizer that transformers cannot rebuild, or would rebuild wrongly.
@@ -76,11 +79,12 @@ def save_tokenizer(
     tokenizer.model_max_length = length
     for key in ("is_local", "local_files_only", "name_or_path"):
         tokenizer.init_kwargs.pop(key, None)
-    tokenizer.save_pretrained(directory)
+    files = tokenizer.save_pretrained(directory)
     # The class's name in transformers 5 only; both 4 and 5 know the older one.
     settings = read_json(directory / "tokenizer_config.json")
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     write_json(directory / "tokenizer_config.json", settings)
+    return [Path(file).relative_to(directory).as_posix() for file in files]
 
 
 def _split_digits(tokenizer: Any) -> None:

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from tersor.errors import TersorError
 
+_INTERRUPTED = 130
+
 
 def main() -> NoReturn:
     """Run the command line in ``sys.argv``; never returns."""
@@ -26,37 +28,26 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     from tersor.cli.commands import app
 
     try:
-        app(args=arguments, prog_name="tersor", standalone_mode=False)
+        app(args=arguments, prog_name="tersor")
+    except SystemExit as left:
+        if left.code == _INTERRUPTED:
+            print("\ninterrupted; nothing was left behind", file=sys.stderr)
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception as error:
-        return _failed(error, debug)
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing was left behind", file=sys.stderr)
-        return 130
+        if debug:
+            raise
+        print(_one_line(error), file=sys.stderr)
+        return 1
     return 0
 
 
-def _failed(error: Exception, debug: bool) -> int:
-    import click
-
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, click.exceptions.Abort):
-        return 130
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    if debug:
-        raise error
+def _one_line(error: Exception) -> str:
     if isinstance(error, TersorError):
-        print(f"error: {error}", file=sys.stderr)
-    elif isinstance(error, MemoryError):
-        print("error: not enough memory; close other programs or use a smaller --context")
-    else:
-        kind = type(error).__name__
-        print(
-            f"error: {kind}: {' '.join(str(error).split())}\n"
-            "this is a bug in tersor: please report it with the output of the same command "
-            "with --debug",
-            file=sys.stderr,
-        )
-    return 1
+        return f"error: {error}"
+    if isinstance(error, MemoryError):
+        return "error: not enough memory; close other programs, or use a smaller --context"
+    said = " ".join(str(error).split())
+    return (
+        f"error: {type(error).__name__}: {said} (a bug in tersor: please report it with the "
+        "output of the same command with --debug)"
+    )

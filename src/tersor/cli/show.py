@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.source import Source
-from tersor.evaluate import Evaluation
+from tersor.evaluation import Evaluation
 from tersor.pipeline.artifact import description
 from tersor.pipeline.compare import Comparison
 from tersor.pipeline.plan import Plan

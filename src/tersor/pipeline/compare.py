@@ -11,7 +11,7 @@ from tersor.checkpoints.files import write_text
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OutputError
-from tersor.evaluate import CachedBase, Evaluation, evaluate_model
+from tersor.evaluation import CachedBase, Evaluation, evaluate_model
 from tersor.pipeline.calibrate import calibrate
 from tersor.pipeline.evaluation import Protocol, text_windows, update_card
 from tersor.pipeline.plan import Plan, make_plan

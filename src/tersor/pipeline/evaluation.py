@@ -10,7 +10,7 @@ from torch import Tensor
 from tersor.calibration.text import builtin_text, read_text, windows
 from tersor.checkpoints.files import write_text
 from tersor.errors import OutputError
-from tersor.evaluate import Evaluation, LiveBase, evaluate_model, evaluate_tasks
+from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
 from tersor.runtime.load import load, load_tokenizer
 

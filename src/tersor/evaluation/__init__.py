@@ -8,10 +8,10 @@ perplexity  ``evaluate_model``
 tasks       ``evaluate_tasks``: accuracy with lm-eval
 """
 
-from tersor.evaluate.bases import Base, CachedBase, LiveBase
-from tersor.evaluate.perplexity import evaluate_model
-from tersor.evaluate.record import Evaluation
-from tersor.evaluate.tasks import evaluate_tasks
+from tersor.evaluation.bases import Base, CachedBase, LiveBase
+from tersor.evaluation.perplexity import evaluate_model
+from tersor.evaluation.record import Evaluation
+from tersor.evaluation.tasks import evaluate_tasks
 
 __all__ = [
     "Base",

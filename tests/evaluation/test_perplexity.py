@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tersor.errors import SourceError, TextError
-from tersor.evaluate import Evaluation, LiveBase, evaluate_model
+from tersor.evaluation import Evaluation, LiveBase, evaluate_model
 
 
 def naive(model: Bigram, base: Bigram, windows: Tensor, skip: int) -> dict[str, float]:

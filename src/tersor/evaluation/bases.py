@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tersor.errors import OutputError
-from tersor.evaluate.forward import check_fit, evaluating, scored_positions, window_logits
-from tersor.evaluate.measures import log_probabilities
+from tersor.evaluation.forward import check_fit, evaluating, scored_positions, window_logits
+from tersor.evaluation.measures import log_probabilities
 
 # Left on the disk for everybody else.
 _SPARE_BYTES = 256 * 1024**2

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tersor.evaluate import measures
-from tersor.evaluate.measures import agreement, log_probabilities, row_chunks, true_token
+from tersor.evaluation import measures
+from tersor.evaluation.measures import agreement, log_probabilities, row_chunks, true_token
 
 
 def naive_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from bigram import random_bigram, random_windows
 
 from tersor.errors import OutputError, SourceError, TextError
-from tersor.evaluate import CachedBase, LiveBase, evaluate_model
+from tersor.evaluation import CachedBase, LiveBase, evaluate_model
 
 
 @pytest.mark.parametrize("skip", [0, 4])

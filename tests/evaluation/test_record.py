@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tersor.evaluate import Evaluation
+from tersor.evaluation import Evaluation
 
 
 def example(**changes: object) -> Evaluation:

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from tersor.errors import SourceError, TextError
-from tersor.evaluate.bases import Base
-from tersor.evaluate.forward import (
+from tersor.evaluation.bases import Base
+from tersor.evaluation.forward import (
     check_fit,
     evaluating,
     model_name,
     scored_positions,
     window_logits,
 )
-from tersor.evaluate.measures import Agreement, agreement, log_probabilities, true_token
-from tersor.evaluate.record import Evaluation
+from tersor.evaluation.measures import Agreement, agreement, log_probabilities, true_token
+from tersor.evaluation.record import Evaluation
 
 
 def evaluate_model(

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from tersor.errors import MissingExtra, RecipeError
-from tersor.evaluate import evaluate_tasks
+from tersor.evaluation import evaluate_tasks
 
 _WORDS = 20
 _TASK = """

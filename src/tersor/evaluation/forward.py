@@ -72,7 +72,7 @@ def window_logits(model: nn.Module, window: Tensor, skip: int) -> Tensor:
         extra["logits_to_keep"] = wanted
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     logits: Tensor = model(input_ids=window[None].to(device), **extra).logits[0]
-    logits = logits[-wanted:][:-1].float().cpu()
+    logits = logits[-wanted:-1].float().cpu()
     if not bool(logits.isfinite().all()):
         raise SourceError(
             f"{model_name(model)}: logits hold NaN or infinity; a weight or an activation overflows"
