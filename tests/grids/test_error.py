@@ -102,6 +102,16 @@ def test_a_shrunk_range_clips() -> None:
     assert error_parts(weight, best.tensor, best.bounds).clipping > 0
 
 
+def test_a_range_without_zero_counts_as_extended_to_it() -> None:
+    weight = torch.tensor([[3.0, 4.5, 6.0]])
+    scheme = TensorScheme(IntegerGrid(4, Symmetry.NONE), Granularity.CHANNEL)
+    tensor = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32).tensor
+    # The grid was fitted to [0, 6] then: 3 is inside and not clipped to 4.
+    parts = error_parts(weight, tensor, (torch.tensor([[4.0]]), torch.tensor([[6.0]])))
+    assert parts.clipping == 0
+    assert parts.rounding == pytest.approx((0.2**2 + 0.1**2) / 3, rel=1e-4)
+
+
 def test_sqnr_of_eight_bits_on_gaussian_weights_is_as_theory_says() -> None:
     # Uniform rounding errors in a step s have the variance s²/12; with s = amax/127 the signal to
     # noise ratio is 12·127²·σ²/amax².

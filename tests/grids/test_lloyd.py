@@ -26,6 +26,7 @@ def samples(kind: str, count: int = 4000, seed: int = 0) -> Tensor:
         * (torch.rand(count, generator=generator) > 0.95),
         "two values": torch.tensor([-0.5, 1.0]).repeat(count // 2),
         "constant": torch.ones(count),
+        "crowd below zero": torch.cat([torch.full((count - 2,), -0.1), torch.tensor([-1.0, 1.0])]),
         "one negative": torch.cat(
             [torch.rand(count - 1, generator=generator), -torch.ones(1) / 99]
         ),
@@ -41,6 +42,7 @@ KINDS = [
     "sparse",
     "two values",
     "constant",
+    "crowd below zero",
     "one negative",
 ]
 

@@ -98,9 +98,10 @@ def test_a_file(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no recipe file .*none\.yaml"):
         load_recipe(tmp_path / "none.yaml")
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
     with pytest.raises(RecipeError, match="cannot read recipe"):
-        (tmp_path / "folder.yaml").mkdir()
-        load_recipe(tmp_path / "folder.yaml")
+        load_recipe(folder)
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("name: größe".encode("latin-1"))
     with pytest.raises(RecipeError, match="cannot read recipe"):

@@ -1,7 +1,5 @@
 """YAML from strangers: only plain values, no bombs, nothing said twice."""
 
-import time
-
 import pytest
 
 from tersor.errors import RecipeError
@@ -46,7 +44,7 @@ def test_what_is_no_mapping(text: str) -> None:
         "a: !!bool maybe",
         "a: !!float x",
         "a: !!timestamp never",
-        "a: !!binary '%'",
+        "a: !!binary ö",
         "a: " + "9" * 5000,
     ],
     ids=lambda text: repr(text)[:30],
@@ -89,11 +87,12 @@ def bomb(entry: str, levels: int = 30) -> str:
 
 
 def test_a_billion_laughs_are_harmless() -> None:
-    started = time.process_time()
-    data = read_mapping(bomb("lol"), "f")
-    assert len(data["a29"]) == 9
-    # Ten would be generous for the 30 short lists it is; 9^30 strings would never end.
-    assert time.process_time() - started < 10
+    # 30 short lists; written out, their 9^29 strings would never end.
+    value = read_mapping(bomb("lol"), "f")["a29"]
+    for _ in range(29):
+        assert len(value) == 9
+        value = value[8]
+    assert value == "lol"
 
 
 def test_merge_keys_are_refused() -> None:
@@ -108,4 +107,4 @@ def test_a_list_that_contains_itself_is_read() -> None:
 
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(RecipeError, match="nested too deeply"):
-        read_mapping("a: " + "[" * 100_000, "f")
+        read_mapping("a: " + "[" * 10_000, "f")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from reprlib import repr as short
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.errors import RecipeError
@@ -36,7 +36,7 @@ def parse_range(data: Mapping[str, Any], where: str) -> AnyRange:
     method = parameters.pop("method", None)
     if not isinstance(method, str) or method not in _RANGES:
         hint = did_you_mean(method if isinstance(method, str) else "", _RANGES)
-        raise RecipeError(f"{where}.method {short(method)} unknown{hint}")
+        raise RecipeError(f"{where}.method {_shown(method)} unknown{hint}")
     defaults = {name: field.default for name, field in _RANGES[method].__dataclass_fields__.items()}
     for key, value in parameters.items():
         if key not in defaults:
@@ -44,7 +44,7 @@ def parse_range(data: Mapping[str, Any], where: str) -> AnyRange:
         whole = isinstance(defaults[key], int)
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             kind = "a whole number" if whole else "a number"
-            raise RecipeError(f"{where}.{key} must be {kind}, not {short(value)}")
+            raise RecipeError(f"{where}.{key} must be {kind}, not {_shown(value)}")
     return _RANGES[method](**parameters)
 
 
@@ -52,3 +52,8 @@ def range_to_dict(range_: AnyRange) -> dict[str, Any]:
     """Inverse of :func:`parse_range`; every parameter is written out."""
     method = next(name for name, kind in _RANGES.items() if type(range_) is kind)
     return {"method": method, **asdict(range_)}
+
+
+def _shown(value: object) -> str:
+    """A value for a message; a list in a recipe may be short to write and endless to print."""
+    return f"a {type(value).__name__}" if isinstance(value, list | dict) else clipped(value)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 
 import torch
 
+from tersor.errors import TextError
 from tersor.runtime.load import load, load_tokenizer
 
 
@@ -18,28 +18,30 @@ def generate_text(
 ) -> str:
     """The greedy continuation of ``prompt``, without the prompt.
 
-    ``on_text`` receives it piece by piece while it is made.
+    ``on_text`` receives it piece by piece while it is made. Raises :class:`TextError` if the prompt
+    is empty, and what :func:`tersor.load` raises.
     """
-    from transformers import TextIteratorStreamer
+    if not prompt:
+        raise TextError("the prompt is empty; give some text with --prompt")
+    from transformers import TextStreamer
 
-    model, tokenizer = load(directory), load_tokenizer(directory)
+    pieces: list[str] = []
+
+    class Streamer(TextStreamer):  # type: ignore[misc]
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            del stream_end
+            pieces.append(text)
+            if on_text is not None:
+                on_text(text)
+
+    tokenizer = load_tokenizer(directory)
+    model = load(directory)
     inputs = tokenizer(prompt, return_tensors="pt")
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    thread = Thread(
-        target=_run,
-        args=(model, {**inputs, "max_new_tokens": max_new_tokens, "streamer": streamer}),
-        daemon=True,
-    )
-    thread.start()
-    pieces = []
-    for piece in streamer:
-        pieces.append(piece)
-        if on_text is not None:
-            on_text(piece)
-    thread.join()
-    return "".join(pieces)
-
-
-def _run(model: torch.nn.Module, options: dict[str, object]) -> None:
     with torch.inference_mode():
-        model.generate(**options, do_sample=False)  # type: ignore[operator]
+        model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            streamer=Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True),
+        )
+    return "".join(pieces)

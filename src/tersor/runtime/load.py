@@ -1,5 +1,7 @@
 """``load``: a quantized or ordinary model directory as a transformers model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,29 @@ def load(directory: str | Path, *, dtype: torch.dtype = torch.float32) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     directory = Path(directory)
-    if "quantization_config" not in open_directory(directory).config:
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
-        return model.eval()
-    artifact = open_artifact(directory)
-    import tersor.hf  # noqa: F401 - registers the quantizer
-
+    source = open_directory(directory)
     config = AutoConfig.from_pretrained(directory)
-    config.quantization_config = _own_description(artifact)
-    model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
+    if "quantization_config" in source.config:
+        import tersor.hf  # noqa: F401 - registers the quantizer
+
+        config.quantization_config = _own_description(open_artifact(directory))
+    with _no_bars():
+        model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
     return model.eval()
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """transformers draws its bars in pipes too; loading is short enough to go without."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:

@@ -1,0 +1,60 @@
+"""Flags of the command line on top of a recipe."""
+
+import pytest
+
+from tersor.errors import RecipeError
+from tersor.grids import IntegerGrid, Symmetry
+from tersor.recipes import Adjustments, load_recipe
+
+W4 = load_recipe("w4")
+
+
+def test_no_flags_no_change() -> None:
+    assert Adjustments().apply(W4) == W4
+
+
+def test_all_flags() -> None:
+    flags = Adjustments(
+        bits=3,
+        group_size=32,
+        asymmetric=True,
+        include=("lm_head",),
+        exclude=("re:.*gate",),
+        tokens=100,
+        seed=3,
+    )
+    recipe = flags.apply(W4)
+    assert recipe.name == "w4"
+    assert recipe.scheme.weights.grid == IntegerGrid(3, Symmetry.NONE)
+    assert recipe.scheme.weights.group_size == 32
+    assert (recipe.include, recipe.exclude) == (("lm_head",), ("re:.*gate",))
+    assert (recipe.calibration.tokens, recipe.calibration.window) == (100, W4.calibration.window)
+    assert recipe.seed == 3
+
+
+def test_patterns_are_added() -> None:
+    once = Adjustments(include=("a",), exclude=("b",)).apply(W4)
+    twice = Adjustments(include=("c",), exclude=("d",)).apply(once)
+    assert (twice.include, twice.exclude) == (("a", "c"), ("b", "d"))
+
+
+def test_zero_is_a_value() -> None:
+    recipe = Adjustments(group_size=0, seed=0).apply(Adjustments(seed=5).apply(W4))
+    assert recipe.scheme.weights.group_size is None
+    assert recipe.seed == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (Adjustments(bits=7), "--bits 7 does not apply to recipe 'w4'"),
+        (Adjustments(group_size=1), "--group-size 1 does not apply"),
+        (Adjustments(tokens=1), "--tokens 1: give at least 2"),
+        (Adjustments(exclude=("re:(",)), "no regular expression"),
+        (Adjustments(include=("",)), "empty"),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_apply(flags: Adjustments, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        flags.apply(W4)

@@ -1,0 +1,74 @@
+"""Range estimators ⇄ what a recipe says."""
+
+import pytest
+
+from tersor.errors import RecipeError
+from tersor.ranges import (
+    Entropy,
+    ImportanceWeighted,
+    MeanSquaredError,
+    MinMax,
+    MovingAverage,
+    Percentile,
+)
+from tersor.recipes import AnyRange
+from tersor.recipes.range_document import parse_range, range_to_dict
+
+
+@pytest.mark.parametrize(
+    ("estimator", "document"),
+    [
+        (MinMax(), {"method": "minmax"}),
+        (Percentile(0.99), {"method": "percentile", "share": 0.99}),
+        (MeanSquaredError(20, 0.5), {"method": "mse", "steps": 20, "smallest": 0.5}),
+        (ImportanceWeighted(), {"method": "importance", "steps": 40, "smallest": 0.4}),
+        (Entropy(512, 4), {"method": "entropy", "bins": 512, "stride": 4}),
+        (MovingAverage(), {"method": "moving_average", "momentum": 0.9}),
+    ],
+    ids=str,
+)
+def test_there_and_back(estimator: AnyRange, document: dict[str, object]) -> None:
+    assert range_to_dict(estimator) == document
+    assert parse_range(document, "range") == estimator
+    assert parse_range({"method": document["method"]}, "range") == type(estimator)()
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "range.method None unknown; known: minmax, percentile"),
+        ({"method": "msee"}, "range.method 'msee' unknown; did you mean 'mse'?"),
+        ({"method": 3}, "range.method 3 unknown; known: minmax"),
+        ({"method": ["mse"]}, "range.method a list unknown"),
+        ({"method": None}, "range.method None unknown"),
+        ({"method": "mse", "step": 4}, "range: unknown key 'step'; did you mean 'steps'"),
+        ({"method": "minmax", "share": 1}, "range: unknown key 'share'$"),
+        ({"method": "mse", "steps": "4"}, "range.steps must be a whole number, not '4'"),
+        ({"method": "mse", "steps": 4.5}, "range.steps must be a whole number, not 4.5"),
+        ({"method": "mse", "steps": True}, "range.steps must be a whole number, not True"),
+        ({"method": "mse", "steps": None}, "range.steps must be a whole number, not None"),
+        ({"method": "mse", "smallest": "x"}, "range.smallest must be a number, not 'x'"),
+        ({"method": "percentile", "share": False}, "range.share must be a number, not False"),
+        ({"method": "percentile", "share": [0.9]}, "range.share must be a number, not a list"),
+        ({"method": "percentile", "share": 2}, "share 2 is not within"),
+        ({"method": "percentile", "share": float("nan")}, "share nan is not within"),
+        ({"method": "mse", "steps": 0}, "steps 0"),
+        ({"method": "entropy", "bins": 0}, "bins 0"),
+        ({"method": "moving_average", "momentum": 1}, "momentum 1 is not within"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense(document: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_range(document, "range")
+
+
+def test_a_huge_value_is_not_printed_in_full() -> None:
+    laugh: list[object] = ["lol"]
+    for _ in range(40):
+        laugh = [laugh] * 9
+    for value in (laugh, "lol" * 10**6):
+        document = {"method": "mse", "steps": value}
+        with pytest.raises(RecipeError) as caught:
+            parse_range(document, "range")
+        assert len(str(caught.value)) < 200
