@@ -2,7 +2,7 @@
 
     python benchmarks/orderings.py --text wiki.test.raw -o /tmp/orderings
 
-Scores the second half of each of 8 windows of 1024 tokens, in float32, against the restored
+Scores the second half of each of 4 windows of 1024 tokens, in float32, against the restored
 bfloat16 model. Prints every pair with its verdict.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--windows", type=int, default=4)
     arguments = parser.parse_args()
     int8 = [load_recipe(n) for n in ("vanilla-int8", "vanilla-int8-asym", "int8-per-tensor")]
     comparison = compare_recipes(

@@ -28,7 +28,15 @@ from tersor.formats import (
     layout,
     storage_for,
 )
-from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry, TensorScheme, kmeans
+from tersor.grids import (
+    ActivationScheme,
+    Granularity,
+    IntegerGrid,
+    Scheme,
+    Symmetry,
+    TensorScheme,
+    kmeans,
+)
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
 
@@ -54,7 +62,7 @@ def same(first: Tensor | None, second: Tensor | None) -> bool:
         return first is second
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
-    return torch.equal(first.contiguous().view(torch.uint8), second.contiguous().view(torch.uint8))
+    return torch.equal(first.flatten().view(torch.uint8), second.flatten().view(torch.uint8))
 
 
 def assert_same(first: QuantizedLinear, second: QuantizedLinear) -> None:
@@ -209,16 +217,20 @@ def test_the_input_scale_may_have_another_float_type_than_the_model() -> None:
         assert_same(decode(encode(original), scheme, "m"), original)
 
 
-def test_unsigned_codes_are_stored_like_signed_ones() -> None:
-    for symmetry in Symmetry:
-        stored = [
-            encode(
-                linear(Scheme(TensorScheme(IntegerGrid(5, symmetry, signed), Granularity.CHANNEL)))
-            )
+@pytest.mark.parametrize("symmetry", Symmetry)
+@pytest.mark.parametrize(("bits", "activations"), [(5, None), (8, None), (8, INT8_TOKEN)])
+def test_unsigned_codes_are_stored_like_signed_ones(
+    symmetry: Symmetry, bits: int, activations: ActivationScheme | None
+) -> None:
+    for granularity in (Granularity.TENSOR, Granularity.CHANNEL):
+        signed, unsigned = (
+            Scheme(TensorScheme(IntegerGrid(bits, symmetry, signed), granularity), activations)
             for signed in (True, False)
-        ]
-        assert stored[0].keys() == stored[1].keys()
-        assert all(same(stored[0][suffix], stored[1][suffix]) for suffix in stored[0])
+        )
+        stored, others = encode(linear(signed)), encode(linear(unsigned))
+        assert stored.keys() == others.keys()
+        assert all(same(stored[suffix], others[suffix]) for suffix in stored)
+        assert_same(decode(others, unsigned, "m"), linear(unsigned))
 
 
 def test_odd_columns_survive_two_codes_a_byte() -> None:

@@ -108,6 +108,8 @@ def test_their_schema_reads_our_description(scheme: Scheme) -> None:
     assert weights.symmetric == scheme.weights.grid.symmetric
     assert weights.group_size == scheme.weights.group_size
     assert weights.dynamic is False
+    nvfp4 = scheme.weights.scale_format is ScaleFormat.E4M3
+    assert weights.strategy == ("tensor_group" if nvfp4 else scheme.weights.granularity)
     assert (theirs.input_activations is None) == (scheme.activations is None)
     if scheme.activations is not None:
         assert theirs.input_activations.dynamic == scheme.activations.dynamic

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from every_scheme import SAMPLE, gaussian, hard, label
+from tersor import _native
 from tersor.grids import (
     Granularity,
     IntegerGrid,
@@ -17,6 +18,7 @@ from tersor.grids import (
     TensorScheme,
     error_parts,
 )
+from tersor.grids.error import error_sums_reference
 from tersor.ranges import Bounds, MeanSquaredError, MinMax
 from tersor.rounding import nearest
 
@@ -66,6 +68,37 @@ def test_against_the_definition(scheme: TensorScheme, given_bounds: bool) -> Non
     for name, value in expected.items():
         tolerance = RELATIVE * (value if name in ("signal", "largest") else mse)
         assert getattr(parts, name) == pytest.approx(value, rel=0, abs=tolerance), name
+
+
+# Sizes around the native loop's 16 lanes and its runs of 1024 values; enough rows for threads.
+@pytest.mark.parametrize("size", [1, 15, 16, 33, 1024, 1030])
+@pytest.mark.parametrize(("rows", "groups"), [(1, 1), (3, 4), (300, 2)])
+def test_the_native_loop_against_its_reference(rows: int, groups: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    original, noise = torch.randn(2, rows, groups * size, generator=generator)
+    decoded = original + 0.1 * noise
+    ends = torch.rand(2, rows, groups, generator=generator)
+    low, high, grid_low, grid_high = -ends[0] - 0.5, ends[1] + 0.5, -ends[1] - 0.4, ends[0] + 0.6
+    found = torch.empty(rows, 5, dtype=torch.float64)
+    _native.error_sums(
+        original.numpy(),
+        decoded.numpy(),
+        low.numpy(),
+        high.numpy(),
+        grid_low.numpy(),
+        grid_high.numpy(),
+        found.numpy(),
+    )
+    blocks = original.view(rows, groups, size), decoded.view(rows, groups, size)
+    expected = error_sums_reference(
+        *blocks,
+        (low.unsqueeze(-1), high.unsqueeze(-1)),
+        (grid_low.unsqueeze(-1), grid_high.unsqueeze(-1)),
+    )
+    # Parts of either sign cancel: what counts is their size against the squared error.
+    scale = expected[:, :3].sum(1, keepdim=True).abs() + expected[:, 3:4]
+    assert ((found - expected).abs() <= 1e-5 * scale).all()
+    assert torch.equal(found[:, 4], expected[:, 4])
 
 
 @pytest.mark.parametrize("scheme", SAMPLE, ids=label)

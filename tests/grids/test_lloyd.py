@@ -80,6 +80,12 @@ def test_few_distinct_values_are_met() -> None:
     assert squared_error(values, levels) <= 200 * HALF_BIN**2
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_crowd_away_from_zero_gets_a_level_of_its_own(sign: int) -> None:
+    levels = fit_levels(sign * samples("crowd below zero"), 2)
+    assert min(abs(level + sign * 0.1) for level in levels) <= 4 * HALF_BIN
+
+
 def test_it_is_a_fixed_point_of_lloyds_step_on_the_values() -> None:
     values = samples("gaussian", 20000)
     levels = torch.tensor(fit_levels(values, 3))

@@ -21,7 +21,7 @@ from every_scheme import (
     hard,
     label,
 )
-from tersor.errors import NonFiniteWeight, SchemeError
+from tersor.errors import NonFiniteWeight, RecipeError, SchemeError
 from tersor.grids import (
     AnyGrid,
     CodebookGrid,
@@ -33,7 +33,8 @@ from tersor.grids import (
     TensorScheme,
     nf4,
 )
-from tersor.ranges import MeanSquaredError, MinMax, Percentile
+from tersor.grids.blocks import segments
+from tersor.ranges import Entropy, MeanSquaredError, MinMax, Percentile
 from tersor.rounding import nearest
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
@@ -121,6 +122,16 @@ def test_against_a_loop_over_groups(scheme: TensorScheme) -> None:
         assert torch.allclose((found - weight).abs(), (expected - weight).abs(), atol=1e-7)
     else:
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=label)
+def test_requantizing_with_the_same_parameters_changes_no_code(scheme: TensorScheme) -> None:
+    tensor = rtn(torch.cat([gaussian(3, 80), hard()]), scheme)
+    restored, scale = tensor.dequantize(), tensor.scale.value()
+    for segment in segments(scheme, 80):
+        zero = None if tensor.zero_point is None else segment.parameters(tensor.zero_point)
+        again = tensor.grid.encode(segment.blocks(restored), segment.parameters(scale), zero)
+        assert torch.equal(again.float(), segment.blocks(tensor.codes).float())
 
 
 @pytest.mark.parametrize("scale_dtype", DTYPES, ids=str)
@@ -257,6 +268,21 @@ def test_rows_are_quantized_alike_alone_and_together(scheme: TensorScheme) -> No
     together = rtn(weight, scheme).dequantize()
     for row in (0, 350, 699):
         assert torch.equal(rtn(weight[row : row + 1], scheme).dequantize()[0], together[row])
+
+
+def test_entropy_is_for_whole_matrices() -> None:
+    weight = gaussian(8, 512)
+    weight[3, 3] = 50.0
+    per_tensor, per_channel, _ = granularities(IntegerGrid(8))
+    importance = torch.ones(512)
+    for weights in (None, importance):
+        rounded = nearest(
+            weight, per_tensor, Entropy(), scale_dtype=torch.bfloat16, importance=weights
+        )
+        assert rounded.bounds[1].item() < 25
+        assert rounded.tensor.dequantize().max() < 25
+    with pytest.raises(RecipeError, match="range entropy needs 1024 values"):
+        nearest(weight, per_channel, Entropy(), scale_dtype=torch.bfloat16)
 
 
 def test_bounds_are_those_of_the_estimator() -> None:

@@ -97,6 +97,8 @@ def _codes(storage: Storage, weights: TensorScheme, rows: int, columns: int) -> 
             entries = {"weight_packed": Entry(torch.uint8, (rows, -(-columns // 2)))}
             # Two codes a byte: only an odd number of columns cannot be told from the packed shape.
             return entries | ({"weight_shape": Entry(torch.int64, (2,))} if columns % 2 else {})
+        case Storage.INT8:
+            return {"weight": Entry(torch.int8, (rows, columns))}
         case _:
             return {"weight": Entry(weights.grid.code_dtype, (rows, columns))}
 

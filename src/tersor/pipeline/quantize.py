@@ -22,6 +22,8 @@ from tersor.pipeline.artifact import verify, write_description
 from tersor.pipeline.digest import combined_digest, linear_digest, tensor_digest
 from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.result import Result
+from tersor.ranges import ImportanceWeighted
+from tersor.recipes import AnyRange
 from tersor.report.record import LayerRecord, with_errors
 from tersor.rounding import Rounded, nearest
 
@@ -129,10 +131,17 @@ class _Run:
                 module.scheme.weights,
                 module.range,
                 scale_dtype=weight.dtype,
-                importance=None if seen is None else seen.mean_square,
+                importance=_importance(module.range, seen),
             )
         except (NonFiniteWeight, SchemeError) as error:
             raise type(error)(f"{module.module}.weight: {error}") from None
+
+
+def _importance(estimator: AnyRange, seen: InputStatistics | None) -> Tensor | None:
+    """Only where the recipe asks for it: calibrating for another step must not change a range."""
+    if seen is None or not isinstance(estimator, ImportanceWeighted):
+        return None
+    return seen.mean_square
 
 
 @dataclass(frozen=True)

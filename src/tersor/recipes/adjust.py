@@ -11,6 +11,8 @@ from tersor.recipes.recipe import Recipe
 class Adjustments:
     """What to change in a recipe; ``None`` and empty leave it as it is.
 
+    Bits, group size and symmetry change the recipe's own scheme; overrides keep theirs.
+
     ``group_size`` 0 stands for one scale per channel.
     """
 

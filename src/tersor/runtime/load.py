@@ -58,12 +58,13 @@ def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
     """
     from transformers import AutoTokenizer
 
+    if not Path(directory).is_dir():
+        raise SourceError(f"{name or directory}: no such directory")
     try:
         return AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, KeyError, ImportError):
         raise SourceError(
-            f"{name or directory}: no tokenizer that transformers can load ({reason}); "
+            f"{name or directory}: no tokenizer that transformers can load; "
             "put the model's tokenizer files beside config.json"
         ) from None
 

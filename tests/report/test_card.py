@@ -1,0 +1,61 @@
+"""The model card: metadata, worst layers first, and a loss section that can be filled in later."""
+
+from dataclasses import replace
+
+import yaml
+
+from tersor.report import CardFacts, LayerRecord, model_card, with_loss
+
+FACTS = CardFacts(
+    title="model (w4)",
+    base_model="model",
+    licence="apache-2.0",
+    recipe_name="w4",
+    recipe_description="4 bits.",
+    recipe_yaml="name: w4\n",
+    scheme="W4A16: int4 per group 64",
+    method="compressed-tensors",
+    source_bytes=269_000_000,
+    total_bytes=113_000_000,
+    bits_per_weight=6.7,
+    bits_per_quantized_weight=4.25,
+    version="0.1.0",
+    notes=("something was left alone",),
+)
+GOOD = LayerRecord("a.good", (4, 4), "W4A16", 8, sqnr_db=30.0, largest_error=0.01)
+RECORDS = (GOOD, replace(GOOD, module="a.bad", sqnr_db=12.0))
+LOSS = {
+    "tokens": 8176,
+    "windows": 16,
+    "context": 1024,
+    "texts": ["wiki.test.raw"],
+    "perplexity": 27.4,
+    "base_perplexity": 19.2,
+    "kl_mean": 0.41,
+    "kl_median": None,
+}
+
+
+def test_card() -> None:
+    card = model_card(FACTS, RECORDS)
+    metadata = yaml.safe_load(card.split("---")[1])
+    assert metadata == {"tags": ["tersor", "compressed-tensors"], "license": "apache-2.0"}
+    assert card.index("a.bad") < card.index("a.good")
+    assert "something was left alone" in card
+    assert "has not been measured" in card
+
+
+def test_loss_replaces_the_section_and_can_be_replaced_again() -> None:
+    card = model_card(FACTS, RECORDS)
+    measured = with_loss(card, LOSS)
+    assert "has not been measured" not in measured
+    assert "| KL divergence, mean | 0.41 |" in measured
+    assert "KL divergence, median" not in measured
+    again = with_loss(measured, LOSS | {"kl_mean": 0.5})
+    assert "0.41" not in again
+    assert again.count("perplexity of the original") == 1
+    assert again.endswith(card[-100:])
+
+
+def test_a_card_that_is_not_ours_stays() -> None:
+    assert with_loss("# Somebody's model\n", LOSS) == "# Somebody's model\n"
