@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tersor.calibration.statistics.statistic import finite, seen
-from tersor.errors import RecipeError
+from tersor.ranges import Bounds, MovingAverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +62,15 @@ class MovingMinMax:
     """Exponential average of the ranges of successive updates: ``r ← m·r + (1 − m)·update``.
 
     The first update starts it. The tensor's range is averaged by itself: it is the average of the
-    updates' extremes, not the extremes of the channels' averages. Jacob et al.,
-    https://arxiv.org/abs/1712.05877, section 3.1.
+    updates' extremes, not the extremes of the channels' averages. See
+    :class:`~tersor.ranges.MovingAverage`.
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
         """Raises :class:`RecipeError` for a ``momentum`` outside [0, 1)."""
-        if not 0 <= momentum < 1:
-            raise RecipeError(f"moving average: momentum {momentum} is not within [0, 1)")
-        self._momentum = momentum
-        # (2, in + 1) in fp64: minimum and maximum, the whole tensor's in the last column.
-        self._average: Tensor | None = None
+        self._rule = MovingAverage(momentum)
+        # Minimum and maximum (in + 1) in fp64, the whole tensor's in the last column.
+        self._average: Bounds | None = None
         self._tokens = 0
 
     def update(self, x: Tensor) -> None:
@@ -80,17 +78,15 @@ class MovingMinMax:
         if len(x) == 0:
             return
         low, high = finite(x).double().aminmax(dim=0)
-        new = torch.stack([torch.cat([low, low.min()[None]]), torch.cat([high, high.max()[None]])])
-        if self._average is not None:
-            new = self._momentum * self._average + (1 - self._momentum) * new
-        self._average = new
+        ends = torch.cat([low, low.min()[None]]), torch.cat([high, high.max()[None]])
+        self._average = self._rule.update(self._average, ends)
         self._tokens += len(x)
 
     def result(self) -> ActivationRange:
         """The averaged range; :class:`TextError` if no token was seen."""
         tokens = seen(self._tokens)
         assert self._average is not None
-        low, high = self._average.float()
+        low, high = (end.float() for end in self._average)
         return ActivationRange(
             low[:-1].clone(), high[:-1].clone(), float(low[-1]), float(high[-1]), tokens
         )
