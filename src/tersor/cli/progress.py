@@ -21,6 +21,7 @@ def bars() -> Iterator[Callable[[str], Report | None]]:
     from rich.progress import (
         BarColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -37,10 +38,14 @@ def bars() -> Iterator[Callable[[str], Report | None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
         def watch(description: str) -> Report:
-            task = progress.add_task(description, total=None)
+            task: TaskID | None = None
 
             def report(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
+                nonlocal task
+                # Work that is never started, or over, is not worth a line.
+                if task is None:
+                    task = progress.add_task(description, total=total)
+                progress.update(task, completed=done, total=total, visible=done < total)
 
             return report
 

@@ -86,7 +86,7 @@ class _Run:
         skip = self.protocol.skip
         bases = []
         for name, tokens in named:
-            progress = self.watch("original")
+            progress = self.watch("evaluate original")
             bases.append(CachedBase(original, tokens, self.out, skip=skip, progress=progress))
             evaluation = evaluate_model(original, tokens, base=bases[-1], skip=skip, texts=(name,))
             yield original_row(self.source, evaluation)
@@ -100,14 +100,16 @@ class _Run:
         name = plan.recipe.name
         directory = self.out / name
         started = time.perf_counter()
-        seen = calibrate(self.source, plan, self.calibration, progress=self.watch(name))
+        seen = calibrate(
+            self.source, plan, self.calibration, progress=self.watch(f"calibrate {name}")
+        )
         quantize_to(
             self.source,
             plan,
             directory,
             statistics=seen,
             force=self.force,
-            progress=self.watch(name),
+            progress=self.watch(f"quantize {name}"),
         )
         seconds = time.perf_counter() - started
         model = load(directory)
@@ -118,7 +120,7 @@ class _Run:
                 base=base,
                 skip=self.protocol.skip,
                 texts=(text,),
-                progress=self.watch(name),
+                progress=self.watch(f"evaluate {name}"),
             )
             if text == named[0][0]:
                 update_card(directory, evaluation)
