@@ -32,7 +32,9 @@ def variants() -> list[Recipe]:
             for size, grouped in (("g64", recipe), ("channel", recipe.with_group_size(0))):
                 name = f"w{bits}-{size}{symmetry}"
                 found.append(_named(grouped, name))
-                found.append(replace(_named(grouped, f"{name}-mse"), range=MeanSquaredError()))
+                for end, norm in (("mse", 2.0), ("mse4", 4.0)):
+                    range_ = MeanSquaredError(norm=norm)
+                    found.append(replace(_named(grouped, f"{name}-{end}"), range=range_))
     found.append(_named(_per_tensor(w4), "w4-tensor"))
     found.append(_named(_per_tensor(w4.as_asymmetric()), "w4-tensor-asym"))
     return found
@@ -47,15 +49,16 @@ def orderings(kl: dict[str, float]) -> list[tuple[str, str, str]]:
     claims += [("asymmetric ≤ symmetric", "int8-per-tensor-asym", "int8-per-tensor")]
     claims += [("channel ≤ tensor", f"w4-channel{s}", f"w4-tensor{s}") for s in ("", "-asym")]
     for bits in (4, 3, 2):
-        for end in ("", "-asym", "-mse", "-asym-mse"):
+        for end in ("", "-asym", "-mse4", "-asym-mse4"):
             claims.append(("group ≤ channel", f"w{bits}-g64{end}", f"w{bits}-channel{end}"))
         for size in ("g64", "channel"):
-            for end in ("", "-mse"):
+            for end in ("", "-mse4"):
                 pair = (f"w{bits}-{size}-asym{end}", f"w{bits}-{size}{end}")
                 claims.append(("asymmetric ≤ symmetric", *pair))
             for symmetry in ("", "-asym"):
                 name = f"w{bits}-{size}{symmetry}"
                 claims.append(("MSE range ≤ min-max", f"{name}-mse", name))
+                claims.append(("norm-4 range ≤ min-max", f"{name}-mse4", name))
     return [claim for claim in claims if claim[1] in kl and claim[2] in kl]
 
 
@@ -83,11 +86,12 @@ def main() -> None:
     parser.add_argument("--text", type=Path, action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--only", default="", help="Recipes whose name contains this.")
     arguments = parser.parse_args()
     int8 = [load_recipe(n) for n in ("vanilla-int8", "vanilla-int8-asym", "int8-per-tensor")]
     comparison = compare_recipes(
         demo_model(),
-        int8 + variants(),
+        [recipe for recipe in int8 + variants() if arguments.only in recipe.name],
         arguments.out,
         texts=arguments.text,
         protocol=Protocol(context=1024, windows=arguments.windows, skip=512),

@@ -105,3 +105,20 @@ def test_one_step_is_min_max() -> None:
 def test_searches_that_make_no_sense(steps: int, smallest: float) -> None:
     with pytest.raises(RecipeError, match="range mse"):
         MeanSquaredError(steps, smallest)
+
+
+def test_a_higher_norm_clips_less() -> None:
+    blocks = torch.randn(4, 3, 64, generator=torch.Generator().manual_seed(0))
+    scheme = TensorScheme(IntegerGrid(3, Symmetry.NONE), Granularity.GROUP, 64)
+    storage = ScaleStorage(torch.float32)
+
+    def width(norm: float) -> float:
+        low, high = MeanSquaredError(norm=norm).bounds(blocks, scheme, storage)
+        return float((high - low).mean())
+
+    assert width(2.0) < width(4.0)
+
+
+def test_a_norm_below_one_is_refused() -> None:
+    with pytest.raises(RecipeError, match="norm"):
+        MeanSquaredError(norm=0.5)
