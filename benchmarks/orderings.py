@@ -18,7 +18,7 @@ from tersor.ranges import MeanSquaredError
 from tersor.recipes import Recipe, load_recipe
 
 
-def variants() -> list[Recipe]:
+def variants(norms: list[float]) -> list[Recipe]:
     """Recipes that differ from a preset in one respect, to hold one ordering each."""
     w4, int8 = load_recipe("w4"), load_recipe("vanilla-int8")
     found = [
@@ -32,7 +32,8 @@ def variants() -> list[Recipe]:
             for size, grouped in (("g64", recipe), ("channel", recipe.with_group_size(0))):
                 name = f"w{bits}-{size}{symmetry}"
                 found.append(_named(grouped, name))
-                for end, norm in (("mse", 2.0), ("mse4", 4.0)):
+                for norm in norms:
+                    end = "mse" if norm == 2 else f"mse{norm:g}"
                     range_ = MeanSquaredError(norm=norm)
                     found.append(replace(_named(grouped, f"{name}-{end}"), range=range_))
     found.append(_named(_per_tensor(w4), "w4-tensor"))
@@ -86,12 +87,14 @@ def main() -> None:
     parser.add_argument("--text", type=Path, action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--norms", default="2,4", help="Powers of the error to search with.")
     parser.add_argument("--only", default="", help="Recipes whose name contains this.")
     arguments = parser.parse_args()
     int8 = [load_recipe(n) for n in ("vanilla-int8", "vanilla-int8-asym", "int8-per-tensor")]
+    norms = [float(norm) for norm in arguments.norms.split(",")]
     comparison = compare_recipes(
         demo_model(),
-        [recipe for recipe in int8 + variants() if arguments.only in recipe.name],
+        [recipe for recipe in int8 + variants(norms) if arguments.only in recipe.name],
         arguments.out,
         texts=arguments.text,
         protocol=Protocol(context=1024, windows=arguments.windows, skip=512),
