@@ -5,6 +5,7 @@
 #include <string>
 
 #include "errors.hpp"
+#include "gptq.hpp"
 #include "packing.hpp"
 
 namespace nb = nanobind;
@@ -60,6 +61,99 @@ void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<con
   tersor::error_sums(blocks, sums.data());
 }
 
+// (tiles, columns, kTileRows) or, for scales, (tiles, steps, kTileRows).
+template <typename T>
+using Tiles = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// What the three functions have in common: the arrays of tersor::GptqPanel.
+struct Panel {
+  Tiles<const float> original;
+  Tiles<float> targets, errors;
+  Tiles<std::uint8_t> codes;
+  Matrix<const float> feedback;
+
+  tersor::GptqPanel checked(std::size_t first, std::size_t last) const {
+    const std::size_t tiles = original.shape(0), columns = original.shape(1);
+    const auto like = [&](const auto& other) {
+      return other.shape(0) == tiles && other.shape(1) == columns &&
+             other.shape(2) == tersor::kTileRows;
+    };
+    check(like(original) && like(targets) && like(errors) && like(codes), "tiles differ in shape");
+    check(feedback.shape(0) == columns && feedback.shape(1) == columns,
+          "feedback is not square in the columns");
+    check(first <= last && last <= columns, "no such range of columns");
+    return {original.data(), targets.data(),  errors.data(), codes.data(),
+            feedback.data(), tiles, columns};
+  }
+};
+
+tersor::GptqScales checked_scales(const Tiles<const float>& scale, const Tiles<const float>& lowest,
+                                  std::size_t tiles, std::size_t columns) {
+  for (const auto& part : {scale, lowest}) {
+    check(part.shape(0) == tiles && part.shape(1) == scale.shape(1) &&
+              part.shape(2) == tersor::kTileRows,
+          "scales and tiles differ in shape");
+  }
+  check(scale.shape(1) == 1 || scale.shape(1) == columns, "one scale for all columns or for each");
+  return {scale.data(), lowest.data(), scale.shape(1)};
+}
+
+void gptq_feed(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
+               Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+               std::size_t last, Tiles<float> corrected) {
+  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
+  check(corrected.shape(0) == panel.tiles && corrected.shape(1) == last - first &&
+            corrected.shape(2) == tersor::kTileRows,
+        "corrected and tiles differ in shape");
+  nb::gil_scoped_release release;
+  tersor::gptq_feed(panel, first, last, corrected.data());
+}
+
+void gptq_integers(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
+                   Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+                   std::size_t last, std::size_t block, Tiles<const float> scale,
+                   Tiles<const float> lowest, unsigned top, int first_code) {
+  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
+  const auto scales = checked_scales(scale, lowest, panel.tiles, last - first);
+  check(block > 0, "block must be 1 or more");
+  check(top <= 255, "codes must fit a byte");
+  nb::gil_scoped_release release;
+  tersor::gptq_integers(panel, {first, last, block}, scales,
+                        {static_cast<float>(top), first_code});
+}
+
+void gptq_levels(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
+                 Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+                 std::size_t last, std::size_t block, Tiles<const float> scale,
+                 Vector<const float> levels, Vector<const float> boundaries,
+                 Vector<const std::uint8_t> level_codes) {
+  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
+  const auto scales = checked_scales(scale, scale, panel.tiles, last - first);
+  const std::size_t count = levels.shape(0);
+  check(block > 0, "block must be 1 or more");
+  check(count > 0 && level_codes.shape(0) == count && boundaries.shape(0) == count - 1,
+        "levels, boundaries and codes do not belong together");
+  nb::gil_scoped_release release;
+  tersor::gptq_levels(panel, {first, last, block}, scales,
+                      {levels.data(), boundaries.data(), level_codes.data(), count});
+}
+
+std::size_t gptq_factor(Matrix<const float> hessian, Vector<const std::int64_t> order,
+                        Vector<const double> ridge, Matrix<float> feedback) {
+  const std::size_t n = order.shape(0);
+  check(hessian.shape(0) == n && hessian.shape(1) == n, "the Hessian is not square in the order");
+  check(feedback.shape(0) == n && feedback.shape(1) == n, "feedback and Hessian differ in shape");
+  check(ridge.shape(0) == n, "ridge and Hessian differ in shape");
+  for (std::size_t i = 0; i < n; ++i) {
+    check(order.data()[i] >= 0 && static_cast<std::size_t>(order.data()[i]) < n,
+          "order names a column that does not exist");
+  }
+  nb::gil_scoped_release release;
+  return tersor::gptq_factor(hessian.data(), order.data(), ridge.data(), feedback.data(), n);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -71,4 +165,20 @@ NB_MODULE(_native, m) {
   m.def("error_sums", &error_sums, nb::arg("original"), nb::arg("decoded"), nb::arg("low"),
         nb::arg("high"), nb::arg("grid_low"), nb::arg("grid_high"), nb::arg("sums"),
         "Sums of the parts of a quantization error, per row; see tersor.grids.error.");
+  m.def("gptq_feed", &gptq_feed, nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
+        nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
+        nb::arg("corrected"),
+        "Pass the errors before `first` on to first..last; see tersor.rounding.gptq.");
+  m.def("gptq_integers", &gptq_integers, nb::arg("original"), nb::arg("targets"),
+        nb::arg("errors"), nb::arg("codes"), nb::arg("feedback"), nb::arg("first"),
+        nb::arg("last"), nb::arg("block"), nb::arg("scale"), nb::arg("lowest"), nb::arg("top"),
+        nb::arg("first_code"), "Round columns first..last to integers; see tersor.rounding.gptq.");
+  m.def("gptq_levels", &gptq_levels, nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
+        nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
+        nb::arg("block"), nb::arg("scale"), nb::arg("levels"), nb::arg("boundaries"),
+        nb::arg("level_codes"),
+        "Round columns first..last to sorted levels; see tersor.rounding.gptq.");
+  m.def("gptq_factor", &gptq_factor, nb::arg("hessian"), nb::arg("order"), nb::arg("ridge"),
+        nb::arg("feedback"),
+        "Feedback of a Hessian; returns its size, or the index of the pivot that failed.");
 }

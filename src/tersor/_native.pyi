@@ -12,3 +12,47 @@ def error_sums(
     grid_high: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None: ...
+def gptq_feed(
+    original: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    feedback: NDArray[np.float32],
+    first: int,
+    last: int,
+    corrected: NDArray[np.float32],
+) -> None: ...
+def gptq_integers(
+    original: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    feedback: NDArray[np.float32],
+    first: int,
+    last: int,
+    block: int,
+    scale: NDArray[np.float32],
+    lowest: NDArray[np.float32],
+    top: int,
+    first_code: int,
+) -> None: ...
+def gptq_levels(
+    original: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    feedback: NDArray[np.float32],
+    first: int,
+    last: int,
+    block: int,
+    scale: NDArray[np.float32],
+    levels: NDArray[np.float32],
+    boundaries: NDArray[np.float32],
+    level_codes: NDArray[np.uint8],
+) -> None: ...
+def gptq_factor(
+    hessian: NDArray[np.float32],
+    order: NDArray[np.int64],
+    ridge: NDArray[np.float64],
+    feedback: NDArray[np.float32],
+) -> int: ...

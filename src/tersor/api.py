@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tersor.checkpoints.source import open_source
 from tersor.evaluation import Evaluation
-from tersor.pipeline.calibrate import calibrate
 from tersor.pipeline.compare import Comparison, compare_recipes
 from tersor.pipeline.evaluation import Protocol, evaluate_directory
 from tersor.pipeline.plan import make_plan
+from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.result import Result
 from tersor.recipes import Adjustments, Recipe, load_recipe
@@ -32,15 +32,16 @@ def quantize(
 
     ``recipe``: a preset's name, a YAML file, or a value. ``calibration``: text files for recipes
     that look at activations. ``allow_pickle``: accept ``.bin`` weights. ``force``: replace ``out``.
-    ``progress``: called with bytes done and bytes in all.
+    ``progress``: called with how much is done and how much there is, in bytes or blocks.
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    opened = open_source(Path(source), allow_pickle=allow_pickle)
-    plan = make_plan(opened, adjustments.apply(chosen))
-    seen = calibrate(opened, plan, [Path(text) for text in calibration])
-    return quantize_to(opened, plan, Path(out), statistics=seen, force=force, progress=progress)
+    adjusted = adjustments.apply(chosen)
+    opened = prepared(open_source(Path(source), allow_pickle=allow_pickle), adjusted)
+    plan = make_plan(opened, adjusted)
+    texts = [Path(text) for text in calibration]
+    return quantize_to(opened, plan, Path(out), calibration=texts, force=force, progress=progress)
 
 
 def evaluate(

@@ -1,7 +1,5 @@
 """One block in memory, and nothing that the model does not compute itself."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,9 @@ import torch
 from torch import nn
 
 import tiny_models
-from tersor.calibration.skeleton import Decoder, _cut, _fill_computed_buffers
+from tersor.calibration.blocks import BlockCall, Visit, cut
+from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.skeleton import Decoder, _fill_computed_buffers
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
 from tersor.models.architecture import describe
@@ -19,6 +19,15 @@ from tersor.models.architecture import describe
 def decoder_of(source: Source) -> Decoder:
     shapes = {name: info.shape for name, info in source.tensors.items()}
     return Decoder(source, describe(source.config, shapes))
+
+
+def walk(decoder: Decoder, tokens: torch.Tensor, visit: Visit, *, rows: int) -> torch.Tensor:
+    memory = ActivationMemory(1 << 30)
+    return torch.cat(list(decoder.walk(tokens, visit, rows=rows, memory=memory)))
+
+
+def run(call: BlockCall, hidden: torch.Tensor) -> torch.Tensor:
+    return call.run(hidden, hidden)
 
 
 def in_memory(blocks: nn.ModuleList) -> list[int]:
@@ -33,15 +42,10 @@ def in_memory(blocks: nn.ModuleList) -> list[int]:
 def test_the_final_norms_output_is_the_models(family: str, tmp_path: Path) -> None:
     model: Any = tiny_models.save_tiny(family, tmp_path)
     tokens = tiny_models.tokens(batch=3)
-    found = decoder_of(open_source(tmp_path)).run(tokens, observe_nothing, rows=3)
+    found = walk(decoder_of(open_source(tmp_path)), tokens, run, rows=2)
     with torch.no_grad():
         expected = model.base_model(tokens, use_cache=False).last_hidden_state
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-@contextmanager
-def observe_nothing(index: int, block: nn.Module) -> Iterator[None]:
-    yield
 
 
 def test_one_block_at_a_time(tmp_path: Path) -> None:
@@ -49,14 +53,14 @@ def test_one_block_at_a_time(tmp_path: Path) -> None:
     decoder = decoder_of(open_source(tmp_path))
     seen: list[tuple[list[int], bool]] = []
 
-    @contextmanager
-    def observe(index: int, block: nn.Module) -> Iterator[None]:
-        seen.append((in_memory(decoder.blocks), index == len(seen)))
-        assert not any(tensor.is_meta for tensor in block.state_dict().values())
-        yield
-        assert in_memory(decoder.blocks) == [index]
+    def visit(call: BlockCall, hidden: torch.Tensor) -> torch.Tensor:
+        seen.append((in_memory(decoder.blocks), call.index == len(seen)))
+        assert not any(tensor.is_meta for tensor in call.block.state_dict().values())
+        output = run(call, hidden)
+        assert in_memory(decoder.blocks) == [call.index]
+        return output
 
-    decoder.run(tiny_models.tokens(), observe, rows=2)
+    walk(decoder, tiny_models.tokens(), visit, rows=2)
     assert seen == [([0], True), ([1], True), ([2], True), ([3], True)]
     assert in_memory(decoder.blocks) == []
 
@@ -75,21 +79,19 @@ def test_the_head_is_never_read(tmp_path: Path) -> None:
             read.extend(names)
             return source.read(names)
 
-    decoder_of(Watched()).run(tiny_models.tokens(), observe_nothing, rows=4)
-    assert sorted(read) == sorted(source.tensors.keys() - {"lm_head.weight"})
+    walk(decoder_of(Watched()), tiny_models.tokens(), run, rows=4)
+    assert sorted(set(read)) == sorted(source.tensors.keys() - {"lm_head.weight"})
 
 
 def test_a_failure_empties_the_block(tmp_path: Path) -> None:
     tiny_models.save_tiny("llama", tmp_path)
     decoder = decoder_of(open_source(tmp_path))
 
-    @contextmanager
-    def observe(index: int, block: nn.Module) -> Iterator[None]:
+    def visit(call: BlockCall, hidden: torch.Tensor) -> torch.Tensor:
         raise SourceError("enough")
-        yield
 
     with pytest.raises(SourceError, match="enough"):
-        decoder.run(tiny_models.tokens(), observe, rows=4)
+        walk(decoder, tiny_models.tokens(), visit, rows=4)
     assert in_memory(decoder.blocks) == []
     assert "forward" not in vars(decoder.blocks[0])
 
@@ -103,10 +105,10 @@ def test_a_buffer_that_nobody_computes_is_refused(tmp_path: Path) -> None:
         _fill_computed_buffers(module.to("meta"), source)
 
 
-def test_only_what_has_a_batch_axis_is_cut() -> None:
+def test_only_what_has_a_batch_axis_iscut() -> None:
     mask, positions, anybatch = torch.zeros(4, 1, 4, 4), torch.arange(4), torch.zeros(1, 4, 2)
     kwargs = {"mask": mask, "positions": positions, "rope": (anybatch, anybatch), "cache": None}
-    found = _cut({"nested": kwargs}, 4, slice(1, 3))["nested"]
+    found = cut({"nested": kwargs}, 4, slice(1, 3))["nested"]
     assert found["mask"].shape == (2, 1, 4, 4)
     assert found["positions"] is positions
     assert found["rope"][1] is anybatch

@@ -6,40 +6,55 @@ from pathlib import Path
 import pytest
 import torch
 
+from tersor.calibration.precision import Precision
+from tersor.calibration.text import builtin_text, windows
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import SourceError
 from tersor.pipeline.activations import InputStatistics, static_input
-from tersor.pipeline.calibrate import calibrate
-from tersor.pipeline.plan import make_plan
+from tersor.pipeline.calibrate import calibration_tokens
+from tersor.pipeline.calibrated import calibrated_works
+from tersor.pipeline.plan import Plan, Unit, make_plan
+from tersor.pipeline.work import Seen, Work
 from tersor.ranges import Entropy, MeanSquaredError, MinMax, MovingAverage, Percentile
-from tersor.recipes import Adjustments, load_recipe
+from tersor.recipes import Calibration, load_recipe
 from tersor.runtime.load import load, load_tokenizer
 
 
 @pytest.fixture(scope="module")
-def seen(smollm2: Path) -> dict[str, InputStatistics]:
-    plan = _plan(smollm2)
-    return dict(calibrate(open_directory(smollm2), plan, ()))
+def works(smollm2: Path) -> dict[str, Seen]:
+    found: dict[str, Seen] = {}
+
+    def keep(unit: Unit, work: Work) -> None:
+        del unit
+        found.update(work.seen)
+
+    calibrated_works(open_directory(smollm2), _plan(smollm2), (), keep)
+    return found
 
 
-def _plan(directory: Path):  # type: ignore[no-untyped-def]
-    recipe = Adjustments(tokens=256).apply(load_recipe("w8a8-static"))
-    return make_plan(open_directory(directory), recipe)
+@pytest.fixture(scope="module")
+def seen(works: dict[str, Seen]) -> dict[str, InputStatistics]:
+    return {name: found.statistics for name, found in works.items() if found.statistics}
+
+
+def _plan(directory: Path) -> Plan:
+    recipe = load_recipe("w8a8-static")
+    budget = Calibration(tokens=256, window=256, precision=Precision.FLOAT32)
+    return make_plan(open_directory(directory), replace(recipe, calibration=budget))
 
 
 def test_statistics_equal_those_of_a_plain_forward(
     smollm2: Path, seen: dict[str, InputStatistics]
 ) -> None:
-    from tersor.calibration.text import builtin_text, windows
-
+    """Of the first linears, which nothing quantized comes before."""
     model, tokenizer = load(smollm2), load_tokenizer(smollm2)
     tokens = windows(tokenizer, builtin_text("calibration"), 256, 1)
     inputs: list[torch.Tensor] = []
-    down = model.model.layers[7].mlp.down_proj
-    down.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    first = model.model.layers[0].self_attn.q_proj
+    first.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     with torch.no_grad():
         model(tokens)
-    found = seen["model.layers.7.mlp.down_proj"]
+    found = seen["model.layers.0.self_attn.q_proj"]
     low, high = (float(end) for end in found.bounds)
     assert low == pytest.approx(float(inputs[0].min()), rel=1e-4)
     assert high == pytest.approx(float(inputs[0].max()), rel=1e-4)
@@ -54,6 +69,17 @@ def test_linears_that_share_an_input_share_its_statistics(
     assert first is second
     assert second is third
     assert len(seen) == 210
+
+
+def test_a_text_shorter_than_the_budget_gives_what_it_has_and_says_so(smollm2: Path) -> None:
+    source = open_directory(smollm2)
+    tokens, notes = calibration_tokens(source, (), Calibration(tokens=10**6, window=512))
+    assert tokens.shape[1] == 512
+    assert len(tokens) > 16
+    assert notes == [
+        f"the calibration text has {tokens.numel()} tokens in whole windows, 1000000 were asked for"
+    ]
+    assert calibration_tokens(source, (), Calibration(tokens=1024))[1] == []
 
 
 @pytest.mark.parametrize(
@@ -75,11 +101,6 @@ def test_every_estimator_gives_a_range_inside_what_was_seen(
     assert 0 < span <= (high - low) * 1.001
     if isinstance(estimator, MinMax):
         assert span == pytest.approx(high - low, rel=1e-6)
-
-
-def test_a_recipe_that_needs_no_activations_runs_nothing(smollm2: Path) -> None:
-    plan = make_plan(open_directory(smollm2), load_recipe("w4"))
-    assert calibrate(open_directory(smollm2), plan, (Path("/does/not/exist"),)) == {}
 
 
 def test_importance_lowers_the_weighted_error(
@@ -106,7 +127,6 @@ def test_a_source_without_tokenizer_is_named(smollm2: Path, tmp_path: Path) -> N
     from tiny_models import save_tiny
 
     save_tiny("llama", tmp_path)
-    recipe = replace(load_recipe("w8a8-static"))
-    plan = make_plan(open_directory(tmp_path), recipe)
+    plan = make_plan(open_directory(tmp_path), load_recipe("w8a8-static"))
     with pytest.raises(SourceError, match="tokenizer"):
-        calibrate(open_directory(tmp_path), plan, ())
+        calibrated_works(open_directory(tmp_path), plan, (), lambda unit, work: None)

@@ -197,7 +197,7 @@ def test_unknown_keys(changes: dict[str, Any], message: str) -> None:
         ({"range": "mse"}, "range: input should be a valid dictionary"),
         ({"range": None}, "range: "),
         ({"range": {1: 2}}, "range"),
-        ({"rounding": "gptq"}, "rounding: input should be 'nearest'"),
+        ({"rounding": "gptqq"}, "rounding.method 'gptqq' unknown; did you mean 'gptq'"),
         ({"include": "lm_head"}, "include: input should be a valid tuple"),
         ({"include": [1]}, r"include\.0: input should be a valid string"),
         ({"include": [["lm_head"]]}, r"include\.0: "),

@@ -1,18 +1,26 @@
 """Activation statistics of a checkpoint, one block in memory at a time."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from itertools import product
 from typing import TypeVar
 
 from torch import Tensor
 
-from tersor.calibration.points import Points
+from tersor.calibration.blocks import BlockCall
+from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.places import Place, check_reached, find_place, stage_of
 from tersor.calibration.skeleton import Decoder
+from tersor.calibration.stages import Stage, staged
 from tersor.calibration.statistics import Statistic
 from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
+from tersor.errors import SourceError
 from tersor.models.architecture import describe
 
 R = TypeVar("R")
+_MEMORY = 4 << 30
 
 
 def collect(
@@ -42,13 +50,68 @@ def collect(
     architecture = describe(source.config, shapes)
     decoder = Decoder(source, architecture)
     _check_windows(source, decoder, tokens)
-    points = Points(source, architecture, decoder, tokens.shape[1])
-    for name, observer in observers.items():
-        points.add(name, observer)
+    head = architecture.head
+    places = {
+        name: find_place(source, architecture, decoder, name) for name in observers if name != head
+    }
+    listening = _Listening(source, observers, places, tokens.shape[1])
     rows = max(1, microbatch_tokens // tokens.shape[1])
-    final = decoder.run(tokens, points.observing, rows=rows, progress=progress)
-    points.observe_head(final)
-    return {name: observers[name].result() for name in observers if name in points.seen}
+    walk = decoder.walk(
+        tokens, listening.visit, rows=rows, memory=listening.memory, progress=progress
+    )
+    for final in walk:
+        if head is not None and head in observers:
+            listening.update(head, final.flatten(0, 1))
+    return {name: observers[name].result() for name in observers if name in listening.seen}
+
+
+class _Listening:
+    """The observers of one run. ``seen``: the weights whose input came by."""
+
+    def __init__(
+        self,
+        source: Source,
+        observers: Mapping[str, Statistic[object]],
+        places: Mapping[str, Place],
+        length: int,
+    ) -> None:
+        self._source, self._observers, self._length = source, observers, length
+        self._stages = _stages(places)
+        self.memory = ActivationMemory(_MEMORY)
+        self.seen: set[str] = set()
+
+    def visit(self, call: BlockCall, hidden: Tensor) -> Tensor:
+        stages = self._stages[call.index]
+        reached = set()
+        with closing(staged(call, hidden, hidden, stages, self.memory)) as forward:
+            for stage, inputs in forward:
+                reached.add(stage)
+                for name, x in product(stage.weights, inputs):
+                    self.update(name, x, whole=stage.fused is not None)
+        check_reached(self._source, call.block, stages, reached)
+        return hidden
+
+    def update(self, name: str, x: Tensor, whole: bool = False) -> None:
+        """Show an observer rows ``(tokens, in)``, a window at a time or the ``whole``."""
+        length = max(1, len(x)) if whole else self._length
+        for start in range(0, len(x), length):
+            try:
+                self._observers[name].update(x[start : start + length])
+            except SourceError as error:
+                raise SourceError(f"{self._source.path}: input of {name}: {error}") from error
+            self.seen.add(name)
+
+
+def _stages(places: Mapping[str, Place]) -> dict[int, list[Stage]]:
+    """Stages of each block; experts in ascending order, weights that read the same together."""
+    together: dict[tuple[int, str, int], list[tuple[str, Place]]] = defaultdict(list)
+    for name, place in places.items():
+        expert = -1 if place.expert is None else place.expert
+        together[place.block, place.path, expert].append((name, place))
+    found: dict[int, list[Stage]] = defaultdict(list)
+    for (block, _, _), members in sorted(together.items(), key=lambda item: item[0][2]):
+        found[block].append(stage_of(members))
+    return found
 
 
 def _check_windows(source: Source, decoder: Decoder, tokens: Tensor) -> None:

@@ -4,20 +4,21 @@ transformers builds the modules on the meta device, so a model of any size costs
 block is loaded. Everything here that depends on the version of transformers stays here.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tersor.calibration.blocks import BlockCall, Visit
+from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
 from tersor.models.experts import fuse
-
-Observe = Callable[[int, nn.Module], AbstractContextManager[None]]
 
 
 class Decoder:
@@ -41,53 +42,99 @@ class Decoder:
         self.module.requires_grad_(False).eval()
         _fill_computed_buffers(self.module, source)
         self._load_surroundings()
+        self._returns = _Returns()
 
-    def run(
+    def walk(
         self,
         tokens: Tensor,
-        observe: Observe,
+        visit: Visit,
         *,
         rows: int,
+        memory: ActivationMemory,
+        dtype: torch.dtype = torch.float32,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Tensor:
-        """Final norm's output for ``tokens (n, T)``: fp32 ``(n, T, hidden)``.
+    ) -> Iterator[Tensor]:
+        """Take ``tokens (n, T)`` through the blocks, one block in memory at a time.
 
-        The model's own forward calls the blocks, so masks, positions and whatever else an
-        architecture passes along are its own. Each block is loaded when its turn comes, sees
-        ``rows`` windows at a time inside ``observe(index, block)``, and is emptied.
+        ``visit(call, hidden)`` computes each block's output from its input, both fp32
+        ``(n, T, hidden)``; the block is loaded before and emptied after. The model's own forward
+        makes the calls' masks, positions and so on, for ``rows`` windows at a time. Yields the
+        final norm's output in pieces ``(rows, T, hidden)``; nothing happens before it is asked for.
+        ``progress(done, total)`` counts blocks.
         """
-        for index, block in enumerate(self.blocks):
-            forward = block.forward
-            block.forward = partial(self._run_block, index, forward, observe, rows, progress)
+        with torch.no_grad():
+            calls, hidden = self._enter(tokens, rows, memory, dtype)
+            for call in calls:
+                with self.loaded(call.index):
+                    hidden = visit(call, hidden)
+                if progress is not None:
+                    progress(call.index + 1, len(self.blocks))
+            for start in range(0, len(tokens), rows):
+                yield self._leave(tokens[start : start + rows], hidden[start : start + rows])
+
+    @contextmanager
+    def loaded(self, index: int) -> Iterator[nn.Module]:
+        """The block with its weights in memory, fp32, for as long as the context lasts."""
+        self._load_block(index)
         try:
-            with torch.no_grad():
-                output = self.module(input_ids=tokens, use_cache=False)
+            yield self.blocks[index]
+        finally:
+            self.blocks[index].to("meta")
+
+    def _enter(
+        self, tokens: Tensor, rows: int, memory: ActivationMemory, dtype: torch.dtype
+    ) -> tuple[list[BlockCall], Tensor]:
+        """How each block is called, and the first block's input for all windows."""
+        rows = min(rows, len(tokens))
+        with self.loaded(0):
+            record = self._recorded(tokens[:rows])
+        calls = [
+            BlockCall(index, block, args, kwargs, rows, dtype)
+            for index, (block, (args, kwargs)) in enumerate(
+                zip(self.blocks, record.calls, strict=True)
+            )
+        ]
+        self._returns = record.returns
+        hidden = memory.empty((len(tokens), *record.hidden.shape[1:]))
+        hidden[:rows] = record.hidden
+        for start in range(rows, len(tokens), rows):
+            found = _Record(record.returns)
+            self._pass(tokens[start : start + rows], found.identity)
+            hidden[start : start + rows] = found.hidden
+        return calls, hidden
+
+    def _recorded(self, tokens: Tensor) -> "_Record":
+        """What every block is called with; the first one really runs, to see what it returns."""
+        record = _Record()
+        forward = self.blocks[0].forward
+
+        def first_for_real(index: int, *args: Any, **kwargs: Any) -> Any:
+            if index == 0:
+                record.learn(forward(*args, **kwargs), self._source)
+            return record.identity(index, *args, **kwargs)
+
+        self._pass(tokens, first_for_real)
+        return record
+
+    def _leave(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """The final norm's output for a piece of the last block's output."""
+
+        def replace(index: int, *args: Any, **kwargs: Any) -> Any:
+            del index, args, kwargs
+            return self._returns.like(hidden)
+
+        output: Tensor = self._pass(tokens, replace).last_hidden_state
+        return output
+
+    def _pass(self, tokens: Tensor, replacement: Callable[..., Any]) -> Any:
+        """The model's forward with ``replacement(index, …)`` in the place of every block's."""
+        for index, block in enumerate(self.blocks):
+            block.forward = partial(replacement, index)
+        try:
+            return self.module(input_ids=tokens, use_cache=False)
         finally:
             for block in self.blocks:
                 del block.forward
-        hidden: Tensor = output.last_hidden_state
-        return hidden
-
-    def _run_block(
-        self,
-        index: int,
-        forward: Callable[..., Any],
-        observe: Observe,
-        rows: int,
-        progress: Callable[[int, int], None] | None,
-        /,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        block = self.blocks[index]
-        self._load_block(index)
-        try:
-            with observe(index, block):
-                return _in_pieces(forward, rows, self._source, args, kwargs)
-        finally:
-            block.to("meta")
-            if progress is not None:
-                progress(index + 1, len(self.blocks))
 
     def _load_block(self, index: int) -> None:
         names = [n for n in self._source.tensors if self._architecture.block_of(n) == index]
@@ -209,45 +256,43 @@ def _initialised(module: nn.Module, before: int) -> Mapping[str, Tensor]:
     return buffers
 
 
-def _in_pieces(
-    forward: Callable[..., Any],
-    rows: int,
-    source: Source,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """A block's output for all windows, computed for ``rows`` windows at a time."""
-    hidden = args[0] if args else kwargs["hidden_states"]
-    batch = len(hidden)
-    output: Any = None
-    for start in range(0, batch, rows):
-        piece = slice(start, start + rows)
-        part = forward(*_cut(args, batch, piece), **_cut(kwargs, batch, piece))
-        main, *others = part if isinstance(part, tuple) else (part,)
-        if any(other is not None for other in others):
+@dataclass(frozen=True)
+class _Returns:
+    """What a block returns: hidden states, alone or before ``others`` Nones in a tuple."""
+
+    others: int | None = None
+
+    def like(self, hidden: Tensor) -> Any:
+        return hidden if self.others is None else (hidden, *[None] * self.others)
+
+
+@dataclass
+class _Record:
+    """What blocks are called with, and what they return."""
+
+    returns: _Returns = _Returns()
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    hidden: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def identity(self, index: int, *args: Any, **kwargs: Any) -> Any:
+        """Note the call and return its hidden states, as a block would."""
+        kwargs = dict(kwargs)
+        hidden = args[0] if args else kwargs.pop("hidden_states")
+        if index == 0:
+            self.hidden = hidden
+        self.calls.append((args[1:], kwargs))
+        return self.returns.like(hidden)
+
+    def learn(self, output: Any, source: Source) -> None:
+        """See what a block returns. Raises :class:`SourceError` if it is more than one tensor."""
+        if not isinstance(output, tuple):
+            return
+        if any(other is not None for other in output[1:]):
             raise SourceError(
                 f"{source.path}: the blocks of {source.config.get('model_type')} return more than "
                 "hidden states; activations cannot be calibrated"
             )
-        if output is None:
-            output = main.new_empty(batch, *main.shape[1:])
-        output[piece] = main
-    return (output, *others) if isinstance(part, tuple) else output
-
-
-def _cut(value: Any, batch: int, piece: slice) -> Any:
-    """``value`` for the windows of ``piece``: tensors that begin with a batch axis are cut.
-
-    Those with one axis (positions, say) do not; neither do those made for any batch, whose first
-    axis is 1.
-    """
-    if isinstance(value, Tensor):
-        return value[piece] if value.ndim > 1 and len(value) == batch else value
-    if isinstance(value, dict):
-        return {key: _cut(item, batch, piece) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_cut(item, batch, piece) for item in value)
-    return value
+        self.returns = _Returns(len(output) - 1)
 
 
 def _as_fp32(tensor: Tensor) -> Tensor:

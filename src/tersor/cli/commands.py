@@ -97,8 +97,8 @@ def quantize(
     """Quantize a model into a directory that vLLM, transformers and tersor read."""
     from tersor.checkpoints.source import open_source
     from tersor.cli import show
-    from tersor.pipeline.calibrate import calibrate
     from tersor.pipeline.plan import make_plan
+    from tersor.pipeline.prepare import prepared
     from tersor.pipeline.quantize import quantize_to
     from tersor.recipes import Adjustments, load_recipe
 
@@ -106,7 +106,7 @@ def quantize(
         bits, group_size, asymmetric, tuple(include or ()), tuple(exclude or ()), tokens, seed
     )
     chosen = adjustments.apply(load_recipe(recipe))
-    opened = open_source(source, allow_pickle=allow_pickle)
+    opened = prepared(open_source(source, allow_pickle=allow_pickle), chosen)
     plan = make_plan(opened, chosen)
     if dry_run:
         show.plan(plan, as_json)
@@ -114,9 +114,13 @@ def quantize(
     if calibration and not chosen.needs_calibration:
         raise RecipeError(f"recipe {chosen.name!r} uses no calibration; leave out --calibration")
     with bars() as watch:
-        seen = calibrate(opened, plan, calibration or (), progress=watch("calibrate"))
         result = quantize_to(
-            opened, plan, out, statistics=seen, force=force, progress=watch("quantize")
+            opened,
+            plan,
+            out,
+            calibration=calibration or (),
+            force=force,
+            progress=watch("quantize"),
         )
     show.result(result, opened, as_json)
 

@@ -23,7 +23,8 @@ class Architecture:
     what it did not expect. ``linears`` are block-relative patterns (see ``values``); those in
     ``transposed`` are stored ``(in, out)``. A norm computes ``x̂ · (w + norm_offset)``.
     ``heads`` is the number of query heads, 0 where unknown. ``tied``: the head is the embedding,
-    whether or not ``head`` is stored as well.
+    whether or not ``head`` is stored as well. ``writers``, ``centred`` and ``sandwich`` are those
+    of ``values.Family``; ``writers`` is empty where no table exists.
     """
 
     model_type: str
@@ -34,9 +35,13 @@ class Architecture:
     linears: tuple[str, ...]
     shared_inputs: tuple[SharedInput, ...]
     transposed: tuple[str, ...]
+    writers: tuple[str, ...]
     norm_offset: float
+    centred: bool
+    sandwich: bool
     heads: int
     embedding: str | None
+    positions: str | None
     head: str | None
     tied: bool
     final_norm: str | None
@@ -139,9 +144,13 @@ def _from_table(
         linears=family.linears,
         shared_inputs=tuple(shared.resolved(config) for shared in family.shared_inputs),
         transposed=family.linears if family.transposed else (),
+        writers=family.writers,
         norm_offset=family.norm_offset,
+        centred=family.centred,
+        sandwich=family.sandwich,
         heads=int(config.get(family.heads_key, family.default_heads)),
         embedding=_beside(container, family.embedding, shapes),
+        positions=_beside(container, family.positions, shapes),
         head=head,
         tied=tied,
         final_norm=_beside(container, family.final_norm, shapes),
@@ -169,9 +178,13 @@ def _from_discovery(
         linears=found.linears,
         shared_inputs=(),
         transposed=found.transposed,
+        writers=(),
         norm_offset=0.0,
+        centred=False,
+        sandwich=False,
         heads=int(text.get("num_attention_heads") or 0),
         embedding=found.embedding,
+        positions=None,
         head=found.head,
         tied=bool(text.get("tie_word_embeddings", found.head is None)),
         final_norm=None,
@@ -180,8 +193,10 @@ def _from_discovery(
     )
 
 
-def _beside(container: str, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+def _beside(container: str, name: str | None, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """The weight ``name`` of the module that holds the container, if it is on disk."""
+    if name is None:
+        return None
     parent, dot, _ = container.rpartition(".")
     full = f"{parent}{dot}{name}{_WEIGHT}"
     return full if full in shapes else None

@@ -41,6 +41,7 @@ _LLAMA = Family(
     model_types=("llama", "mistral", "qwen2", "qwen3"),
     containers=_LLAMA_CONTAINERS,
     shared_inputs=(*_ATTENTION, *_gated_mlp("post_attention_layernorm")),
+    writers=("self_attn.o_proj", "mlp.down_proj"),
     default_heads=32,
     tied_by_default=False,
 )
@@ -50,9 +51,11 @@ _GEMMA = Family(
     model_types=("gemma2", "gemma3_text"),
     containers=_LLAMA_CONTAINERS,
     shared_inputs=(*_ATTENTION, *_gated_mlp("pre_feedforward_layernorm")),
+    writers=("self_attn.o_proj", "mlp.down_proj"),
     default_heads=8,
     tied_by_default=True,
     norm_offset=1.0,
+    sandwich=True,
 )
 
 _PHI3 = Family(
@@ -64,6 +67,7 @@ _PHI3 = Family(
         SharedInput(("mlp.gate_up_proj",), producer="post_attention_layernorm"),
         SharedInput(("mlp.down_proj",), producer="mlp.gate_up_proj", rows=Rows.UP_OF_GATE_UP),
     ),
+    writers=("self_attn.o_proj", "mlp.down_proj"),
     default_heads=32,
     tied_by_default=False,
 )
@@ -92,9 +96,12 @@ _OPT = Family(
             requires=Requirement("activation_function", ("relu",), "relu", _NOT_HOMOGENEOUS),
         ),
     ),
+    writers=("self_attn.out_proj", "fc2"),
     default_heads=12,
     tied_by_default=True,
     final_norm="final_layer_norm",
+    positions="embed_positions",
+    centred=True,
 )
 
 _GPT2 = Family(
@@ -110,12 +117,15 @@ _GPT2 = Family(
             requires=Requirement("activation_function", ("relu",), "gelu_new", _NOT_HOMOGENEOUS),
         ),
     ),
+    writers=("attn.c_proj", "mlp.c_proj"),
     default_heads=12,
     tied_by_default=True,
     embedding="wte",
     final_norm="ln_f",
     heads_key="n_head",
     transposed=True,
+    positions="wpe",
+    centred=True,
 )
 
 _GPT_NEOX = Family(
@@ -136,12 +146,14 @@ _GPT_NEOX = Family(
             requires=Requirement("hidden_act", ("relu",), "gelu", _NOT_HOMOGENEOUS),
         ),
     ),
+    writers=("attention.dense", "mlp.dense_4h_to_h"),
     default_heads=64,
     tied_by_default=False,
     embedding="embed_in",
     final_norm="final_layer_norm",
     # On disk the head is embed_out; transformers 5 calls it lm_head in memory.
     head=("embed_out", "lm_head"),
+    centred=True,
 )
 
 _MIXTRAL = Family(
@@ -159,6 +171,7 @@ _MIXTRAL = Family(
             producer="block_sparse_moe.experts.*.w3",
         ),
     ),
+    writers=("self_attn.o_proj", "block_sparse_moe.experts.*.w2"),
     default_heads=32,
     tied_by_default=False,
     fused_experts=(
@@ -191,6 +204,7 @@ _QWEN3_MOE = Family(
         SharedInput(("mlp.down_proj",), producer="mlp.up_proj"),
         SharedInput(("mlp.experts.*.down_proj",), producer="mlp.experts.*.up_proj"),
     ),
+    writers=("self_attn.o_proj", "mlp.down_proj", "mlp.experts.*.down_proj"),
     default_heads=32,
     tied_by_default=False,
     fused_experts=(

@@ -103,10 +103,15 @@ class Family:
     ``heads_key`` and the defaults are those of transformers' config class, because a published
     ``config.json`` leaves defaults out. ``renames`` are (in memory, published) names of tensors
     that change together with the fused experts.
+
+    ``writers`` are the linears whose output is added to the residual stream; with ``sandwich`` a
+    norm stands before that sum. ``positions`` is a learned embedding beside the container, added
+    to that of the token. ``centred`` norms subtract the mean.
     """
 
     model_types: tuple[str, ...]
     shared_inputs: tuple[SharedInput, ...]
+    writers: tuple[str, ...]
     default_heads: int
     tied_by_default: bool
     containers: tuple[str, ...]
@@ -114,7 +119,10 @@ class Family:
     final_norm: str = "norm"
     head: tuple[str, ...] = ("lm_head", "language_model.lm_head")
     heads_key: str = "num_attention_heads"
+    positions: str | None = None
     norm_offset: float = 0.0
+    centred: bool = False
+    sandwich: bool = False
     transposed: bool = False
     fused_experts: tuple[FusedExperts, ...] = ()
     renames: tuple[tuple[str, str], ...] = ()

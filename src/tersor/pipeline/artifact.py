@@ -41,7 +41,7 @@ def description(source: Source, result: Result) -> dict[str, Any]:
         "source_bytes": plan.source_bytes,
         "bits_per_weight": round(plan.bits_per_weight, 4),
         "bits_per_quantized_weight": round(plan.bits_per_quantized_weight, 4),
-        "notes": list(plan.notes),
+        "notes": list(result.notes),
         "layers": [record.to_dict() for record in result.records],
     }
 
@@ -80,5 +80,5 @@ def _facts(source: Source, result: Result) -> CardFacts:
         bits_per_weight=plan.bits_per_weight,
         bits_per_quantized_weight=plan.bits_per_quantized_weight,
         version=versions()["tersor"],
-        notes=plan.notes,
+        notes=result.notes,
     )

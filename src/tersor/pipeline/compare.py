@@ -12,9 +12,9 @@ from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OutputError
 from tersor.evaluation import CachedBase, Evaluation, evaluate_model
-from tersor.pipeline.calibrate import calibrate
 from tersor.pipeline.evaluation import Protocol, text_windows, update_card
 from tersor.pipeline.plan import Plan, make_plan
+from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.recipes import Recipe
 from tersor.report import to_csv, to_markdown
@@ -55,7 +55,7 @@ def compare_recipes(
     so a wrong recipe or an output that exists is found at once. The tables are written to ``out``.
     """
     source = open_source(source_path, allow_pickle=allow_pickle)
-    plans = [make_plan(source, recipe) for recipe in recipes]
+    plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
     _refuse_existing(out, recipes, force)
     base_directory = source_path
     if source_path.is_file():
@@ -100,14 +100,11 @@ class _Run:
         name = plan.recipe.name
         directory = self.out / name
         started = time.perf_counter()
-        seen = calibrate(
-            self.source, plan, self.calibration, progress=self.watch(f"calibrate {name}")
-        )
         quantize_to(
-            self.source,
+            prepared(self.source, plan.recipe),
             plan,
             directory,
-            statistics=seen,
+            calibration=self.calibration,
             force=self.force,
             progress=self.watch(f"quantize {name}"),
         )

@@ -9,10 +9,26 @@ from tersor.report import LayerRecord
 
 @dataclass(frozen=True)
 class Result:
-    """The artifact and what it cost. ``seconds``: wall time of quantizing, without imports."""
+    """The artifact and what it cost.
+
+    ``run_notes``: what calibration has to report. ``seconds``: wall time of quantizing, without
+    imports.
+    """
 
     directory: Path
     plan: Plan
     records: tuple[LayerRecord, ...]
     source_digest: str
+    run_notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: of the plan, of the run, and of single matrices."""
+        noted = [record for record in self.records if record.note]
+        summary = []
+        for note in dict.fromkeys(record.note for record in noted):
+            having = [record.module for record in noted if record.note == note]
+            more = f" (and {len(having) - 1} more)" if len(having) > 1 else ""
+            summary.append(f"{having[0]}{more}: {note}")
+        return (*self.plan.notes, *self.run_notes, *summary)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
+from tersor.calibration.precision import Precision
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import (
     ActivationScheme,
@@ -23,10 +24,17 @@ from tersor.grids import (
     log2,
     nf4,
 )
+from tersor.recipes.methods import method_to_dict, parse_method
 from tersor.recipes.patterns import check_pattern, did_you_mean
 from tersor.recipes.range_document import parse_range, range_to_dict
-from tersor.recipes.recipe import Calibration, Override, Recipe
+from tersor.recipes.recipe import AnyRounding, Calibration, Override, Recipe
 from tersor.recipes.text import read_mapping
+from tersor.rounding import Gptq, Nearest
+from tersor.transforms import Awq, Rotation, SmoothQuant
+
+_ROUNDINGS: dict[str, type[AnyRounding]] = {"nearest": Nearest, "gptq": Gptq}
+_SCALINGS: dict[str, type[Awq | SmoothQuant]] = {"awq": Awq, "smoothquant": SmoothQuant}
+_ROTATIONS: dict[str, type[Rotation]] = {"random": Rotation}
 
 _FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
     "nf4": nf4,
@@ -41,6 +49,7 @@ class _Document(BaseModel):
 
 
 _D = TypeVar("_D", bound=_Document)
+_M = TypeVar("_M")
 
 
 class TensorDocument(_Document):
@@ -114,6 +123,8 @@ class CalibrationDocument(_Document):
 
     tokens: Annotated[StrictInt, Field(ge=1)] = Calibration.tokens
     window: Annotated[StrictInt, Field(ge=2)] = Calibration.window
+    precision: Precision = Calibration.precision
+    memory: Annotated[float, Field(gt=0)] = Calibration.memory
 
 
 class RecipeDocument(_Document):
@@ -125,7 +136,10 @@ class RecipeDocument(_Document):
     activations: ActivationDocument | None = None
     range: dict[str, Any] = {"method": "minmax"}
     activation_range: dict[str, Any] = {"method": "minmax"}
-    rounding: Literal["nearest"] = "nearest"
+    rotation: dict[str, Any] | str | None = None
+    scaling: dict[str, Any] | str | None = None
+    rounding: dict[str, Any] | str = "nearest"
+    bias_correction: StrictBool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
@@ -151,11 +165,18 @@ def dump(recipe: Recipe) -> str:
     document |= scheme_to_dict(recipe.scheme)
     document["range"] = range_to_dict(recipe.range)
     document["activation_range"] = range_to_dict(recipe.activation_range)
-    document["rounding"] = "nearest"
+    if recipe.rotation is not None:
+        document["rotation"] = method_to_dict(recipe.rotation, _ROTATIONS)
+    if recipe.scaling is not None:
+        document["scaling"] = method_to_dict(recipe.scaling, _SCALINGS)
+    document["rounding"] = method_to_dict(recipe.rounding, _ROUNDINGS)
+    document["bias_correction"] = recipe.bias_correction
     document["include"] = list(recipe.include)
     document["exclude"] = list(recipe.exclude)
     document["overrides"] = [_override_document(override) for override in recipe.overrides]
-    document["calibration"] = asdict(recipe.calibration)
+    document["calibration"] = asdict(recipe.calibration) | {
+        "precision": recipe.calibration.precision.value
+    }
     document["seed"] = recipe.seed
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
@@ -194,12 +215,20 @@ def _recipe(document: RecipeDocument) -> Recipe:
         scheme=scheme,
         range=parse_range(document.range, "range"),
         activation_range=parse_range(document.activation_range, "activation_range"),
+        rotation=_method(document.rotation, "rotation", _ROTATIONS),
+        scaling=_method(document.scaling, "scaling", _SCALINGS),
+        rounding=parse_method(document.rounding, "rounding", _ROUNDINGS),
+        bias_correction=document.bias_correction,
         include=tuple(map(check_pattern, document.include)),
         exclude=tuple(map(check_pattern, document.exclude)),
         overrides=tuple(_override(entry, document) for entry in document.overrides),
-        calibration=Calibration(document.calibration.tokens, document.calibration.window),
+        calibration=Calibration(**document.calibration.model_dump()),
         seed=document.seed,
     )
+
+
+def _method(data: Any, where: str, known: Mapping[str, type[_M]]) -> _M | None:
+    return None if data is None else parse_method(data, where, known)
 
 
 def _override(entry: OverrideDocument, recipe: RecipeDocument) -> Override:

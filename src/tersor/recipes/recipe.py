@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from tersor.calibration.precision import Precision
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import (
     CodebookGrid,
@@ -24,7 +25,10 @@ from tersor.ranges import (
     Percentile,
 )
 from tersor.recipes.patterns import matches
+from tersor.rounding import Gptq, Nearest
+from tersor.transforms import Awq, Rotation, SmoothQuant
 
+AnyRounding = Nearest | Gptq
 AnyRange = Entropy | ImportanceWeighted | MeanSquaredError | MinMax | MovingAverage | Percentile
 
 
@@ -39,15 +43,24 @@ class Override:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How much text is run through the model: ``tokens`` in windows of ``window`` tokens."""
+    """How much text is run through the model: ``tokens`` in windows of ``window`` tokens.
 
-    tokens: int = 16384
+    ``precision``: what linears and attention compute in meanwhile. ``memory``: gigabytes of
+    activations that may be in memory at once; beyond, they go to temporary files.
+    """
+
+    tokens: int = 32768
     window: int = 512
+    precision: Precision = Precision.AUTO
+    memory: float = 4.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Scheme, ranges, rounding, and which modules they apply to.
+    """Scheme, transforms, ranges, rounding, corrections, and which modules they apply to.
+
+    The steps have a fixed order: ``rotation`` of the whole model; for each block ``scaling``, then
+    ranges and ``rounding``, then ``bias_correction``.
 
     All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
@@ -58,6 +71,10 @@ class Recipe:
     scheme: Scheme
     range: AnyRange = field(default_factory=MinMax)
     activation_range: AnyRange = field(default_factory=MinMax)
+    rotation: Rotation | None = None
+    scaling: Awq | SmoothQuant | None = None
+    rounding: AnyRounding = field(default_factory=Nearest)
+    bias_correction: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
@@ -74,6 +91,8 @@ class Recipe:
     @property
     def needs_calibration(self) -> bool:
         """Whether any step looks at activations before quantizing."""
+        if self.scaling is not None or self.bias_correction or self.rounding != Nearest():
+            return True
         parts = [(self.scheme, self.range), *((o.scheme, o.range) for o in self.overrides)]
         return any(_needs_activations(scheme, range_) for scheme, range_ in parts)
 

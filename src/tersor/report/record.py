@@ -1,6 +1,6 @@
 """One record per matrix: what happened to it and what it cost."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tersor.grids import ErrorParts
@@ -12,7 +12,9 @@ class LayerRecord:
 
     ``shape``: ``(out, in)``. ``scheme`` is empty and ``reason`` set if it was kept as it is. Errors
     are mean squares in units of the weight squared; ``sqnr_db`` is signal to noise in decibels.
-    ``digest`` identifies codes, scales and zero points.
+    ``digest`` identifies codes, scales and zero points. With calibration: ``tokens`` that the
+    matrix read, ``output_error`` = ``E‖(W − Ŵ)x‖² / E‖Wx‖²``; ``note``: what went differently than
+    asked.
     """
 
     module: str
@@ -26,6 +28,9 @@ class LayerRecord:
     zero_point: float | None = None
     largest_error: float | None = None
     digest: str = ""
+    tokens: int | None = None
+    output_error: float | None = None
+    note: str = ""
 
     @property
     def weights(self) -> int:
@@ -48,16 +53,19 @@ class LayerRecord:
 
 def with_errors(record: LayerRecord, parts: ErrorParts, digest: str) -> LayerRecord:
     """The record completed by what was measured."""
-    return LayerRecord(
-        record.module,
-        record.shape,
-        record.scheme,
-        record.stored_bytes,
-        record.reason,
-        parts.sqnr_db,
-        parts.rounding,
-        parts.clipping,
-        parts.zero_point,
-        parts.largest,
-        digest,
+    return replace(
+        record,
+        sqnr_db=parts.sqnr_db,
+        rounding=parts.rounding,
+        clipping=parts.clipping,
+        zero_point=parts.zero_point,
+        largest_error=parts.largest,
+        digest=digest,
     )
+
+
+def with_calibration(
+    record: LayerRecord, note: str, tokens: int, output_error: float | None
+) -> LayerRecord:
+    """The record completed by what calibration saw; ``tokens`` 0 where there was none."""
+    return replace(record, note=note, tokens=tokens or None, output_error=output_error)

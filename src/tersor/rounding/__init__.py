@@ -1,5 +1,18 @@
 """Rounding: which code does each weight get? One method per file."""
 
-from tersor.rounding.nearest import Rounded, nearest
+from tersor.rounding.drift import corrected_target
+from tersor.rounding.gptq import Gptq, gptq
+from tersor.rounding.hessian_factor import HessianFactor, Order, hessian_factor
+from tersor.rounding.nearest import Nearest, Rounded, nearest
 
-__all__ = ["Rounded", "nearest"]
+__all__ = [
+    "Gptq",
+    "HessianFactor",
+    "Nearest",
+    "Order",
+    "Rounded",
+    "corrected_target",
+    "gptq",
+    "hessian_factor",
+    "nearest",
+]

@@ -5,28 +5,27 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tersor.errors import NonFiniteWeight, SchemeError
-from tersor.grids import (
-    CodebookGrid,
-    QuantizedTensor,
-    ScaleFormat,
-    ScaleStorage,
-    StoredScale,
-    TensorScheme,
-    fit,
-)
+from tersor.grids import QuantizedTensor, ScaleStorage, StoredScale, TensorScheme, fit
 from tersor.grids.blocks import Segment, as_rows, row_chunks, segments
-from tersor.grids.lloyd import fit_levels
-from tersor.grids.scales import global_scale_for
 from tersor.ranges import Bounds, RangeEstimator
+from tersor.rounding._prepare import prepare
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Settings of rounding to nearest: there are none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """A quantized tensor and the bounds, shaped like its scale, that its grid was fitted to."""
+    """A quantized tensor and the bounds, shaped like its scale, that its grid was fitted to.
+
+    ``note``: what went differently than asked, for the report; empty if nothing did.
+    """
 
     tensor: QuantizedTensor
     bounds: Bounds
+    note: str = ""
 
 
 def nearest(
@@ -42,37 +41,24 @@ def nearest(
     ``scale_dtype``: float type for scales of format ``float``. ``importance``: ``(in,)`` float32
     weight of each column's squared error, for estimators that use one. Arithmetic is float32.
 
-    Raises :class:`NonFiniteWeight` if the matrix holds NaN or infinity and :class:`SchemeError` if
-    it is empty or a scale overflows ``scale_dtype``.
+    Raises :class:`~tersor.errors.NonFiniteWeight` if the matrix holds NaN or infinity and
+    :class:`~tersor.errors.SchemeError` if it is empty or a scale overflows ``scale_dtype``.
     """
-    amax = _amax(weight)
+    prepared = prepare(weight, scheme, scale_dtype)
     rows = as_rows(weight, scheme)
-    storage = ScaleStorage(scale_dtype, _global_scale(amax, scheme))
-    codebook = _fit_codebook(rows, scheme)
-    concrete = scheme if codebook is None else _with_levels(scheme, codebook)
     chunks = [
-        _round_rows(rows[chunk].float(), concrete, estimator, storage, importance)
+        _round_rows(rows[chunk].float(), prepared.scheme, estimator, prepared.storage, importance)
         for chunk in row_chunks(*rows.shape)
     ]
     merged = _concatenate([piece for piece, _ in chunks], dim=0)
     bounds = tuple(torch.cat(ends) for ends in zip(*(b for _, b in chunks), strict=True))
     tensor = replace(
-        merged, codes=merged.codes.reshape(weight.shape), scheme=scheme, codebook=codebook
+        merged,
+        codes=merged.codes.reshape(weight.shape),
+        scheme=scheme,
+        codebook=prepared.codebook,
     )
     return Rounded(tensor, (bounds[0], bounds[1]))
-
-
-def _amax(weight: Tensor) -> Tensor:
-    """Largest magnitude, float32 scalar; refuses what no grid can hold."""
-    if weight.ndim != 2 or weight.numel() == 0:
-        raise SchemeError(
-            f"a tensor of shape {tuple(weight.shape)} is no matrix to quantize; exclude it"
-        )
-    low, high = weight.aminmax()
-    amax = torch.maximum(-low, high).float()
-    if not bool(amax.isfinite()):
-        raise NonFiniteWeight("the weight holds NaN or infinity")
-    return amax
 
 
 def _round_rows(
@@ -128,25 +114,3 @@ def _concatenate(pieces: list[QuantizedTensor], dim: int) -> QuantizedTensor:
         scale=StoredScale(scale, first.scale.format, first.scale.global_scale),
         zero_point=torch.cat(zero_points, dim) if zero_points else None,
     )
-
-
-def _global_scale(amax: Tensor, scheme: TensorScheme) -> Tensor | None:
-    return global_scale_for(amax) if scheme.scale_format is ScaleFormat.E4M3 else None
-
-
-def _fit_codebook(rows: Tensor, scheme: TensorScheme) -> Tensor | None:
-    """Levels fitted to the values in units of their group's largest magnitude."""
-    grid = scheme.grid
-    if not isinstance(grid, CodebookGrid) or not grid.fitted:
-        return None
-    scaled = []
-    for segment in segments(scheme, rows.shape[1]):
-        blocks = segment.blocks(rows).float()
-        amax = blocks.abs().amax(-1, keepdim=True)
-        scaled.append((blocks / amax.where(amax > 0, 1.0)).flatten())
-    return torch.tensor(fit_levels(torch.cat(scaled), grid.bits))
-
-
-def _with_levels(scheme: TensorScheme, codebook: Tensor) -> TensorScheme:
-    assert isinstance(scheme.grid, CodebookGrid)
-    return replace(scheme, grid=scheme.grid.with_levels(tuple(codebook.tolist())))

@@ -1,0 +1,80 @@
+"""One decoder block, and everything but the hidden states that the model calls it with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tersor.parallel import in_order
+
+
+@dataclass(frozen=True, eq=False)
+class BlockCall:
+    """How the model calls one of its blocks.
+
+    ``args``, ``kwargs``: masks, positions and whatever else an architecture passes along, as they
+    were for ``rows`` windows; the hidden states are left out. ``dtype``: what products are computed
+    in; the residual stream stays float32.
+    """
+
+    index: int
+    block: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    rows: int
+    dtype: torch.dtype
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """The block's output for at most ``rows`` windows: ``(r, T, hidden)``, same shape."""
+        piece = slice(0, len(hidden))
+        args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
+        with self.arithmetic():
+            output = self.block(hidden, *args, **kwargs)
+        result: Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Context in which linears and attention compute in ``dtype``."""
+        enabled = self.dtype is not torch.float32
+        context: AbstractContextManager[None] = torch.autocast("cpu", self.dtype, enabled=enabled)
+        return context
+
+    def pieces(self, hidden: Tensor) -> Iterator[slice]:
+        """Which windows go through the block together: fixed, whatever the number of cores."""
+        for start in range(0, len(hidden), self.rows):
+            yield slice(start, min(start + self.rows, len(hidden)))
+
+    def run(self, hidden: Tensor, into: Tensor) -> Tensor:
+        """Write the output for all windows ``(n, T, hidden)`` to ``into``, which is returned.
+
+        ``into`` may be ``hidden`` itself.
+        """
+
+        def one(piece: slice) -> None:
+            into[piece] = self(hidden[piece])
+
+        for _ in in_order(one, self.pieces(hidden)):
+            pass
+        return into
+
+
+Visit = Callable[[BlockCall, Tensor], Tensor]
+"""Called with each block in turn and its input ``(n, T, hidden)``; returns its output."""
+
+
+def cut(value: Any, batch: int, piece: slice) -> Any:
+    """``value`` for the windows of ``piece``: tensors that begin with a batch axis are cut.
+
+    Those with one axis (positions, say) do not; neither do those made for any batch, whose first
+    axis is 1.
+    """
+    if isinstance(value, Tensor):
+        return value[piece] if value.ndim > 1 and len(value) == batch else value
+    if isinstance(value, dict):
+        return {key: cut(item, batch, piece) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(cut(item, batch, piece) for item in value)
+    return value

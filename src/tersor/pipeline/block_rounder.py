@@ -1,0 +1,194 @@
+"""Quantizing block by block: each sees what the quantized blocks before it make of the text."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tersor.calibration.blocks import BlockCall
+from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.places import Place, check_reached, find_place, stage_of
+from tersor.calibration.skeleton import Decoder
+from tersor.calibration.stages import Stage, staged
+from tersor.checkpoints.source import Source
+from tersor.models.experts import unfused_shapes
+from tersor.models.pairs import input_groups, pairs
+from tersor.pipeline.bias import corrected_bias
+from tersor.pipeline.observation import Observation, observe
+from tersor.pipeline.parts import BlockParts, published_views
+from tersor.pipeline.plan import ModulePlan, Plan, Unit
+from tersor.pipeline.rounders import round_nearest, round_stage
+from tersor.pipeline.scaling import scale_block, seen_at
+from tersor.pipeline.work import Seen, Work
+from tersor.rounding import Gptq, Rounded
+
+Emit = Callable[[Unit, Work], None]
+
+
+class BlockRounder:
+    """Visits blocks (``Decoder.walk``), quantizes each, and hands the result to ``emit``."""
+
+    def __init__(
+        self, source: Source, plan: Plan, decoder: Decoder, memory: ActivationMemory, emit: Emit
+    ) -> None:
+        self._source, self._plan, self._decoder = source, plan, decoder
+        self._memory, self._emit = memory, emit
+
+    def visit(self, call: BlockCall, hidden: Tensor) -> Tensor:
+        """Quantize one block; returns its output, computed with what it has become."""
+        parts = self._parts(call)
+        work = _Round(self._source, self._plan, parts, self._scaled(parts, hidden))
+        with closing(staged(call, hidden, hidden, parts.stages, self._memory)) as forward:
+            for stage, inputs in forward:
+                work.at_stage(stage, inputs)
+        work.finish()
+        self._emit(parts.unit, Work(work.changed, work.rounded, work.seen))
+        return hidden
+
+    def _scaled(self, parts: BlockParts, hidden: Tensor) -> dict[str, Tensor]:
+        """Fold the recipe's scales into the block; returns what else than linears changed."""
+        settings = self._plan.recipe.scaling
+        if settings is None:
+            return {}
+        found = pairs(self._plan.architecture, self._shapes, parts.call.index)
+        places = {name: self._place(name) for name in map(seen_at, found)}
+        return scale_block(parts, found, places, settings, hidden, self._memory)
+
+    def _place(self, name: str) -> Place:
+        return find_place(self._source, self._plan.architecture, self._decoder, name)
+
+    def _parts(self, call: BlockCall) -> BlockParts:
+        unit = self._units[call.index]
+        planned = [(t.source.dtype, module) for t in unit.tensors for module in t.modules]
+        modules = {f"{m.module}.weight": m for _, m in planned if m.scheme is not None}
+        places = {name: self._place(name) for name in modules}
+        return BlockParts(
+            unit,
+            call,
+            modules,
+            tuple(self._stages(call.index, places)),
+            {f"{module.module}.weight": dtype for dtype, module in planned},
+            published_views(self._plan.architecture, call),
+        )
+
+    def _stages(self, block: int, places: Mapping[str, Place]) -> Iterator[Stage]:
+        """Linears that read the same rows together; experts one after the other."""
+        groups: list[list[tuple[str, Place]]] = []
+        for group in input_groups(self._plan.architecture, self._shapes, block):
+            members = [(name, places[name]) for name in group if name in places]
+            # What shares an input may lie in different tensors: then each is a stop of its own.
+            for key in dict.fromkeys(_holder(place) for _, place in members):
+                groups.append([m for m in members if _holder(m[1]) == key])
+        groups.sort(key=lambda members: -1 if (e := members[0][1].expert) is None else e)
+        return map(stage_of, groups)
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for info in self._source.tensors.values():
+            shapes |= unfused_shapes(self._plan.architecture, info.name, info.shape)
+        return shapes
+
+    @cached_property
+    def _units(self) -> dict[int, Unit]:
+        block_of = self._plan.architecture.block_of
+        numbered = ((block_of(unit.tensors[0].source.name), unit) for unit in self._plan.units)
+        return {block: unit for block, unit in numbered if block is not None}
+
+
+def _holder(place: Place) -> tuple[str, int]:
+    """Linears of modules stop together; those of experts with the tensor that holds them."""
+    return ("", -1) if place.expert is None else (place.path, place.expert)
+
+
+class _Round:
+    """The linears of one block, stage by stage."""
+
+    def __init__(
+        self, source: Source, plan: Plan, parts: BlockParts, changed: Mapping[str, Tensor]
+    ) -> None:
+        self._source, self._recipe, self._parts = source, plan.recipe, parts
+        self.changed = dict(changed)
+        self.rounded: dict[str, Rounded] = {}
+        self.seen: dict[str, Seen] = {}
+        self._reached: set[Stage] = set()
+
+    def at_stage(self, stage: Stage, inputs: Sequence[Tensor]) -> None:
+        """Round the stage's linears and put them into the block."""
+        parts = self._parts
+        modules = [parts.modules[name] for name in stage.weights]
+        observed = observe(inputs, modules, self._recipe)
+        jobs = {
+            module.module: (module, parts.weight(name).clone(), parts.dtypes[name])
+            for name, module in zip(stage.weights, modules, strict=True)
+        }
+        settings = self._recipe.rounding
+        found = round_stage(jobs, observed, settings if isinstance(settings, Gptq) else None)
+        self._reached.add(stage)
+        for name, module in zip(stage.weights, modules, strict=True):
+            rounded = found[module.module]
+            self.seen[module.module] = _seen(observed, jobs[module.module][1], rounded)
+            self._correct_bias(name, jobs[module.module][1], rounded, observed)
+            self._keep(name, rounded, stage, observed)
+
+    def finish(self) -> None:
+        """Round what no token reached, and refuse a block that does not use its linears."""
+        parts = self._parts
+        check_reached(self._source, parts.call.block, parts.stages, self._reached)
+        for stage in parts.stages:
+            if stage not in self._reached:
+                for name in stage.weights:
+                    module = parts.modules[name]
+                    rounded = round_nearest(module, parts.weight(name), parts.dtypes[name])
+                    self.seen[module.module] = Seen(tokens=0)
+                    self._keep(name, rounded, stage, None)
+
+    def _correct_bias(
+        self, name: str, weight: Tensor, rounded: Rounded, observed: Observation
+    ) -> None:
+        """Where the recipe asks for it and the linear has a bias."""
+        bias = f"{name.removesuffix('.weight')}.bias"
+        if observed.mean is None or bias not in self._parts.views:
+            return
+        view = self._parts.views[bias]
+        quantized = rounded.tensor.dequantize()
+        self.changed[bias] = corrected_bias(view, weight, quantized, observed.mean)
+        view.copy_(self.changed[bias])
+
+    def _keep(
+        self, name: str, rounded: Rounded, stage: Stage, observed: Observation | None
+    ) -> None:
+        module = self._parts.modules[name]
+        notes = [note for note in (rounded.note, _few(stage, module, observed)) if note]
+        self.rounded[module.module] = Rounded(rounded.tensor, rounded.bounds, "; ".join(notes))
+        self._parts.weight(name).copy_(rounded.tensor.dequantize())
+
+
+def _few(stage: Stage, module: ModulePlan, observed: Observation | None) -> str:
+    """What to say of an expert that saw too little to judge by."""
+    if stage.fused is None:
+        return ""
+    if observed is None:
+        return "no calibration token reached this expert: rounded to nearest"
+    if observed.tokens < module.shape[1]:
+        return f"only {observed.tokens} calibration tokens reached this expert; use more --tokens"
+    return ""
+
+
+def _seen(observed: Observation, weight: Tensor, rounded: Rounded) -> Seen:
+    error = None
+    if observed.hessian is not None:
+        error = _output_error(weight, rounded, observed.hessian)
+    return Seen(observed.tokens, observed.static, error)
+
+
+def _output_error(weight: Tensor, rounded: Rounded, hessian: Tensor) -> float | None:
+    """``tr(ΔW H ΔWᵀ) / tr(W H Wᵀ)``; ``None`` where inputs were zero or not finite."""
+    weight = weight.float()
+    lost = weight - rounded.tensor.dequantize()
+    signal = float(((weight @ hessian) * weight).sum(dtype=torch.float64))
+    noise = float(((lost @ hessian) * lost).sum(dtype=torch.float64))
+    ratio = noise / signal if signal > 0 else float("nan")
+    return max(ratio, 0.0) if torch.isfinite(torch.tensor(ratio)) else None

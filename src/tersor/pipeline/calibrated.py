@@ -1,0 +1,74 @@
+"""Recipes that look at activations: calibration text through the model while it is quantized."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.skeleton import Decoder
+from tersor.calibration.text import check_windows
+from tersor.checkpoints.source import Source
+from tersor.pipeline.block_rounder import BlockRounder, Emit
+from tersor.pipeline.calibrate import calibration_tokens
+from tersor.pipeline.head import head_work, quantized_head
+from tersor.pipeline.plan import Plan, Unit
+from tersor.pipeline.work import Work
+
+
+def calibrated_works(
+    source: Source,
+    plan: Plan,
+    texts: Sequence[Path],
+    emit: Emit,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Decide every unit of ``plan``, in order, and hand each to ``emit``.
+
+    ``texts``: files; without any, public-domain English that comes with tersor. ``progress`` counts
+    blocks. Returns what there is to report.
+
+    Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
+    :class:`~tersor.errors.SourceError` for a model that cannot be run.
+    """
+    budget = plan.recipe.calibration
+    tokens, notes = calibration_tokens(source, texts, budget)
+    decoder = Decoder(source, plan.architecture)
+    check_windows(
+        tokens,
+        str(source.path),
+        vocabulary=getattr(decoder.module.config, "vocab_size", None),
+        positions=getattr(decoder.module.config, "max_position_embeddings", None),
+    )
+    memory = ActivationMemory(int(budget.memory * 1e9))
+    before, after = _outside(plan)
+    for unit in before:
+        emit(unit, Work())
+    rounder = BlockRounder(source, plan, decoder, memory, emit)
+    final = decoder.walk(
+        tokens,
+        rounder.visit,
+        rows=_rows(tokens),
+        memory=memory,
+        dtype=budget.precision.dtype(),
+        progress=progress,
+    )
+    wanted = any(quantized_head(plan, unit) for unit in after)
+    inputs = [piece.flatten(0, 1) for piece in final if wanted]
+    for unit in after:
+        emit(unit, head_work(source, plan, unit, inputs))
+    if memory.spilled:
+        notes.append(f"{memory.spilled / 1e9:.1f} GB of activations went through temporary files")
+    return notes
+
+
+def _rows(tokens: Tensor) -> int:
+    """Windows that go through a block together: about 2048 tokens, which fit a core's caches."""
+    return max(1, 2048 // tokens.shape[1])
+
+
+def _outside(plan: Plan) -> tuple[list[Unit], list[Unit]]:
+    """Units before the blocks and after them."""
+    block_of = plan.architecture.block_of
+    blocks = [i for i, u in enumerate(plan.units) if block_of(u.tensors[0].source.name) is not None]
+    return list(plan.units[: blocks[0]]), list(plan.units[blocks[-1] + 1 :])

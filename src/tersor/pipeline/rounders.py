@@ -1,0 +1,143 @@
+"""Rounding the linears of one stage, by the recipe's method, on all cores.
+
+Rows of a matrix are independent of each other wherever each has its own scales, so a matrix is cut
+into panels of rows and every panel is a piece of work. Panels have one size on every machine.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tersor.errors import NonFiniteWeight, SchemeError
+from tersor.grids import CodebookGrid, Granularity, ScaleFormat, StoredScale, TensorScheme
+from tersor.parallel import in_order
+from tersor.pipeline.observation import Observation
+from tersor.pipeline.plan import ModulePlan
+from tersor.ranges import ImportanceWeighted
+from tersor.rounding import Gptq, HessianFactor, Rounded, gptq, hessian_factor, nearest
+
+_PANEL = 256
+
+
+def round_nearest(
+    module: ModulePlan, weight: Tensor, dtype: torch.dtype, observed: Observation | None = None
+) -> Rounded:
+    """Round ``weight (out, in)`` to nearest as planned; scales are stored in ``dtype``.
+
+    Raises :class:`NonFiniteWeight` and :class:`SchemeError` naming the module.
+    """
+    assert module.scheme is not None
+    assert module.range is not None
+    # Only where the recipe asks for it: calibrating for another step must not change a range.
+    weighted = isinstance(module.range, ImportanceWeighted) and observed is not None
+    importance = observed.mean_square if weighted and observed is not None else None
+    if importance is None and isinstance(module.range, ImportanceWeighted):
+        importance = torch.ones(weight.shape[1])
+    try:
+        return nearest(
+            weight, module.scheme.weights, module.range, scale_dtype=dtype, importance=importance
+        )
+    except (NonFiniteWeight, SchemeError) as error:
+        raise type(error)(f"{module.module}.weight: {error}") from None
+
+
+def round_stage(
+    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    observed: Observation,
+    settings: Gptq | None,
+) -> dict[str, Rounded]:
+    """Round the matrices ``(out, in)`` that read the same rows; by GPTQ if there are settings.
+
+    ``modules``: name → plan, weight, type of the stored scales.
+
+    Raises :class:`NonFiniteWeight` and :class:`SchemeError` naming the module.
+    """
+    factors = {} if settings is None else _factors(modules, observed, settings)
+    jobs = list(_jobs(modules, observed, settings, factors))
+    parts: dict[str, list[Rounded]] = {name: [] for name in modules}
+    for job, rounded in zip(jobs, in_order(_Job.run, jobs), strict=True):
+        parts[job.module.module].append(rounded)
+    return {name: joined(found) for name, found in parts.items()}
+
+
+def _factors(
+    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    observed: Observation,
+    settings: Gptq,
+) -> dict[int | None, HessianFactor]:
+    """Group size → factor; usually there is one for all."""
+    assert observed.hessian is not None
+    sizes = {plan.scheme.weights.group_size for plan, _, _ in modules.values() if plan.scheme}
+    factor = partial(hessian_factor, observed.hessian, settings.damping, settings.order)
+    return {size: factor(size) for size in sizes}
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    module: ModulePlan
+    weight: Tensor
+    dtype: torch.dtype
+    observed: Observation
+    settings: Gptq | None
+    factor: HessianFactor | None
+
+    def run(self) -> Rounded:
+        if self.settings is None or self.factor is None:
+            return round_nearest(self.module, self.weight, self.dtype, self.observed)
+        assert self.module.scheme is not None
+        assert self.module.range is not None
+        try:
+            return gptq(
+                self.weight,
+                self.module.scheme.weights,
+                self.module.range,
+                self.factor,
+                scale_dtype=self.dtype,
+                settings=self.settings,
+            )
+        except (NonFiniteWeight, SchemeError) as error:
+            raise type(error)(f"{self.module.module}.weight: {error}") from None
+
+
+def _jobs(
+    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    observed: Observation,
+    settings: Gptq | None,
+    factors: Mapping[int | None, HessianFactor],
+) -> Iterator[_Job]:
+    for plan, weight, dtype in modules.values():
+        assert plan.scheme is not None
+        scheme = plan.scheme.weights
+        step = _PANEL if _rows_independent(scheme) else len(weight)
+        factor = factors.get(scheme.group_size)
+        for start in range(0, len(weight), step):
+            rows = weight[start : start + step]
+            yield _Job(plan, rows, dtype, observed, settings, factor)
+
+
+def _rows_independent(scheme: TensorScheme) -> bool:
+    fitted = isinstance(scheme.grid, CodebookGrid) and scheme.grid.fitted
+    shared = scheme.granularity is Granularity.TENSOR or scheme.scale_format is ScaleFormat.E4M3
+    return not (fitted or shared)
+
+
+def joined(parts: list[Rounded]) -> Rounded:
+    """Panels of rows as one matrix."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    tensors = [part.tensor for part in parts]
+    scale = first.tensor.scale
+    zero_points = [t.zero_point for t in tensors if t.zero_point is not None]
+    whole = replace(
+        first.tensor,
+        codes=torch.cat([t.codes for t in tensors]),
+        scale=StoredScale(torch.cat([t.scale.data for t in tensors]), scale.format),
+        zero_point=torch.cat(zero_points) if zero_points else None,
+    )
+    low, high = (torch.cat(ends) for ends in zip(*(p.bounds for p in parts), strict=True))
+    notes = list(dict.fromkeys(part.note for part in parts if part.note))
+    return Rounded(whole, (low, high), "; ".join(notes))
