@@ -6,7 +6,9 @@
 
 #include "errors.hpp"
 #include "gptq.hpp"
+#include "moments.hpp"
 #include "packing.hpp"
+#include "range_search.hpp"
 
 namespace nb = nanobind;
 
@@ -59,6 +61,36 @@ void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<con
       static_cast<std::size_t>(decoded.stride(0))};
   nb::gil_scoped_release release;
   tersor::error_sums(blocks, sums.data());
+}
+
+// Blocks (rows, groups, size); the values of a block are contiguous.
+using BlockView = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
+template <typename T>
+using PerStep = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+tersor::Blocks checked_blocks(const BlockView& blocks) {
+  check(blocks.shape(2) <= 1 || blocks.stride(2) == 1, "values of a block must be contiguous");
+  return {blocks.data(), blocks.stride(0), blocks.stride(1)};
+}
+
+void range_search(BlockView values, BlockView importance, PerStep<const float> scale,
+                  PerStep<const float> lowest, unsigned top, float norm,
+                  Matrix<std::int64_t> best) {
+  const std::size_t rows = values.shape(0), groups = values.shape(1), size = values.shape(2);
+  check(importance.shape(0) == rows && importance.shape(1) == groups && importance.shape(2) == size,
+        "values and importance differ in shape");
+  check(scale.shape(0) == rows && scale.shape(1) == groups, "scale and values differ in shape");
+  check(lowest.size() == 1 || (lowest.shape(0) == rows && lowest.shape(1) == groups &&
+                               lowest.shape(2) == scale.shape(2)),
+        "lowest and scale differ in shape");
+  check(best.shape(0) == rows && best.shape(1) == groups, "best and values differ in shape");
+  check(top <= 255, "codes must fit a byte");
+  const tersor::RangeSearch search = {checked_blocks(values), checked_blocks(importance),
+                                      rows, groups, size, scale.data(), lowest.data(),
+                                      scale.shape(2), lowest.size() == 1,
+                                      static_cast<float>(top), norm};
+  nb::gil_scoped_release release;
+  tersor::range_search(search, best.data());
 }
 
 // (tiles, columns, kTileRows) or, for scales, (tiles, steps, kTileRows).
@@ -154,6 +186,38 @@ std::size_t gptq_factor(Matrix<const float> hessian, Vector<const std::int64_t> 
   return tersor::gptq_factor(hessian.data(), order.data(), ridge.data(), feedback.data(), n);
 }
 
+template <typename T>
+void add_second_moment(Matrix<const T> x, Matrix<float> total, std::size_t part,
+                       std::size_t parts) {
+  const std::size_t width = x.shape(1);
+  check(total.shape(0) == width && total.shape(1) == width, "total is not square in the columns");
+  check(part < parts, "no such part");
+  nb::gil_scoped_release release;
+  tersor::add_second_moment(x.data(), x.shape(0), width, total.data(), {part, parts});
+}
+
+template <typename T>
+void add_cross_moment(Matrix<const T> left, Matrix<const T> right, Matrix<float> total,
+                      std::size_t part, std::size_t parts) {
+  check(left.shape(0) == right.shape(0), "left and right differ in tokens");
+  check(total.shape(0) == left.shape(1) && total.shape(1) == right.shape(1),
+        "total is not as high as left and as wide as right");
+  check(part < parts, "no such part");
+  nb::gil_scoped_release release;
+  tersor::add_cross_moment(left.data(), right.data(), left.shape(0), left.shape(1), right.shape(1),
+                           total.data(), {part, parts});
+}
+
+template <typename T>
+void define_moments(nb::module_& m) {
+  m.def("add_second_moment", &add_second_moment<T>, nb::arg("x"), nb::arg("total"),
+        nb::arg("part"), nb::arg("parts"),
+        "Add X^T X to a part of total, on and right of the diagonal; uint16 means bfloat16.");
+  m.def("add_cross_moment", &add_cross_moment<T>, nb::arg("left"), nb::arg("right"),
+        nb::arg("total"), nb::arg("part"), nb::arg("parts"),
+        "Add X^T Y to a part of total; uint16 means bfloat16.");
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -165,6 +229,9 @@ NB_MODULE(_native, m) {
   m.def("error_sums", &error_sums, nb::arg("original"), nb::arg("decoded"), nb::arg("low"),
         nb::arg("high"), nb::arg("grid_low"), nb::arg("grid_high"), nb::arg("sums"),
         "Sums of the parts of a quantization error, per row; see tersor.grids.error.");
+  m.def("range_search", &range_search, nb::arg("values"), nb::arg("importance"), nb::arg("scale"),
+        nb::arg("lowest"), nb::arg("top"), nb::arg("norm"), nb::arg("best"),
+        "The first step with the smallest error, for each block; see tersor.ranges.mse.");
   m.def("gptq_feed", &gptq_feed, nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
         nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
         nb::arg("corrected"),
@@ -181,4 +248,6 @@ NB_MODULE(_native, m) {
   m.def("gptq_factor", &gptq_factor, nb::arg("hessian"), nb::arg("order"), nb::arg("ridge"),
         nb::arg("feedback"),
         "Feedback of a Hessian; returns its size, or the index of the pivot that failed.");
+  define_moments<float>(m);
+  define_moments<std::uint16_t>(m);
 }

@@ -84,6 +84,25 @@ def save_tiny(
     return model
 
 
+def save_tokenizer(directory: Path | str) -> None:
+    """Write a tokenizer beside a tiny model: every ASCII character is a token, by its code."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    vocabulary = {chr(code): code for code in range(VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=chr(0)))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=chr(0))
+    fast.save_pretrained(directory)
+
+
+def save_text(path: Path, characters: int, seed: int = 0) -> Path:
+    """Write random characters, each of which is one token, and return the path."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(33, 127, (characters,), generator=generator).tolist()
+    path.write_text("".join(map(chr, codes)), encoding="utf-8")
+    return path
+
+
 def tokens(seed: int = 0, batch: int = 4, length: int = 24) -> torch.Tensor:
     """Random token ids ``(batch, length)``."""
     generator = torch.Generator().manual_seed(seed)

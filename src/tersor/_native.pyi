@@ -12,6 +12,15 @@ def error_sums(
     grid_high: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None: ...
+def range_search(
+    values: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    lowest: NDArray[np.float32],
+    top: int,
+    norm: float,
+    best: NDArray[np.int64],
+) -> None: ...
 def gptq_feed(
     original: NDArray[np.float32],
     targets: NDArray[np.float32],
@@ -56,3 +65,16 @@ def gptq_factor(
     ridge: NDArray[np.float64],
     feedback: NDArray[np.float32],
 ) -> int: ...
+def add_second_moment(
+    x: NDArray[np.float32] | NDArray[np.uint16],
+    total: NDArray[np.float32],
+    part: int,
+    parts: int,
+) -> None: ...
+def add_cross_moment(
+    left: NDArray[np.float32] | NDArray[np.uint16],
+    right: NDArray[np.float32] | NDArray[np.uint16],
+    total: NDArray[np.float32],
+    part: int,
+    parts: int,
+) -> None: ...

@@ -2,12 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tersor.cli.main import run
 from tersor.demo import demo_model
+from tersor.recipes import dump, load_recipe
+from tersor.rounding import Gptq
 
 WIKITEXT = Path(__file__).parents[3] / "shared/data/wikitext-2/wiki.test.raw"
 
@@ -32,6 +35,23 @@ def test_int8_is_nearly_lossless_and_int4_is_not(
     assert int8["kl_mean"] < 0.01
     assert 0.1 < int4["kl_mean"] < 2
     assert int8["same_top"] > int4["same_top"]
+
+
+def test_gptq_on_little_text_loses_less_than_nearest(
+    smollm2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nearest = load_recipe("w4")
+    # The same ranges: rounding alone makes the difference, and no search takes its time.
+    (tmp_path / "gptq.yaml").write_text(dump(replace(nearest, name="gptq", rounding=Gptq())))
+    ten_blocks = ("--exclude", r"re:.*layers\.[12]\d\..*")
+    kl = {}
+    for recipe, flags in (("w4", ()), (tmp_path / "gptq.yaml", ("--tokens", "1024"))):
+        out = tmp_path / Path(recipe).stem
+        printed(capsys, "quantize", smollm2, "-o", out, "--recipe", recipe, *ten_blocks, *flags)
+        protocol = ("--context", "256", "--windows", "2", "--json")
+        found = json.loads(printed(capsys, "evaluate", out, "--base", smollm2, *protocol))
+        kl[out.name] = found["evaluations"][0]["kl_mean"]
+    assert kl["gptq"] < 0.7 * kl["w4"]
 
 
 def test_compare_from_a_gguf_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,13 @@ def test_all_flags() -> None:
     assert recipe.seed == 3
 
 
+def test_a_seed_is_the_rotations_too() -> None:
+    recipe = Adjustments(seed=7).apply(load_recipe("rotate-gptq"))
+    assert recipe.rotation is not None
+    assert (recipe.seed, recipe.rotation.seed) == (7, 7)
+    assert Adjustments(seed=7).apply(W4).rotation is None
+
+
 def test_patterns_are_added() -> None:
     once = Adjustments(include=("a",), exclude=("b",)).apply(W4)
     twice = Adjustments(include=("c",), exclude=("d",)).apply(once)

@@ -39,7 +39,10 @@ class BlockCall:
     def arithmetic(self) -> AbstractContextManager[None]:
         """Context in which linears and attention compute in ``dtype``."""
         enabled = self.dtype is not torch.float32
-        context: AbstractContextManager[None] = torch.autocast("cpu", self.dtype, enabled=enabled)
+        # Without the cache of casted weights, which all threads share: weights change in place.
+        context: AbstractContextManager[None] = torch.autocast(
+            "cpu", self.dtype, enabled=enabled, cache_enabled=False
+        )
         return context
 
     def pieces(self, hidden: Tensor) -> Iterator[slice]:

@@ -59,9 +59,10 @@ def collect(
     walk = decoder.walk(
         tokens, listening.visit, rows=rows, memory=listening.memory, progress=progress
     )
-    for final in walk:
-        if head is not None and head in observers:
-            listening.update(head, final.flatten(0, 1))
+    with closing(walk):  # what a failure leaves open would keep gradients off
+        for final in walk:
+            if head is not None and head in observers:
+                listening.update(head, final.flatten(0, 1))
     return {name: observers[name].result() for name in observers if name in listening.seen}
 
 

@@ -4,6 +4,7 @@ The file has no name, so it goes with its tensor or with the process, however th
 """
 
 import tempfile
+import threading
 import weakref
 from math import prod
 from pathlib import Path
@@ -24,6 +25,8 @@ class ActivationMemory:
     def __init__(self, limit: int, directory: Path | None = None) -> None:
         self._limit, self._directory = limit, directory
         self._used = 0
+        # Threads share the count, and a tensor may die while its own thread is counting.
+        self._counting = threading.RLock()
         self.spilled = 0
         """Bytes that were ever handed out from files."""
 
@@ -33,12 +36,10 @@ class ActivationMemory:
         Raises :class:`OutputError` when the disk cannot hold it.
         """
         size = prod(shape) * dtype.itemsize
-        if self._used + size <= self._limit or not size:
-            self._used += size
+        if self._take(size):
             tensor = torch.empty(shape, dtype=dtype)
             weakref.finalize(tensor, self._free, size)
             return tensor
-        self.spilled += size
         return self._mapped(shape, dtype, size)
 
     def spill(self, x: Tensor) -> Tensor | None:
@@ -46,15 +47,28 @@ class ActivationMemory:
 
         Only a tensor that fills its storage is copied, since only that storage can be given back.
         """
-        if self._used + x.nbytes <= self._limit or x.untyped_storage().nbytes() != x.nbytes:
-            self._used += x.nbytes
+        storage = x.untyped_storage()
+        if not storage.resizable():
+            return None  # mapped already
+        whole = storage.nbytes() == x.nbytes
+        if self._take(x.nbytes, forced=not whole):
             weakref.finalize(x, self._free, x.nbytes)
             return None
-        self.spilled += x.nbytes
         return self._mapped(tuple(x.shape), x.dtype, x.nbytes).copy_(x)
 
+    def _take(self, size: int, *, forced: bool = False) -> bool:
+        """Count ``size`` as in use if it fits or is ``forced`` to; else as spilled."""
+        with self._counting:
+            fits = forced or not size or self._used + size <= self._limit
+            if fits:
+                self._used += size
+            else:
+                self.spilled += size
+            return fits
+
     def _free(self, size: int) -> None:
-        self._used -= size
+        with self._counting:
+            self._used -= size
 
     def _mapped(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
         try:

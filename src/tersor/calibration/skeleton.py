@@ -4,7 +4,7 @@ transformers builds the modules on the meta device, so a model of any size costs
 block is loaded. Everything here that depends on the version of transformers stays here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,7 +53,7 @@ class Decoder:
         memory: ActivationMemory,
         dtype: torch.dtype = torch.float32,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[Tensor]:
+    ) -> Generator[Tensor, None, None]:
         """Take ``tokens (n, T)`` through the blocks, one block in memory at a time.
 
         ``visit(call, hidden)`` computes each block's output from its input, both fp32
@@ -75,9 +75,8 @@ class Decoder:
     @contextmanager
     def loaded(self, index: int) -> Iterator[nn.Module]:
         """The block with its weights in memory, fp32, for as long as the context lasts."""
-        self._load_block(index)
         try:
-            yield self.blocks[index]
+            yield self.load(index)
         finally:
             self.blocks[index].to("meta")
 
@@ -136,11 +135,13 @@ class Decoder:
             for block in self.blocks:
                 del block.forward
 
-    def _load_block(self, index: int) -> None:
+    def load(self, index: int) -> nn.Module:
+        """Load a block's weights, fp32, and leave them in memory."""
         names = [n for n in self._source.tensors if self._architecture.block_of(n) == index]
         prefix = f"{self._architecture.container}.{index}."
         stored = fuse(self._architecture, self._source.read(names))
         self._load(self.blocks[index], stored, prefix)
+        return self.blocks[index]
 
     def _load_surroundings(self) -> None:
         parent = self._architecture.container.rpartition(".")[0]

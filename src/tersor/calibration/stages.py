@@ -56,7 +56,10 @@ def staged(
         try:
             stage = run.advance(threads)
             while stage is not None:
-                yield stages[stage], run.inputs(stage)
+                inputs = run.inputs(stage)
+                yield stages[stage], inputs
+                # The caller still has the list while the next one is filled.
+                inputs.clear()
                 run.release(stage)
                 stage = run.advance()
         except BaseException as error:
@@ -64,7 +67,8 @@ def staged(
             raise
         finally:
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # was started
+                    thread.join()
     run.raise_failure()
 
 
@@ -194,6 +198,8 @@ class _Run:
             return
         held = _Held(x, self._memory)
         with self._changed:
+            if self._failure is not None:
+                raise _Abandoned  # nobody would wake it up again
             piece.go_on.clear()
             piece.waiting = (index, held.rows)
             self._changed.notify_all()
@@ -216,7 +222,8 @@ class _Held:
     def __init__(self, x: Tensor, memory: ActivationMemory) -> None:
         self._x = x
         rows = x.reshape(-1, x.shape[-1])
-        self._copy = memory.spill(rows)
+        # Rows that had to be copied do not empty the storage of x, which may hold more than x.
+        self._copy = memory.spill(rows) if x.is_contiguous() else None
         self.rows = rows if self._copy is None else self._copy
         if self._copy is not None:
             self._size = x.untyped_storage().nbytes()

@@ -38,7 +38,7 @@ def plan(planned: Plan, as_json: bool) -> None:
     print(f"quantize   {len(quantized)} matrices")
     for module in kept:
         print(f"keep       {module.module} ({module.reason})")
-    _print_sizes(planned)
+    _print_sizes(planned, planned.notes)
 
 
 def result(done: Result, source: Source, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def result(done: Result, source: Source, as_json: bool) -> None:
     for record in done.records:
         if record.reason:
             print(f"kept       {record.module} ({record.reason})")
-    _print_sizes(done.plan)
+    _print_sizes(done.plan, done.notes)
     print(f"written    {done.directory}")
 
 
@@ -100,14 +100,14 @@ def _evaluation_row(one: Evaluation) -> dict[str, Any]:
     }
 
 
-def _print_sizes(planned: Plan) -> None:
+def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
     print(f"size       {size(planned.total_bytes)}, was {size(planned.source_bytes)}")
     print(
         f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "
         f"{planned.bits_per_weight:.3f} per parameter"
     )
     print(f"format     {planned.method}")
-    for note in planned.notes:
+    for note in notes:
         print(f"note       {note}")
 
 

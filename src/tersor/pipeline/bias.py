@@ -8,11 +8,14 @@ measured instead of derived.
 import torch
 from torch import Tensor
 
+from tersor.parallel import one_thread_each
+
 
 def corrected_bias(bias: Tensor, weight: Tensor, quantized: Tensor, mean: Tensor) -> Tensor:
     """The bias ``(out,)`` fp32 with which the mean output is what it was.
 
     ``weight``, ``quantized``: ``(out, in)``; ``mean``: ``E[x]``, ``(in,)``.
     """
-    shift = (weight.double() - quantized.double()) @ mean.double()
+    with one_thread_each():  # the same bits on any number of cores
+        shift = (weight.double() - quantized.double()) @ mean.double()
     return (bias.double() + shift).to(torch.float32)

@@ -1,7 +1,7 @@
 """Quantizing block by block: each sees what the quantized blocks before it make of the text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cached_property
 
 import torch
@@ -15,14 +15,18 @@ from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups, pairs
+from tersor.parallel import one_thread_each
 from tersor.pipeline.bias import corrected_bias
-from tersor.pipeline.observation import Observation, observe
+from tersor.pipeline.learning import learn_block
+from tersor.pipeline.observation import Observation, as_multiplied, observe
 from tersor.pipeline.parts import BlockParts, published_views
 from tersor.pipeline.plan import ModulePlan, Plan, Unit
+from tersor.pipeline.reference import Reference
 from tersor.pipeline.rounders import round_nearest, round_stage
 from tersor.pipeline.scaling import scale_block, seen_at
 from tersor.pipeline.work import Seen, Work
-from tersor.rounding import Gptq, Rounded
+from tersor.rounding import Rounded
+from tersor.training import Optq
 
 Emit = Callable[[Unit, Work], None]
 
@@ -35,26 +39,68 @@ class BlockRounder:
     ) -> None:
         self._source, self._plan, self._decoder = source, plan, decoder
         self._memory, self._emit = memory, emit
+        self._original: Tensor | None = None
+        self.unscaled: list[str] = []
+        """Producers whose readers had no inputs to choose a scale by."""
 
     def visit(self, call: BlockCall, hidden: Tensor) -> Tensor:
         """Quantize one block; returns its output, computed with what it has become."""
         parts = self._parts(call)
         work = _Round(self._source, self._plan, parts, self._scaled(parts, hidden))
-        with closing(staged(call, hidden, hidden, parts.stages, self._memory)) as forward:
+        learning = isinstance(self._plan.recipe.rounding, Optq)
+        output = self._memory.empty(tuple(hidden.shape)) if learning else hidden
+        with ExitStack() as stack:
+            reference = self._reference(parts, hidden, stack)
+            forward = staged(call, hidden, output, parts.stages, self._memory)
+            stack.enter_context(closing(forward))
             for stage, inputs in forward:
-                work.at_stage(stage, inputs)
+                work.at_stage(stage, inputs, reference)
+            if reference is not None:
+                reference.finish()
         work.finish()
+        self._learn(parts, work, hidden, output)
         self._emit(parts.unit, Work(work.changed, work.rounded, work.seen))
-        return hidden
+        return output
+
+    def _learn(self, parts: BlockParts, work: "_Round", hidden: Tensor, output: Tensor) -> None:
+        """Improve what was rounded by back-propagation, if the recipe says so."""
+        recipe = self._plan.recipe
+        if not isinstance(recipe.rounding, Optq) or not parts.modules:
+            return
+        assert self._original is not None
+        paths = {name: self._place(name).parameter for name in parts.modules}
+        streams = (hidden, self._original, output)
+        work.rounded = learn_block(
+            self._plan.architecture,
+            parts,
+            paths,
+            work.rounded,
+            recipe.rounding,
+            streams,
+            recipe.seed + parts.call.index,
+        )
+
+    def _reference(self, parts: BlockParts, hidden: Tensor, stack: ExitStack) -> Reference | None:
+        """The original block beside the one that changes, if the recipe compares them."""
+        settings = self._plan.recipe.second_order
+        if settings is None or not settings.drift:
+            return None
+        if self._original is None:
+            self._original = self._memory.empty(tuple(hidden.shape)).copy_(hidden)
+        return Reference(
+            self._plan.architecture, parts, hidden, self._original, self._memory, stack
+        )
 
     def _scaled(self, parts: BlockParts, hidden: Tensor) -> dict[str, Tensor]:
-        """Fold the recipe's scales into the block; returns what else than linears changed."""
+        """Fold the recipe's scales into the block; returns what changed."""
         settings = self._plan.recipe.scaling
         if settings is None:
             return {}
         found = pairs(self._plan.architecture, self._shapes, parts.call.index)
         places = {name: self._place(name) for name in map(seen_at, found)}
-        return scale_block(parts, found, places, settings, hidden, self._memory)
+        scaled = scale_block(parts, found, places, settings, hidden, self._memory)
+        self.unscaled += scaled.left
+        return scaled.changed
 
     def _place(self, name: str) -> Place:
         return find_place(self._source, self._plan.architecture, self._decoder, name)
@@ -115,23 +161,30 @@ class _Round:
         self.seen: dict[str, Seen] = {}
         self._reached: set[Stage] = set()
 
-    def at_stage(self, stage: Stage, inputs: Sequence[Tensor]) -> None:
+    def at_stage(self, stage: Stage, inputs: Sequence[Tensor], reference: Reference | None) -> None:
         """Round the stage's linears and put them into the block."""
         parts = self._parts
         modules = [parts.modules[name] for name in stage.weights]
-        observed = observe(inputs, modules, self._recipe)
+        inputs = as_multiplied(inputs, parts.call.dtype)
+        drift = None if reference is None else reference.drift(stage, inputs)
+        observed = observe(inputs, modules, self._recipe, drift)
         jobs = {
             module.module: (module, parts.weight(name).clone(), parts.dtypes[name])
             for name, module in zip(stage.weights, modules, strict=True)
         }
-        settings = self._recipe.rounding
-        found = round_stage(jobs, observed, settings if isinstance(settings, Gptq) else None)
+        found = round_stage(jobs, observed, self._recipe.second_order)
         self._reached.add(stage)
         for name, module in zip(stage.weights, modules, strict=True):
             rounded = found[module.module]
-            self.seen[module.module] = _seen(observed, jobs[module.module][1], rounded)
+            with one_thread_each():  # sums in one order, whatever the number of cores
+                seen = _seen(observed, jobs[module.module][1], rounded)
+            self.seen[module.module] = seen
             self._correct_bias(name, jobs[module.module][1], rounded, observed)
             self._keep(name, rounded, stage, observed)
+        if reference is not None:
+            before = {name: jobs[parts.modules[name].module][1].float() for name in stage.weights}
+            after = {name: parts.weight(name) for name in stage.weights}
+            reference.written(stage, inputs, before, after)
 
     def finish(self) -> None:
         """Round what no token reached, and refuse a block that does not use its linears."""

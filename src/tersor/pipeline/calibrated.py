@@ -1,6 +1,7 @@
 """Recipes that look at activations: calibration text through the model while it is quantized."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from tersor.pipeline.block_rounder import BlockRounder, Emit
 from tersor.pipeline.calibrate import calibration_tokens
 from tersor.pipeline.head import head_work, quantized_head
 from tersor.pipeline.plan import Plan, Unit
+from tersor.pipeline.training import train
 from tersor.pipeline.work import Work
 
 
@@ -31,6 +33,27 @@ def calibrated_works(
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
     """
+    settings = plan.recipe.training
+    if settings is None:
+        return _decide(source, plan, texts, emit, progress)
+    decided: list[tuple[Unit, Work]] = []
+    notes = _decide(source, plan, texts, lambda *found: decided.append(found), progress)
+    budget = replace(plan.recipe.calibration, tokens=settings.tokens)
+    tokens, more = calibration_tokens(source, texts, budget)
+    trained, told = train(source, plan, decided, tokens, settings, progress)
+    for unit, work in trained:
+        emit(unit, work)
+    return list(dict.fromkeys([*notes, *more, *told]))
+
+
+def _decide(
+    source: Source,
+    plan: Plan,
+    texts: Sequence[Path],
+    emit: Emit,
+    progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Rounding, block by block; the same arguments and result."""
     budget = plan.recipe.calibration
     tokens, notes = calibration_tokens(source, texts, budget)
     decoder = Decoder(source, plan.architecture)
@@ -57,8 +80,15 @@ def calibrated_works(
     inputs = [piece.flatten(0, 1) for piece in final if wanted]
     for unit in after:
         emit(unit, head_work(source, plan, unit, inputs))
+    if rounder.unscaled:
+        more = f" (and {len(rounder.unscaled) - 1} more)" if len(rounder.unscaled) > 1 else ""
+        notes.append(
+            f"{rounder.unscaled[0]}{more}: not scaled, because what its readers see is not finite "
+            "or no calibration token reached them"
+        )
     if memory.spilled:
-        notes.append(f"{memory.spilled / 1e9:.1f} GB of activations went through temporary files")
+        # Not how much: that depends on which thread came first.
+        notes.append(f"activations beyond {budget.memory:g} GB went through temporary files")
     return notes
 
 

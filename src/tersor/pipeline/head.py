@@ -10,7 +10,6 @@ from tersor.pipeline.observation import observe
 from tersor.pipeline.plan import ModulePlan, Plan, Unit
 from tersor.pipeline.rounders import round_stage
 from tersor.pipeline.work import Seen, Work
-from tersor.rounding import Gptq
 
 
 def quantized_head(plan: Plan, unit: Unit) -> ModulePlan | None:
@@ -35,10 +34,6 @@ def head_work(source: Source, plan: Plan, unit: Unit, inputs: Sequence[Tensor]) 
     observed = observe(inputs, [module], plan.recipe)
     dtype = source.tensors[name].dtype
     weight = source.read([name])[name]
-    settings = plan.recipe.rounding
-    rounded = round_stage(
-        {module.module: (module, weight, dtype)},
-        observed,
-        settings if isinstance(settings, Gptq) else None,
-    )
+    settings = plan.recipe.second_order
+    rounded = round_stage({module.module: (module, weight, dtype)}, observed, settings)
     return Work(rounded=rounded, seen={module.module: Seen(observed.tokens, observed.static)})

@@ -10,11 +10,26 @@ from torch import Tensor
 from tersor.calibration.statistics import MeanSquare, MinMax, MovingMinMax, RunningHistogram
 from tersor.calibration.statistics.hessian import second_moment
 from tersor.calibration.statistics.statistic import Several
+from tersor.errors import SourceError
+from tersor.parallel import in_order
 from tersor.pipeline.activations import InputStatistics
 from tersor.pipeline.plan import ModulePlan
 from tersor.ranges import ImportanceWeighted, MovingAverage
 from tersor.recipes import Recipe
-from tersor.rounding import Nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """How the quantized blocks before a stage have changed what it reads and adds to.
+
+    x̃ is what the original model reads at the stage and x what the quantized one does.
+    ``inputs``: ``E[(x̃ − x) xᵀ]`` fp32 ``(in, in)``. ``stream``: ``E[(h̃ − h) xᵀ]`` fp32
+    ``(hidden, in)`` with h the residual stream that the stage's output is added to; ``None`` where
+    it is added to nothing.
+    """
+
+    inputs: Tensor
+    stream: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,25 +37,33 @@ class Observation:
     """Statistics of the rows that the linears of one stage read.
 
     ``hessian``: ``E[x xᵀ]`` fp32 ``(in, in)``; ``mean_square``: ``E[x_j²]``, its diagonal;
-    ``mean``: ``E[x_j]``; both fp32 ``(in,)``. ``static``: for ranges of static activations. Each is
-    ``None`` if nobody asked for it.
+    ``mean``: ``E[x_j]``; both fp32 ``(in,)``. ``drift``: from the original model. ``static``: for
+    ranges of static activations. Each is ``None`` if nobody asked for it.
     """
 
     tokens: int
     hessian: Tensor | None
     mean_square: Tensor | None
     mean: Tensor | None
+    drift: Drift | None
     static: InputStatistics | None
 
 
-def observe(inputs: Sequence[Tensor], modules: Sequence[ModulePlan], recipe: Recipe) -> Observation:
+def observe(
+    inputs: Sequence[Tensor],
+    modules: Sequence[ModulePlan],
+    recipe: Recipe,
+    drift: Drift | None = None,
+) -> Observation:
     """Gather what ``recipe`` needs to know about the inputs ``(tokens, in)`` of ``modules``.
+
+    ``drift``: how the original model differs at these linears, if it is compared with.
 
     Raises :class:`~tersor.errors.SourceError` if a static range would not be finite.
     """
     hessian = None
     mean_square = None
-    if not isinstance(recipe.rounding, Nearest):
+    if recipe.second_order is not None:
         hessian = second_moment(inputs)
         mean_square = hessian.diagonal().clone()
     elif any(isinstance(module.range, ImportanceWeighted) for module in modules):
@@ -51,16 +74,26 @@ def observe(inputs: Sequence[Tensor], modules: Sequence[ModulePlan], recipe: Rec
         hessian=hessian,
         mean_square=mean_square,
         mean=_mean(inputs) if recipe.bias_correction else None,
-        static=_static(inputs, recipe) if static else None,
+        drift=drift,
+        static=_static(inputs, recipe, modules[0].module) if static else None,
     )
+
+
+def as_multiplied(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """The inputs in the type in which linears multiply them."""
+    return list(in_order(lambda x: x.to(dtype), inputs))
 
 
 def _mean(inputs: Sequence[Tensor], *, square: bool = False) -> Tensor:
     """Mean over all rows, fp64 sums in the order of the pieces."""
-    total = torch.zeros(inputs[0].shape[-1], dtype=torch.float64)
-    for x in inputs:
+
+    def summed(x: Tensor) -> Tensor:
         values = x.float()
-        total += (values.square() if square else values).sum(0, dtype=torch.float64)
+        return (values.square() if square else values).sum(0, dtype=torch.float64)
+
+    total = torch.zeros(inputs[0].shape[-1], dtype=torch.float64)
+    for partial in in_order(summed, inputs):
+        total += partial
     return (total / max(1, sum(len(x) for x in inputs))).float()
 
 
@@ -69,7 +102,7 @@ def _is_static(module: ModulePlan) -> bool:
     return activations is not None and not activations.dynamic
 
 
-def _static(inputs: Sequence[Tensor], recipe: Recipe) -> InputStatistics:
+def _static(inputs: Sequence[Tensor], recipe: Recipe, name: str) -> InputStatistics:
     chosen = recipe.activation_range
     momentum = chosen.momentum if isinstance(chosen, MovingAverage) else MovingAverage().momentum
     observer = Several(
@@ -83,7 +116,10 @@ def _static(inputs: Sequence[Tensor], recipe: Recipe) -> InputStatistics:
     window = recipe.calibration.window
     for x in inputs:
         for start in range(0, len(x), window):
-            observer.update(x[start : start + window])
+            try:
+                observer.update(x[start : start + window])
+            except SourceError as error:
+                raise SourceError(f"input of {name}: {error}") from error
     found: dict[str, Any] = observer.result()
     return InputStatistics(
         bounds=_bounds(found["range"]),

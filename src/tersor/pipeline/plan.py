@@ -1,7 +1,7 @@
 """What will happen to every tensor, and how large the result will be, before any weight is read."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -153,16 +153,21 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     )
     notes = [architecture.note] if architecture.note else []
     notes += source.notes if isinstance(source, RotatedSource) else ()
+    if recipe.scaling is not None and not architecture.known:
+        notes.append("nothing is scaled: which linears follow which is not known for this model")
     plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
     _check_patterns(plan)
+    biases = (f"{module.module}.bias" in source.tensors for module in plan.quantized())
+    if recipe.bias_correction and not any(biases):
+        notes.append("no bias is corrected: no quantized linear has one")
     obstacles = _obstacles(plan)
     if not obstacles:
-        return plan
+        return replace(plan, notes=tuple(notes))
     notes.append(
         f"written in tersor's own format, which vLLM cannot load: {obstacles[0]}"
         + (f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else "")
     )
-    return Plan(recipe, architecture, units, own.METHOD, tuple(notes))
+    return replace(plan, method=own.METHOD, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.result import Result
 from tersor.pipeline.rounders import round_nearest
 from tersor.pipeline.work import Seen, Work
+from tersor.ranges import ImportanceWeighted
 from tersor.report.record import LayerRecord, with_calibration, with_errors
+from tersor.rounding import Nearest, Rounded
 
 Progress = Callable[[int, int], None]
 """Called with (done, total): source bytes, or blocks where the recipe looks at activations."""
@@ -115,7 +117,7 @@ class _Run:
         if module.scheme is None:
             return {module.outputs[0].name: matrix.to(dtype)}, record
         weight = matrix.T if module.transposed else matrix
-        rounded = work.rounded.get(module.module) or round_nearest(module, weight, dtype)
+        rounded = work.rounded.get(module.module) or self.unobserved(module, weight, dtype)
         seen = work.seen.get(module.module, Seen(tokens=0))
         given = static_input(module, seen.statistics, self.plan.recipe.activation_range, dtype)
         linear = QuantizedLinear(rounded.tensor, module.scheme, given)
@@ -123,6 +125,15 @@ class _Run:
         parts = error_parts(weight, rounded.tensor, rounded.bounds)
         record = with_errors(record, parts, linear_digest(linear))
         return stored, with_calibration(record, rounded.note, seen.tokens, seen.output_error)
+
+    def unobserved(self, module: ModulePlan, weight: Tensor, dtype: torch.dtype) -> Rounded:
+        """Rounded to nearest; says so if the recipe wanted to look at the input."""
+        rounded = round_nearest(module, weight, dtype)
+        nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
+        if nothing_asked and not isinstance(module.range, ImportanceWeighted):
+            return rounded
+        note = "its input is not observed: rounded to nearest, all columns count alike"
+        return replace(rounded, note=note)
 
 
 @dataclass(frozen=True)

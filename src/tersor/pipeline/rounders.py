@@ -17,9 +17,18 @@ from tersor.parallel import in_order
 from tersor.pipeline.observation import Observation
 from tersor.pipeline.plan import ModulePlan
 from tersor.ranges import ImportanceWeighted
-from tersor.rounding import Gptq, HessianFactor, Rounded, gptq, hessian_factor, nearest
+from tersor.rounding import (
+    Gptq,
+    HessianFactor,
+    Rounded,
+    corrected_target,
+    gptq,
+    hessian_factor,
+    nearest,
+)
 
 _PANEL = 256
+_Modules = Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]]
 
 
 def round_nearest(
@@ -31,21 +40,34 @@ def round_nearest(
     """
     assert module.scheme is not None
     assert module.range is not None
+    importance, note = None, ""
     # Only where the recipe asks for it: calibrating for another step must not change a range.
-    weighted = isinstance(module.range, ImportanceWeighted) and observed is not None
-    importance = observed.mean_square if weighted and observed is not None else None
-    if importance is None and isinstance(module.range, ImportanceWeighted):
-        importance = torch.ones(weight.shape[1])
+    if isinstance(module.range, ImportanceWeighted):
+        importance, note = _importance(weight, observed)
     try:
-        return nearest(
+        rounded = nearest(
             weight, module.scheme.weights, module.range, scale_dtype=dtype, importance=importance
         )
+        return replace(rounded, note=note)
     except (NonFiniteWeight, SchemeError) as error:
         raise type(error)(f"{module.module}.weight: {error}") from None
 
 
+def _importance(weight: Tensor, observed: Observation | None) -> tuple[Tensor, str]:
+    """``E[x_j²]``, or ones if it says nothing, and then why."""
+    alike = torch.ones(weight.shape[1])
+    found = None if observed is None else observed.mean_square
+    if found is None:
+        return alike, ""
+    if not bool(found.isfinite().all()):
+        return alike, "inputs hold NaN or infinity: all columns count alike"
+    if not bool(found.any()):
+        return alike, "inputs are always zero: all columns count alike"
+    return found, ""
+
+
 def round_stage(
-    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    modules: _Modules,
     observed: Observation,
     settings: Gptq | None,
 ) -> dict[str, Rounded]:
@@ -56,6 +78,8 @@ def round_stage(
     Raises :class:`NonFiniteWeight` and :class:`SchemeError` naming the module.
     """
     factors = {} if settings is None else _factors(modules, observed, settings)
+    if settings is not None and observed.drift is not None:
+        modules = _targets(modules, observed, settings)
     jobs = list(_jobs(modules, observed, settings, factors))
     parts: dict[str, list[Rounded]] = {name: [] for name in modules}
     for job, rounded in zip(jobs, in_order(_Job.run, jobs), strict=True):
@@ -63,8 +87,27 @@ def round_stage(
     return {name: joined(found) for name, found in parts.items()}
 
 
+def _targets(modules: _Modules, observed: Observation, settings: Gptq) -> _Modules:
+    """The modules with weights that make up for the drift of their inputs."""
+
+    def target(name: str) -> Tensor:
+        assert observed.hessian is not None
+        assert observed.drift is not None
+        weight = modules[name][1]
+        return corrected_target(
+            weight,
+            observed.hessian,
+            observed.drift.inputs,
+            settings.drift_damping,
+            observed.drift.stream,
+        )
+
+    found = zip(modules.items(), in_order(target, modules), strict=True)
+    return {name: (plan, weight, dtype) for (name, (plan, _, dtype)), weight in found}
+
+
 def _factors(
-    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    modules: _Modules,
     observed: Observation,
     settings: Gptq,
 ) -> dict[int | None, HessianFactor]:
@@ -103,7 +146,7 @@ class _Job:
 
 
 def _jobs(
-    modules: Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]],
+    modules: _Modules,
     observed: Observation,
     settings: Gptq | None,
     factors: Mapping[int | None, HessianFactor],

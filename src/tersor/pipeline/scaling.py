@@ -13,6 +13,7 @@ from tersor.calibration.stages import staged
 from tersor.calibration.statistics.hessian import second_moment
 from tersor.models.folding import fold
 from tersor.models.pairs import Pair
+from tersor.parallel import in_order
 from tersor.pipeline.parts import BlockParts
 from tersor.transforms import (
     Awq,
@@ -25,6 +26,18 @@ from tersor.transforms import (
 _SAMPLE = 512
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """What scaling did to a block.
+
+    ``changed``: every tensor that is another now, fp32 by published name. ``left``: producers of
+    pairs that would have been scaled if their inputs were anything to go by.
+    """
+
+    changed: dict[str, Tensor]
+    left: tuple[str, ...]
+
+
 def scale_block(
     parts: BlockParts,
     pairs: Sequence[Pair],
@@ -32,13 +45,12 @@ def scale_block(
     settings: Awq | SmoothQuant,
     hidden: Tensor,
     memory: ActivationMemory,
-) -> dict[str, Tensor]:
+) -> Scaled:
     """Fold a scale into every pair of a block; its function stays what it was.
 
     ``places``: of ``seen_at`` every pair. One forward of the block, whose output is dropped,
-    shows what the consumers read. Returns the tensors that changed and are not quantized (norms,
-    biases), fp32 by published name. A pair none of whose consumers is quantized, or whose inputs
-    nothing was seen of, is left alone.
+    shows what the consumers read. A pair none of whose consumers is quantized is left alone; so is
+    one whose inputs were not finite, or whose expert no token reached.
     """
     wanted = {seen_at(p): p for p in pairs if any(c in parts.modules for c in p.consumers)}
     stages = [stage_of([(name, places[name])]) for name in wanted]
@@ -51,11 +63,12 @@ def scale_block(
                 chosen.append((pair, scale))
     changed: dict[str, Tensor] = {}
     for pair, scale in chosen:
-        for name, tensor in fold(parts.views, pair, scale).items():
+        folded = fold(parts.views, pair, scale)
+        for name, tensor in folded.items():
             parts.views[name].copy_(tensor)
-            if name not in parts.modules:
-                changed[name] = tensor
-    return changed
+        changed |= folded
+    done = {pair.producer for pair, _ in chosen}
+    return Scaled(changed, tuple(p.producer for p in wanted.values() if p.producer not in done))
 
 
 def seen_at(pair: Pair) -> str:
@@ -77,6 +90,8 @@ def _scale(
     }
     if isinstance(settings, Awq):
         hessian = second_moment(inputs)
+        if not bool(hessian.diagonal().isfinite().all()):
+            return None
         return awq_scale(
             pair, parts.views, seen.mean_magnitude, hessian, settings, quantizers=quantizers
         )
@@ -101,12 +116,16 @@ class _Look:
 
 
 def _look(inputs: Sequence[Tensor]) -> _Look:
+
+    def one(x: Tensor) -> tuple[Tensor, Tensor]:
+        magnitude = x.float().abs()
+        return magnitude.amax(0), magnitude.sum(0, dtype=torch.float64)
+
     amax = torch.zeros(inputs[0].shape[-1])
     total = torch.zeros(inputs[0].shape[-1], dtype=torch.float64)
-    for x in inputs:
-        magnitude = x.float().abs()
-        amax = torch.maximum(amax, magnitude.amax(0)) if len(x) else amax
-        total += magnitude.sum(0, dtype=torch.float64)
+    for largest, summed in in_order(one, [x for x in inputs if len(x)]):
+        amax = torch.maximum(amax, largest)
+        total += summed
     tokens = max(1, sum(len(x) for x in inputs))
     return _Look(amax, (total / tokens).float())
 

@@ -39,6 +39,8 @@ class Adjustments:
             if self.tokens < 2:
                 raise RecipeError(f"--tokens {self.tokens}: give at least 2")
             recipe = replace(recipe, calibration=replace(recipe.calibration, tokens=self.tokens))
+        if self.seed is not None and recipe.rotation is not None:
+            recipe = replace(recipe, rotation=replace(recipe.rotation, seed=self.seed))
         return replace(
             recipe,
             include=(*recipe.include, *map(check_pattern, self.include)),

@@ -30,10 +30,12 @@ from tersor.recipes.range_document import parse_range, range_to_dict
 from tersor.recipes.recipe import AnyRounding, Calibration, Override, Recipe
 from tersor.recipes.text import read_mapping
 from tersor.rounding import Gptq, Nearest
+from tersor.training import Distill, Optq, Qat
 from tersor.transforms import Awq, Rotation, SmoothQuant
 
-_ROUNDINGS: dict[str, type[AnyRounding]] = {"nearest": Nearest, "gptq": Gptq}
+_ROUNDINGS: dict[str, type[AnyRounding]] = {"nearest": Nearest, "gptq": Gptq, "optq": Optq}
 _SCALINGS: dict[str, type[Awq | SmoothQuant]] = {"awq": Awq, "smoothquant": SmoothQuant}
+_TRAININGS: dict[str, type[Distill | Qat]] = {"distill": Distill, "qat": Qat}
 _ROTATIONS: dict[str, type[Rotation]] = {"random": Rotation}
 
 _FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
@@ -115,7 +117,7 @@ class OverrideDocument(_Document):
     skip: StrictBool = False
     weights: dict[str, Any] | None = None
     activations: dict[str, Any] | None = None
-    range: dict[str, Any] | None = None
+    range: Any = None
 
 
 class CalibrationDocument(_Document):
@@ -124,7 +126,7 @@ class CalibrationDocument(_Document):
     tokens: Annotated[StrictInt, Field(ge=1)] = Calibration.tokens
     window: Annotated[StrictInt, Field(ge=2)] = Calibration.window
     precision: Precision = Calibration.precision
-    memory: Annotated[float, Field(gt=0)] = Calibration.memory
+    memory: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = Calibration.memory
 
 
 class RecipeDocument(_Document):
@@ -134,12 +136,14 @@ class RecipeDocument(_Document):
     description: str = ""
     weights: TensorDocument
     activations: ActivationDocument | None = None
-    range: dict[str, Any] = {"method": "minmax"}
-    activation_range: dict[str, Any] = {"method": "minmax"}
-    rotation: dict[str, Any] | str | None = None
-    scaling: dict[str, Any] | str | None = None
-    rounding: dict[str, Any] | str = "nearest"
+    # Methods: ``parse_method`` checks them, with better messages than a union would have.
+    range: Any = "minmax"
+    activation_range: Any = "minmax"
+    rotation: Any = None
+    scaling: Any = None
+    rounding: Any = "nearest"
     bias_correction: StrictBool = False
+    training: Any = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
@@ -171,6 +175,8 @@ def dump(recipe: Recipe) -> str:
         document["scaling"] = method_to_dict(recipe.scaling, _SCALINGS)
     document["rounding"] = method_to_dict(recipe.rounding, _ROUNDINGS)
     document["bias_correction"] = recipe.bias_correction
+    if recipe.training is not None:
+        document["training"] = method_to_dict(recipe.training, _TRAININGS)
     document["include"] = list(recipe.include)
     document["exclude"] = list(recipe.exclude)
     document["overrides"] = [_override_document(override) for override in recipe.overrides]
@@ -219,6 +225,7 @@ def _recipe(document: RecipeDocument) -> Recipe:
         scaling=_method(document.scaling, "scaling", _SCALINGS),
         rounding=parse_method(document.rounding, "rounding", _ROUNDINGS),
         bias_correction=document.bias_correction,
+        training=_method(document.training, "training", _TRAININGS),
         include=tuple(map(check_pattern, document.include)),
         exclude=tuple(map(check_pattern, document.exclude)),
         overrides=tuple(_override(entry, document) for entry in document.overrides),
@@ -234,7 +241,7 @@ def _method(data: Any, where: str, known: Mapping[str, type[_M]]) -> _M | None:
 def _override(entry: OverrideDocument, recipe: RecipeDocument) -> Override:
     check_pattern(entry.match)
     try:
-        range_ = parse_range(entry.range or recipe.range, "range")
+        range_ = parse_range(recipe.range if entry.range is None else entry.range, "range")
         if not entry.skip:
             return Override(entry.match, scheme_from_dict(_merged(entry, recipe)), range_)
     except (RecipeError, SchemeError) as error:

@@ -48,7 +48,7 @@ def _checked(parameters: Mapping[str, Any], kind: type[Any], where: str) -> dict
     known = [field.name for field in fields(kind)]
     for key, value in parameters.items():
         if key not in known:
-            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
+            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}")
         _check(value, hints[key], f"{where}.{key}")
     return dict(parameters)
 

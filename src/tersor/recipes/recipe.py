@@ -26,9 +26,10 @@ from tersor.ranges import (
 )
 from tersor.recipes.patterns import matches
 from tersor.rounding import Gptq, Nearest
+from tersor.training import Distill, Optq, Qat
 from tersor.transforms import Awq, Rotation, SmoothQuant
 
-AnyRounding = Nearest | Gptq
+AnyRounding = Nearest | Gptq | Optq
 AnyRange = Entropy | ImportanceWeighted | MeanSquaredError | MinMax | MovingAverage | Percentile
 
 
@@ -60,7 +61,7 @@ class Recipe:
     """Scheme, transforms, ranges, rounding, corrections, and which modules they apply to.
 
     The steps have a fixed order: ``rotation`` of the whole model; for each block ``scaling``, then
-    ranges and ``rounding``, then ``bias_correction``.
+    ranges and ``rounding``, then ``bias_correction``; then ``training`` of the whole model.
 
     All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
@@ -75,6 +76,7 @@ class Recipe:
     scaling: Awq | SmoothQuant | None = None
     rounding: AnyRounding = field(default_factory=Nearest)
     bias_correction: bool = False
+    training: Distill | Qat | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
@@ -89,9 +91,21 @@ class Recipe:
         return Override(module, self.scheme, self.range)
 
     @property
+    def second_order(self) -> Gptq | None:
+        """How GPTQ rounds, if it does: by itself, or as the start of learning."""
+        match self.rounding:
+            case Gptq():
+                return self.rounding
+            case Optq():
+                return Gptq(drift=True)
+            case _:
+                return None
+
+    @property
     def needs_calibration(self) -> bool:
         """Whether any step looks at activations before quantizing."""
-        if self.scaling is not None or self.bias_correction or self.rounding != Nearest():
+        steps = (self.scaling, self.training, self.second_order)
+        if self.bias_correction or any(step is not None for step in steps):
             return True
         parts = [(self.scheme, self.range), *((o.scheme, o.range) for o in self.overrides)]
         return any(_needs_activations(scheme, range_) for scheme, range_ in parts)

@@ -10,6 +10,10 @@ https://arxiv.org/abs/2505.11695) therefore minimise ``E‖W x − Ŵ x_q‖²``
 
 so that rounding ``W*`` with GPTQ, or any method that minimises ``tr(ΔW H ΔWᵀ)``, optimises that
 objective: no solver of its own is needed.
+
+Where the output is added to a residual stream ``h``, the stream has drifted too, and what counts is
+the sum: ``E‖h + W x − h_q − Ŵ x_q‖²``. With ``R = E[(h − h_q) x_qᵀ]`` the target is then
+``W* = W + (W C + R) H⁻¹``: the part of the stream's error that the input tells of is taken back.
 """
 
 import torch
@@ -19,11 +23,18 @@ from tersor.errors import SchemeError
 from tersor.rounding.hessian_factor import damping_unit, dampings
 
 
-def corrected_target(weight: Tensor, hessian: Tensor, cross: Tensor, damping: float) -> Tensor:
+def corrected_target(
+    weight: Tensor,
+    hessian: Tensor,
+    cross: Tensor,
+    damping: float,
+    stream: Tensor | None = None,
+) -> Tensor:
     """``W*``, float32 ``(out, in)``.
 
     ``weight``: ``(out, in)`` of any float type. ``hessian``: ``E[x_q x_qᵀ]`` and ``cross``:
-    ``E[(x − x_q) x_qᵀ]``, float32 ``(in, in)``. ``damping``: as in
+    ``E[(x − x_q) x_qᵀ]``, float32 ``(in, in)``. ``stream``: ``E[(h − h_q) x_qᵀ]``, float32
+    ``(out, in)``, for an output that is added to a residual stream. ``damping``: as in
     :func:`~tersor.rounding.hessian_factor.hessian_factor`; it draws ``W*`` towards ``W`` in
     directions that the input hardly has. Statistics of no use (NaN, zero, hopelessly indefinite)
     leave ``W``; GPTQ with the same Hessian then says so.
@@ -36,15 +47,21 @@ def corrected_target(weight: Tensor, hessian: Tensor, cross: Tensor, damping: fl
             f"a weight of shape {tuple(weight.shape)} does not go with a Hessian of "
             f"{tuple(hessian.shape)} and a cross moment of {tuple(cross.shape)}"
         )
-    weight = weight.float()
-    shift = _shift(hessian.double(), cross.double(), damping)
-    return weight if shift is None else (weight.double() + weight.double() @ shift).float()
+    if stream is not None and stream.shape != weight.shape:
+        raise SchemeError(
+            f"a stream's moment of {tuple(stream.shape)} for a weight of {tuple(weight.shape)}"
+        )
+    missing = weight.double() @ cross.double()
+    if stream is not None:
+        missing += stream.double()
+    shift = _times_inverse(missing, hessian.double(), damping)
+    return weight.float() if shift is None else (weight.double() + shift).float()
 
 
-def _shift(hessian: Tensor, cross: Tensor, damping: float) -> Tensor | None:
-    """``C (H + λI)⁻¹``; ``None`` if there is no such thing. Float64."""
+def _times_inverse(moments: Tensor, hessian: Tensor, damping: float) -> Tensor | None:
+    """``moments (H + λI)⁻¹``; ``None`` if there is no such thing. Float64."""
     diagonal = hessian.diagonal()
-    if not bool(hessian.isfinite().all() & cross.isfinite().all() & diagonal.any()):
+    if not bool(hessian.isfinite().all() & moments.isfinite().all() & diagonal.any()):
         return None
     unit = damping_unit(diagonal)
     for used in dampings(damping):
@@ -52,5 +69,5 @@ def _shift(hessian: Tensor, cross: Tensor, damping: float) -> Tensor | None:
         ridge = torch.where(diagonal == 0, 1.0, used * unit)
         factor, failed = torch.linalg.cholesky_ex(hessian + ridge.diag())
         if not failed:
-            return torch.cholesky_solve(cross.T, factor).T
+            return torch.cholesky_solve(moments.T, factor).T
     return None

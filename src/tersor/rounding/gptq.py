@@ -34,16 +34,23 @@ class Gptq:
     ``damping``: share of the mean diagonal that is added to the Hessian's diagonal. ``order``: see
     :data:`~tersor.rounding.hessian_factor.Order`; with ``activation`` all scales come from the
     original weights. ``block``: columns between two catch-ups of the others, which costs or saves
-    time and changes no bit of the result.
+    time and changes no bit of the result. ``drift``: aim at what the original model computes,
+    instead of what the original weight makes of inputs that the quantized blocks before it have
+    changed (:mod:`tersor.rounding.drift`); it costs a second forward of every block.
+    ``drift_damping``: share of the mean diagonal that keeps that correction small where inputs are.
     """
 
     damping: float = 0.01
     order: Order = "group"
     block: int = 128
+    drift: bool = False
+    drift_damping: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 <= self.damping <= 1:
             raise RecipeError(f"rounding gptq: damping {self.damping} is not within [0, 1]")
+        if not self.drift_damping > 0:
+            raise RecipeError(f"rounding gptq: drift_damping {self.drift_damping} is not above 0")
         if self.order not in get_args(Order):
             orders = ", ".join(get_args(Order))
             raise RecipeError(f"rounding gptq: no order {self.order!r}; use one of {orders}")

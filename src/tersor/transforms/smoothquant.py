@@ -14,6 +14,7 @@ from torch import Tensor
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import ActivationScheme
 from tersor.models.pairs import Pair
+from tersor.parallel import in_order
 from tersor.transforms.round_trip import RoundTrip, round_rows
 from tersor.transforms.scaling import (
     consumer_matrices,
@@ -80,10 +81,14 @@ def smoothquant_scale(
             f"{pair.consumers[0]}: searching alpha needs quantizers and a sample; give alpha"
         )
     best, least = torch.ones(pair.channels), torch.inf
-    for scale in _candidates(inputs, reading, settings.steps):
-        loss = smoothquant_loss(
+    candidates = list(_candidates(inputs, reading, settings.steps))
+
+    def loss_of(scale: Tensor) -> float:
+        return smoothquant_loss(
             pair, weights, scale, settings, quantizers, activations=activations, sample=sample
         )
+
+    for scale, loss in zip(candidates, in_order(loss_of, candidates), strict=True):
         if loss < least:
             best, least = scale, loss
     return best

@@ -1,0 +1,184 @@
+"""Training after rounding: the whole quantized model in memory, the original as its teacher."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.skeleton import Decoder
+from tersor.checkpoints.source import Source
+from tersor.errors import SourceError
+from tersor.grids import QuantizedTensor
+from tersor.models.experts import unfuse
+from tersor.pipeline.plan import ModulePlan, Plan, Unit
+from tersor.pipeline.work import Work
+from tersor.rounding import Rounded
+from tersor.training import Distill, LatentLinear, ModelProblem, Qat, distill
+
+Decided = tuple[Unit, Work]
+
+
+def train(
+    source: Source,
+    plan: Plan,
+    decided: Sequence[Decided],
+    tokens: Tensor,
+    settings: Distill | Qat,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Decided], list[str]]:
+    """Improve what was decided for the blocks; returns it and what there is to report.
+
+    ``tokens``: int64 ``(n, T)``. The quantized model, its gradient and the activations of one batch
+    are in memory, however large the model is.
+
+    Raises :class:`SourceError` for a model that cannot be trained, and
+    :class:`~tersor.errors.SchemeError` for grids that are not of integers.
+    """
+    budget = plan.recipe.calibration
+    dtype = budget.precision.dtype()
+    memory = ActivationMemory(int(budget.memory * 1e9))
+    teacher = _teacher(source, plan, tokens, memory, dtype)
+    student = _Student(source, plan, decided, dtype)
+    problem = ModelProblem(
+        forward=student.forward,
+        parameters=student.parameters,
+        parts=student.parts,
+        latents=student.latents,
+        weights=student.weights,
+        head=_head(source, plan, decided).to(dtype),
+        tokens=tokens,
+        teacher=teacher,
+        rows=rows_together(tokens),
+    )
+    losses = distill(problem, settings, plan.recipe.seed, progress)
+    notes = []
+    if losses:
+        few = max(1, len(losses) // 10)
+        first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
+        notes.append(f"training took the divergence on its own text from {first:.4f} to {last:.4f}")
+    return student.trained(), notes
+
+
+def rows_together(tokens: Tensor) -> int:
+    """Windows that go through the model together: about 1024 tokens, for a graph to fit memory."""
+    return max(1, 1024 // tokens.shape[1])
+
+
+def _teacher(
+    source: Source, plan: Plan, tokens: Tensor, memory: ActivationMemory, dtype: torch.dtype
+) -> Tensor:
+    """The original's final norm output ``(n, T, hidden)``, in ``dtype``."""
+    decoder = Decoder(source, plan.architecture)
+    rows = max(1, 2048 // tokens.shape[1])
+    found: Tensor | None = None
+    start = 0
+    for piece in decoder.walk(
+        tokens, lambda call, hidden: call.run(hidden, hidden), rows=rows, memory=memory, dtype=dtype
+    ):
+        if found is None:
+            found = memory.empty((len(tokens), *piece.shape[1:]), dtype)
+        found[start : start + len(piece)] = piece
+        start += len(piece)
+    assert found is not None
+    return found
+
+
+def _head(source: Source, plan: Plan, decided: Sequence[Decided]) -> Tensor:
+    """The matrix ``(vocab, hidden)`` that makes logits, as it will be in the artifact."""
+    architecture = plan.architecture
+    name = architecture.embedding if architecture.head is None else architecture.head
+    if name is None or source.config.get("final_logit_softcapping"):
+        raise SourceError(f"{source.path}: no plain output head, so there is nothing to train by")
+    for _, work in decided:
+        if rounded := work.rounded.get(name.removesuffix(".weight")):
+            return rounded.tensor.dequantize()
+    return source.read([name])[name]
+
+
+class _Student:
+    """The quantized model in memory, as decided, ready to be trained."""
+
+    def __init__(
+        self, source: Source, plan: Plan, decided: Sequence[Decided], dtype: torch.dtype
+    ) -> None:
+        self._plan, self._decided, self._dtype = plan, list(decided), dtype
+        self._decoder = Decoder(source, plan.architecture)
+        self._modules = _block_modules(plan)
+        self.latents: dict[str, LatentLinear] = {}
+        self.weights: dict[str, Tensor] = {}
+        self.parameters: list[nn.Parameter] = []
+        self._prefixes: list[tuple[int, str]] = []
+        for index in range(plan.architecture.blocks):
+            self._load(index)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Windows int64 ``(r, T)`` → final norm's output ``(r, T, hidden)``."""
+        enabled = self._dtype is not torch.float32
+        with torch.autocast("cpu", self._dtype, enabled=enabled, cache_enabled=False):
+            output = self._decoder.module(input_ids=tokens, use_cache=False)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def parts(self, index: int, gradient: Tensor) -> Mapping[str, Tensor]:
+        """Gradient of the i-th parameter, by weight name, ``(out, in)``."""
+        block, path = self._prefixes[index]
+        architecture = self._plan.architecture
+        found = unfuse(architecture, f"{architecture.container}.{block}.{path}", gradient)
+        return {
+            name: part.T if self._modules[name].transposed else part
+            for name, part in found.items()
+            if name in self.latents
+        }
+
+    def trained(self) -> list[Decided]:
+        """The decisions with what training made of them."""
+        learned = {
+            name.removesuffix(".weight"): latent.quantized()
+            for name, latent in self.latents.items()
+        }
+        return [
+            (unit, replace(work, rounded=_with(work.rounded, learned)))
+            for unit, work in self._decided
+        ]
+
+    def _load(self, index: int) -> None:
+        """Load a block for good and put the quantized weights into it."""
+        block = self._decoder.load(index)
+        architecture = self._plan.architecture
+        changed: dict[str, Tensor] = {}
+        rounded: dict[str, Rounded] = {}
+        for _, work in self._decided:
+            changed |= work.changed
+            rounded |= work.rounded
+        for path, parameter in block.named_parameters():
+            name = f"{architecture.container}.{index}.{path}"
+            views = unfuse(architecture, name, parameter.detach())
+            learnt = False
+            for published, view in views.items():
+                module = self._modules.get(published)
+                matrix = view.T if module is not None and module.transposed else view
+                if published in changed:
+                    view.copy_(changed[published])
+                if module is not None and module.module in rounded:
+                    latent = LatentLinear(rounded[module.module].tensor)
+                    latent.weight_into(matrix)
+                    self.latents[published], self.weights[published] = latent, matrix
+                    learnt = True
+            if learnt:
+                self.parameters.append(parameter)
+                self._prefixes.append((index, path))
+
+
+def _block_modules(plan: Plan) -> dict[str, ModulePlan]:
+    return {f"{module.module}.weight": module for module in plan.quantized()}
+
+
+def _with(
+    before: Mapping[str, Rounded], learned: Mapping[str, QuantizedTensor]
+) -> dict[str, Rounded]:
+    return {
+        name: replace(rounded, tensor=learned[name]) if name in learned else rounded
+        for name, rounded in before.items()
+    }
