@@ -83,7 +83,7 @@ def check_windows(
     if positions is not None and tokens.shape[1] > positions:
         raise TextError(
             f"{name}: windows of {tokens.shape[1]} tokens, but the model reads at most "
-            f"{positions}; use --context {positions} or less"
+            f"{positions}; use --context {positions} or less, or calibration.window in a recipe"
         )
 
 
