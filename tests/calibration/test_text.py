@@ -136,3 +136,25 @@ def test_windows_a_model_can_read() -> None:
 def test_windows_a_model_cannot_read(tokens: torch.Tensor, message: str) -> None:
     with pytest.raises(TextError, match=message):
         check_windows(tokens, "m", vocabulary=11, positions=8)
+
+
+@pytest.mark.model
+def test_a_prefix_gives_the_tokens_of_the_whole(smollm2: Path) -> None:
+    from tersor.runtime.load import load_tokenizer
+
+    tokenizer, text = load_tokenizer(smollm2), builtin_text("calibration")
+    whole = windows(tokenizer, text, 64)
+    for count in (1, 7, 100, len(whole), 10**6):
+        assert torch.equal(windows(tokenizer, text, 64, count), whole[:count])
+
+
+def test_no_more_text_is_tokenized_than_needed() -> None:
+    lengths = []
+
+    class Watched(Letters):
+        def __call__(self, text: str, **options: Any) -> Any:
+            lengths.append(len(text))
+            return super().__call__(text, **options)
+
+    windows(Watched(), "abc\n" * 10000, 10, 3)
+    assert max(lengths) < 1000

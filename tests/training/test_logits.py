@@ -15,7 +15,9 @@ def test_value_and_gradient_are_those_of_whole_logits(positions: int) -> None:
     student = torch.randn(positions, 16, generator=generator, requires_grad=True)
     expected_student = student.detach().clone().requires_grad_(True)
     log_q = F.log_softmax(expected_student @ head.T, -1)
-    expected = F.kl_div(log_q, F.log_softmax(teacher @ head.T, -1), log_target=True, reduction="sum")
+    expected = F.kl_div(
+        log_q, F.log_softmax(teacher @ head.T, -1), log_target=True, reduction="sum"
+    )
     (3 * expected).backward()
     found = divergence(student, teacher, head)
     (3 * found).backward()

@@ -42,6 +42,7 @@ class Decoder:
         self.module.requires_grad_(False).eval()
         _fill_computed_buffers(self.module, source)
         self._load_surroundings()
+        self._embedding: nn.Module = self.module.get_input_embeddings()  # type: ignore[operator]
         self._returns = _Returns()
 
     def walk(
@@ -63,14 +64,17 @@ class Decoder:
         ``progress(done, total)`` counts blocks.
         """
         with torch.no_grad():
+            if any(tensor.is_meta for tensor in self._embedding.parameters()):
+                self._load_surroundings()
             calls, hidden = self._enter(tokens, rows, memory, dtype)
+            self._embedding.to("meta")  # in fp32 it is a large part of a small model
             for call in calls:
                 with self.loaded(call.index):
                     hidden = visit(call, hidden)
                 if progress is not None:
                     progress(call.index + 1, len(self.blocks))
             for start in range(0, len(tokens), rows):
-                yield self._leave(tokens[start : start + rows], hidden[start : start + rows])
+                yield self._leave(hidden[start : start + rows])
 
     @contextmanager
     def loaded(self, index: int) -> Iterator[nn.Module]:
@@ -115,22 +119,25 @@ class Decoder:
         self._pass(tokens, first_for_real)
         return record
 
-    def _leave(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+    def _leave(self, hidden: Tensor) -> Tensor:
         """The final norm's output for a piece of the last block's output."""
 
         def replace(index: int, *args: Any, **kwargs: Any) -> Any:
             del index, args, kwargs
             return self._returns.like(hidden)
 
-        output: Tensor = self._pass(tokens, replace).last_hidden_state
+        # What the first block would get is of no account.
+        output: Tensor = self._pass(None, replace, inputs_embeds=hidden).last_hidden_state
         return output
 
-    def _pass(self, tokens: Tensor, replacement: Callable[..., Any]) -> Any:
+    def _pass(
+        self, tokens: Tensor | None, replacement: Callable[..., Any], **inputs: Tensor
+    ) -> Any:
         """The model's forward with ``replacement(index, …)`` in the place of every block's."""
         for index, block in enumerate(self.blocks):
             block.forward = partial(replacement, index)
         try:
-            return self.module(input_ids=tokens, use_cache=False)
+            return self.module(input_ids=tokens, use_cache=False, **inputs)
         finally:
             for block in self.blocks:
                 del block.forward

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from tersor.errors import TextError
 
+# Tokens that a cut through a text may have changed.
+_MARGIN = 64
+
 
 class Tokenizer(Protocol):
     """What is asked of a tokenizer; every transformers one answers."""
@@ -41,16 +44,15 @@ def builtin_text(name: Literal["calibration", "evaluation"]) -> str:
 def windows(tokenizer: Tokenizer, text: str, length: int, count: int | None = None) -> Tensor:
     """Consecutive windows that do not overlap: int64 ``(count, length)``.
 
-    The whole text is tokenized once, without special tokens; the ragged tail is dropped. A text
-    with fewer than ``count`` windows gives those it has: the caller sees it by the shape. ``None``
-    takes all.
+    The text is tokenized as one, without special tokens; the ragged tail is dropped. A text with
+    fewer than ``count`` windows gives those it has: the caller sees it by the shape. ``None`` takes
+    all.
 
     Raises :class:`TextError` for a text shorter than one window, or an impossible size.
     """
     if length < 1 or (count is not None and count < 1):
         raise TextError(f"{count} windows of {length} tokens: both must be at least 1")
-    # Not verbose: the text is longer than any model's context on purpose.
-    tokens: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = _tokens(tokenizer, text, None if count is None else count * length)
     available = len(tokens) // length
     if available == 0:
         raise TextError(
@@ -59,6 +61,24 @@ def windows(tokenizer: Tokenizer, text: str, length: int, count: int | None = No
         )
     used = available if count is None else min(count, available)
     return torch.tensor(tokens[: used * length], dtype=torch.int64).view(used, length)
+
+
+def _tokens(tokenizer: Tokenizer, text: str, needed: int | None) -> list[int]:
+    """The first ``needed`` tokens of a text, or some more; ``None`` for all.
+
+    Only as much text is tokenized as that takes, since a tokenizer's notes on a megabyte of text
+    take hundreds. The text is cut where a line ends, and the last tokens before the cut, which
+    might have been others without it, do not count.
+    """
+    characters = len(text) if needed is None else 8 * needed
+    while True:
+        cut = text.rfind("\n", 0, characters) if characters < len(text) else -1
+        piece = text[:cut] if cut > 0 else text
+        # Not verbose: the text is longer than any model's context on purpose.
+        found: list[int] = tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(piece) == len(text) or (needed is not None and len(found) >= needed + _MARGIN):
+            return found
+        characters *= 2
 
 
 def check_windows(

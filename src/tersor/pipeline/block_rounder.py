@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cached_property
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups, pairs
-from tersor.parallel import one_thread_each
+from tersor.parallel import in_order
 from tersor.pipeline.bias import corrected_bias
 from tersor.pipeline.learning import learn_block
 from tersor.pipeline.observation import Observation, as_multiplied, observe
@@ -29,6 +31,8 @@ from tersor.rounding import Rounded
 from tersor.training import Optq
 
 Emit = Callable[[Unit, Work], None]
+# Rows of a matrix that are worked on together.
+_PANEL = 256
 
 
 class BlockRounder:
@@ -79,6 +83,8 @@ class BlockRounder:
             streams,
             recipe.seed + parts.call.index,
         )
+        # The errors of single linears were those of the start.
+        work.seen = {name: replace(seen, output_error=None) for name, seen in work.seen.items()}
 
     def _reference(self, parts: BlockParts, hidden: Tensor, stack: ExitStack) -> Reference | None:
         """The original block beside the one that changes, if the recipe compares them."""
@@ -176,9 +182,7 @@ class _Round:
         self._reached.add(stage)
         for name, module in zip(stage.weights, modules, strict=True):
             rounded = found[module.module]
-            with one_thread_each():  # sums in one order, whatever the number of cores
-                seen = _seen(observed, jobs[module.module][1], rounded)
-            self.seen[module.module] = seen
+            self.seen[module.module] = _seen(observed, jobs[module.module][1], rounded)
             self._correct_bias(name, jobs[module.module][1], rounded, observed)
             self._keep(name, rounded, stage, observed)
         if reference is not None:
@@ -239,9 +243,19 @@ def _seen(observed: Observation, weight: Tensor, rounded: Rounded) -> Seen:
 
 def _output_error(weight: Tensor, rounded: Rounded, hessian: Tensor) -> float | None:
     """``tr(ΔW H ΔWᵀ) / tr(W H Wᵀ)``; ``None`` where inputs were zero or not finite."""
-    weight = weight.float()
-    lost = weight - rounded.tensor.dequantize()
-    signal = float(((weight @ hessian) * weight).sum(dtype=torch.float64))
-    noise = float(((lost @ hessian) * lost).sum(dtype=torch.float64))
+    quantized = rounded.tensor
+
+    def traces(start: int) -> tuple[float, float]:
+        rows = weight[start : start + _PANEL].float()
+        lost = rows - quantized.rows(start, start + _PANEL).dequantize()
+        return _trace(rows, hessian), _trace(lost, hessian)
+
+    found = list(in_order(traces, range(0, len(weight), _PANEL)))
+    signal, noise = (sum(part) for part in zip(*found, strict=True))
     ratio = noise / signal if signal > 0 else float("nan")
-    return max(ratio, 0.0) if torch.isfinite(torch.tensor(ratio)) else None
+    return max(ratio, 0.0) if isfinite(ratio) else None
+
+
+def _trace(rows: Tensor, hessian: Tensor) -> float:
+    """``tr(R H Rᵀ)``."""
+    return float(((rows @ hessian) * rows).sum(dtype=torch.float64))

@@ -92,7 +92,7 @@ class Reference:
 
     def _writes(self, stage: Stage) -> bool:
         """Whether the stage's output is added to the residual stream as it is."""
-        if self._architecture.sandwich or len(stage.weights) != 1:
+        if self._architecture.sandwich or stage.fused or len(stage.weights) != 1:
             return False
         _, relative = self._architecture.split(stage.weights[0])
         return canonical(relative) in self._architecture.writers

@@ -138,10 +138,7 @@ class _Student:
             name.removesuffix(".weight"): latent.quantized()
             for name, latent in self.latents.items()
         }
-        return [
-            (unit, replace(work, rounded=_with(work.rounded, learned)))
-            for unit, work in self._decided
-        ]
+        return [(unit, _learned(work, learned)) for unit, work in self._decided]
 
     def _load(self, index: int) -> None:
         """Load a block for good and put the quantized weights into it."""
@@ -175,10 +172,14 @@ def _block_modules(plan: Plan) -> dict[str, ModulePlan]:
     return {f"{module.module}.weight": module for module in plan.quantized()}
 
 
-def _with(
-    before: Mapping[str, Rounded], learned: Mapping[str, QuantizedTensor]
-) -> dict[str, Rounded]:
-    return {
-        name: replace(rounded, tensor=learned[name]) if name in learned else rounded
-        for name, rounded in before.items()
+def _learned(work: Work, learned: Mapping[str, QuantizedTensor]) -> Work:
+    """The work with what training made of it; errors from before are errors no longer."""
+    rounded = {
+        name: replace(before, tensor=learned[name]) if name in learned else before
+        for name, before in work.rounded.items()
     }
+    seen = {
+        name: replace(found, output_error=None) if name in learned else found
+        for name, found in work.seen.items()
+    }
+    return replace(work, rounded=rounded, seen=seen)

@@ -29,16 +29,17 @@ class Optq:
     """Settings.
 
     ``iterations``: steps per block, of ``tokens`` tokens each. ``travel``: how far a code's
-    position can move in all of them, in codes, and ``scale_travel`` the same for a scale, as a
-    share of itself: the step shrinks linearly to 0. ``checks``: how often the best iterate is
-    looked for, over all tokens.
+    position can move in all of them, in codes (half a code leads to the next one), and
+    ``scale_travel`` the same for a scale, as a share of itself: the step shrinks linearly to 0.
+    Fewer iterations want less travel, or the last of them cannot settle what the first stirred up.
+    ``checks``: how often the best iterate is looked for, over all tokens.
     """
 
     iterations: int = 200
     tokens: int = 4096
-    travel: float = 1.0
-    scale_travel: float = 0.05
-    checks: int = 4
+    travel: float = 1.5
+    scale_travel: float = 0.02
+    checks: int = 2
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.tokens < 1 or self.checks < 1:
