@@ -182,7 +182,9 @@ class _Round:
         self._reached.add(stage)
         for name, module in zip(stage.weights, modules, strict=True):
             rounded = found[module.module]
-            self.seen[module.module] = _seen(observed, jobs[module.module][1], rounded)
+            self.seen[module.module] = _seen(
+                observed, jobs[module.module][1], rounded, parts.call.dtype
+            )
             self._correct_bias(name, jobs[module.module][1], rounded, observed)
             self._keep(name, rounded, stage, observed)
         if reference is not None:
@@ -234,15 +236,18 @@ def _few(stage: Stage, module: ModulePlan, observed: Observation | None) -> str:
     return ""
 
 
-def _seen(observed: Observation, weight: Tensor, rounded: Rounded) -> Seen:
+def _seen(observed: Observation, weight: Tensor, rounded: Rounded, dtype: torch.dtype) -> Seen:
     error = None
     if observed.hessian is not None:
-        error = _output_error(weight, rounded, observed.hessian)
+        error = _output_error(weight, rounded, observed.hessian.to(dtype))
     return Seen(observed.tokens, observed.static, error)
 
 
 def _output_error(weight: Tensor, rounded: Rounded, hessian: Tensor) -> float | None:
-    """``tr(ΔW H ΔWᵀ) / tr(W H Wᵀ)``; ``None`` where inputs were zero or not finite."""
+    """``tr(ΔW H ΔWᵀ) / tr(W H Wᵀ)``; ``None`` where inputs were zero or not finite.
+
+    Products are in the type of ``hessian``: three digits of bfloat16 are enough for a report.
+    """
     quantized = rounded.tensor
 
     def traces(start: int) -> tuple[float, float]:
@@ -258,4 +263,4 @@ def _output_error(weight: Tensor, rounded: Rounded, hessian: Tensor) -> float | 
 
 def _trace(rows: Tensor, hessian: Tensor) -> float:
     """``tr(R H Rᵀ)``."""
-    return float(((rows @ hessian) * rows).sum(dtype=torch.float64))
+    return float(((rows.to(hessian.dtype) @ hessian) * rows).sum(dtype=torch.float64))

@@ -93,8 +93,8 @@ def _decide(
 
 
 def _rows(tokens: Tensor) -> int:
-    """Windows that go through a block together: about 1024 tokens, which fit a core's caches."""
-    return max(1, 1024 // tokens.shape[1])
+    """Windows that go through a block together: about 2048 tokens, which fit a core's caches."""
+    return max(1, 2048 // tokens.shape[1])
 
 
 def _outside(plan: Plan) -> tuple[list[Unit], list[Unit]]:

@@ -48,6 +48,8 @@ def quantize_to(
     :class:`~tersor.errors.SchemeError`, :class:`~tersor.errors.TextError` and
     :class:`~tersor.errors.OutputError`.
     """
+    if plan.recipe.needs_calibration:
+        import transformers.models.auto  # noqa: F401 - seconds are without imports
     started = time.perf_counter()
     needed = plan.total_bytes
     with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
