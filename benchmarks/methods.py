@@ -100,6 +100,7 @@ def main() -> None:
             for name, base in bases:
                 scored = evaluate_model(model, base.windows, base=base, skip=512)
                 found[f"{name} ppl"] = round(scored.perplexity, 3)
+                found[f"{name} original ppl"] = round(scored.base_perplexity or 0.0, 3)
                 found[f"{name} KL"] = None if scored.kl_mean is None else round(scored.kl_mean, 4)
             rows[row] = found
             store.write_text(json.dumps(rows, indent=2) + "\n")
