@@ -75,7 +75,7 @@ def made(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(autouse=True)
 def _several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two windows go through a block together; the last of nine is alone."""
-    monkeypatch.setattr(calibrated, "_rows", lambda tokens: 2)
+    monkeypatch.setattr(calibrated, "windows_per_piece", lambda window: 2)
 
 
 def with_bits(recipe: Recipe, bits: int) -> Recipe:

@@ -40,7 +40,7 @@ from tiny_models import randomized, save_text, save_tiny, save_tokenizer
 @pytest.fixture(autouse=True)
 def _several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two windows go through a block together; the last of nine is alone."""
-    monkeypatch.setattr(calibrated, "_rows", lambda tokens: 2)
+    monkeypatch.setattr(calibrated, "windows_per_piece", lambda window: 2)
 
 
 @pytest.fixture

@@ -31,19 +31,10 @@ class BlockCall:
         """The block's output for at most ``rows`` windows: ``(r, T, hidden)``, same shape."""
         piece = slice(0, len(hidden))
         args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
-        with self.arithmetic():
+        with arithmetic(self.dtype):
             output = self.block(hidden, *args, **kwargs)
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result
-
-    def arithmetic(self) -> AbstractContextManager[None]:
-        """Context in which linears and attention compute in ``dtype``."""
-        enabled = self.dtype is not torch.float32
-        # Without the cache of casted weights, which all threads share: weights change in place.
-        context: AbstractContextManager[None] = torch.autocast(
-            "cpu", self.dtype, enabled=enabled, cache_enabled=False
-        )
-        return context
 
     def pieces(self, hidden: Tensor) -> Iterator[slice]:
         """Which windows go through the block together: fixed, whatever the number of cores."""
@@ -62,6 +53,20 @@ class BlockCall:
         for _ in in_order(one, self.pieces(hidden)):
             pass
         return into
+
+
+def arithmetic(dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Context in which linears and attention compute in ``dtype``."""
+    # Without the cache of casted weights, which all threads share: weights change in place.
+    context: AbstractContextManager[None] = torch.autocast(
+        "cpu", dtype, enabled=dtype is not torch.float32, cache_enabled=False
+    )
+    return context
+
+
+def windows_per_piece(window: int) -> int:
+    """Windows that go through a block together: about 2048 tokens, which fit a core's caches."""
+    return max(1, 2048 // window)
 
 
 Visit = Callable[[BlockCall, Tensor], Tensor]

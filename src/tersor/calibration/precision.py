@@ -1,8 +1,8 @@
 """In which float type products of a calibration run are computed.
 
 bfloat16 halves the time where the processor multiplies it faster than float32. Having the
-instruction is not enough: on Intel cores without AMX it was measured slower than float32
-(135 against 200 GFLOP/s), on AMD Zen 4 twice as fast (400 against 200).
+instruction is not enough: on Intel cores without AMX it was measured slower than float32, on AMD
+Zen 4 twice as fast (205 against 91 GFLOP/s on a core; ``benchmarks/products.py``).
 """
 
 from enum import StrEnum

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
+from tersor.calibration.blocks import windows_per_piece
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.text import check_windows
@@ -71,7 +70,7 @@ def _decide(
     final = decoder.walk(
         tokens,
         rounder.visit,
-        rows=_rows(tokens),
+        rows=windows_per_piece(tokens.shape[1]),
         memory=memory,
         dtype=budget.precision.dtype(),
         progress=progress,
@@ -90,11 +89,6 @@ def _decide(
         # Not how much: that depends on which thread came first.
         notes.append(f"activations beyond {budget.memory:g} GB went through temporary files")
     return notes
-
-
-def _rows(tokens: Tensor) -> int:
-    """Windows that go through a block together: about 2048 tokens, which fit a core's caches."""
-    return max(1, 2048 // tokens.shape[1])
 
 
 def _outside(plan: Plan) -> tuple[list[Unit], list[Unit]]:

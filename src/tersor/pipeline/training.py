@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from tersor.calibration.blocks import arithmetic, windows_per_piece
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import Source
@@ -50,7 +51,7 @@ def train(
         head=_head(source, plan, decided).to(dtype),
         tokens=tokens,
         teacher=teacher,
-        rows=rows_together(tokens),
+        rows=_rows_together(tokens),
     )
     losses = distill(problem, settings, plan.recipe.seed, progress)
     notes = []
@@ -61,7 +62,7 @@ def train(
     return student.trained(), notes
 
 
-def rows_together(tokens: Tensor) -> int:
+def _rows_together(tokens: Tensor) -> int:
     """Windows that go through the model together: about 1024 tokens, for a graph to fit memory."""
     return max(1, 1024 // tokens.shape[1])
 
@@ -71,7 +72,7 @@ def _teacher(
 ) -> Tensor:
     """The original's final norm output ``(n, T, hidden)``, in ``dtype``."""
     decoder = Decoder(source, plan.architecture)
-    rows = max(1, 2048 // tokens.shape[1])
+    rows = windows_per_piece(tokens.shape[1])
     found: Tensor | None = None
     start = 0
     for piece in decoder.walk(
@@ -86,7 +87,10 @@ def _teacher(
 
 
 def _head(source: Source, plan: Plan, decided: Sequence[Decided]) -> Tensor:
-    """The matrix ``(vocab, hidden)`` that makes logits, as it will be in the artifact."""
+    """The matrix ``(vocab, hidden)`` that makes logits: the head as decided, or the embedding.
+
+    An embedding is not quantized yet, even if it will be.
+    """
     architecture = plan.architecture
     name = architecture.embedding if architecture.head is None else architecture.head
     if name is None or source.config.get("final_logit_softcapping"):
@@ -110,13 +114,17 @@ class _Student:
         self.weights: dict[str, Tensor] = {}
         self.parameters: list[nn.Parameter] = []
         self._prefixes: list[tuple[int, str]] = []
+        changed: dict[str, Tensor] = {}
+        rounded: dict[str, Rounded] = {}
+        for _, work in decided:
+            changed |= work.changed
+            rounded |= work.rounded
         for index in range(plan.architecture.blocks):
-            self._load(index)
+            self._load(index, changed, rounded)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Windows int64 ``(r, T)`` → final norm's output ``(r, T, hidden)``."""
-        enabled = self._dtype is not torch.float32
-        with torch.autocast("cpu", self._dtype, enabled=enabled, cache_enabled=False):
+        with arithmetic(self._dtype):
             output = self._decoder.module(input_ids=tokens, use_cache=False)
         hidden: Tensor = output.last_hidden_state
         return hidden
@@ -140,15 +148,12 @@ class _Student:
         }
         return [(unit, _learned(work, learned)) for unit, work in self._decided]
 
-    def _load(self, index: int) -> None:
+    def _load(
+        self, index: int, changed: Mapping[str, Tensor], rounded: Mapping[str, Rounded]
+    ) -> None:
         """Load a block for good and put the quantized weights into it."""
         block = self._decoder.load(index)
         architecture = self._plan.architecture
-        changed: dict[str, Tensor] = {}
-        rounded: dict[str, Rounded] = {}
-        for _, work in self._decided:
-            changed |= work.changed
-            rounded |= work.rounded
         for path, parameter in block.named_parameters():
             name = f"{architecture.container}.{index}.{path}"
             views = unfuse(architecture, name, parameter.detach())

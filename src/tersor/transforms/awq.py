@@ -14,12 +14,12 @@ from torch import Tensor
 
 from tersor.errors import RecipeError, SchemeError
 from tersor.models.pairs import Pair
-from tersor.parallel import in_order
 from tersor.transforms.round_trip import RoundTrip
 from tersor.transforms.scaling import (
     consumer_matrices,
     every_nth_row,
     foldable,
+    least_lossy,
     per_channel,
     per_column,
 )
@@ -65,16 +65,12 @@ def awq_scale(
     :class:`~tersor.errors.SourceError` for a missing consumer.
     """
     inputs = per_channel(pair, mean_magnitude, "mean magnitude").double().mean(dim=1)
-    best, least = torch.ones(pair.channels), torch.inf
     candidates = list(_candidates(pair, weights, inputs, settings))
 
     def loss_of(scale: Tensor) -> float:
         return awq_loss(pair, weights, scale, hessian, settings, quantizers)
 
-    for scale, loss in zip(candidates, in_order(loss_of, candidates), strict=True):
-        if loss < least:
-            best, least = scale, loss
-    return best
+    return least_lossy(candidates, loss_of, pair.channels)
 
 
 def awq_loss(

@@ -1,12 +1,13 @@
 """What SmoothQuant and AWQ share: the channels of a pair and the matrices that read them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from tersor.errors import SchemeError, SourceError
 from tersor.models.pairs import Pair
+from tersor.parallel import in_order
 
 # Beyond these a norm's weight divided by the scale leaves what 16-bit floats hold well.
 _SMALLEST, _LARGEST = 1e-4, 1e4
@@ -56,3 +57,14 @@ def foldable(scale: Tensor) -> Tensor:
     """``scale`` as ``models.folding`` takes it, fp32: 1 where it is no positive finite number."""
     sound = scale.isfinite() & (scale > 0)
     return torch.where(sound, scale, 1.0).clamp(_SMALLEST, _LARGEST).float()
+
+
+def least_lossy(
+    candidates: Sequence[Tensor], loss: Callable[[Tensor], float], channels: int
+) -> Tensor:
+    """The first scale ``(channels,)`` with the least loss, tried on all cores."""
+    best, least = torch.ones(channels), torch.inf
+    for scale, lost in zip(candidates, in_order(loss, candidates), strict=True):
+        if lost < least:
+            best, least = scale, lost
+    return best

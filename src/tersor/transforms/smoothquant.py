@@ -14,12 +14,12 @@ from torch import Tensor
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import ActivationScheme
 from tersor.models.pairs import Pair
-from tersor.parallel import in_order
 from tersor.transforms.round_trip import RoundTrip, round_rows
 from tersor.transforms.scaling import (
     consumer_matrices,
     every_nth_row,
     foldable,
+    least_lossy,
     per_channel,
     per_column,
 )
@@ -80,7 +80,6 @@ def smoothquant_scale(
         raise RecipeError(
             f"{pair.consumers[0]}: searching alpha needs quantizers and a sample; give alpha"
         )
-    best, least = torch.ones(pair.channels), torch.inf
     candidates = list(_candidates(inputs, reading, settings.steps))
 
     def loss_of(scale: Tensor) -> float:
@@ -88,10 +87,7 @@ def smoothquant_scale(
             pair, weights, scale, settings, quantizers, activations=activations, sample=sample
         )
 
-    for scale, loss in zip(candidates, in_order(loss_of, candidates), strict=True):
-        if loss < least:
-            best, least = scale, loss
-    return best
+    return least_lossy(candidates, loss_of, pair.channels)
 
 
 def smoothquant_loss(
