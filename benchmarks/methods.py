@@ -1,9 +1,12 @@
 """Calibrated methods on one model: perplexity and KL on several texts, seconds, peak memory.
 
     python benchmarks/methods.py MODEL_DIR --calibration wiki.valid.txt --text wiki.test.raw
-        --text shakespeare.txt -o OUT [--rows w4:gptq,w3:gptaq,w8a8:smoothquant] [--force]
+        --text shakespeare.txt -o OUT [--rows w4:gptq,w3:gptaq,w8a8:smoothquant]
+        [--peer llmcompressor_gptq=PYTHON] [--peer autoround_light=PYTHON]
 
-A row is SCHEME:PRESET. Schemes: w4, w3, w2 (groups of 64), w4c, w3c, w2c (per channel), w8a8. Every
+A row is SCHEME:PRESET. Schemes: w4, w3, w2 (groups of 64), w4c, w3c, w2c (per channel), w8a8. A
+peer is a script in benchmarks/peers and the interpreter of the environment that it needs; its rows
+are SCHEME:SCRIPT, and it gets the very tokens that tersor is calibrated on. Every
 row quantizes in a process of its own (`tersor quantize --json`), whose seconds and peak resident
 memory are quoted, and is scored here in float32: the second half of each of 16 windows of 1024
 tokens, against MODEL_DIR. Rows that OUT already holds are not run again, so a table can be made in
@@ -12,9 +15,12 @@ several sittings. Writes OUT/methods.json and OUT/methods.md.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from safetensors.torch import save_file
 
 import tersor
 from tersor.calibration.text import read_text, windows
@@ -39,10 +45,12 @@ PRESETS = (
     "awq",
     "awq-gptq",
     "rotate-gptq",
+    "rotate-gptaq",
     "optq-light",
-    "distill",
+    "qat",
+    "best",
 )
-ROWS = [f"{scheme}:{preset}" for scheme in ("w4", "w3", "w2") for preset in PRESETS]
+ROWS = [f"{scheme}:{preset}" for scheme in SCHEMES if scheme != "w8a8" for preset in PRESETS]
 ROWS += ["w8a8:w8a8", "w8a8:smoothquant"]
 MEASURE = (
     "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
@@ -72,6 +80,36 @@ def quantize(model: Path, row: str, out: Path, calibration: Path, tokens: int) -
     }
 
 
+def quantize_by_peer(
+    python: str, script: str, model: Path, scheme: str, tokens: Path, out: Path
+) -> dict[str, float]:
+    """The same of a peer, which leaves a plain model in ``out``."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(model, out, ignore=shutil.ignore_patterns("*.safetensors*"))
+    command = [python, str(Path(__file__).parent / "peers" / f"{script}.py"), str(model)]
+    command += [str(tokens), str(out / "model.safetensors"), scheme.removeprefix("w")]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command], check=True, stdout=subprocess.PIPE, text=True
+    )
+    printed = dict(line.split()[:2] for line in done.stdout.splitlines() if len(line.split()) == 2)
+    return {
+        "seconds": round(float(printed["SECONDS"]), 1),
+        "peak_gb": round(int(printed["PEAK"]) / 1e6, 2),
+    }
+
+
+def quantize_row(arguments: argparse.Namespace, row: str, directory: Path) -> dict[str, float]:
+    """Make the artifact, or plain model, of a row."""
+    peers = dict(peer.split("=", 1) for peer in arguments.peer)
+    scheme, method = row.split(":")
+    if method not in peers:
+        return quantize(arguments.model, row, directory, arguments.calibration, arguments.tokens)
+    text, count = read_text([arguments.calibration]), arguments.tokens // 512
+    file = arguments.out / "tokens.safetensors"
+    save_file({"tokens": windows(load_tokenizer(arguments.model), text, 512, count)}, file)
+    return quantize_by_peer(peers[method], method, arguments.model, scheme, file, directory)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
@@ -80,6 +118,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--tokens", type=int, default=32768)
+    parser.add_argument("--peer", action="append", default=[])
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = arguments.out / "methods.json"
@@ -92,9 +131,7 @@ def main() -> None:
     for row in arguments.rows.split(","):
         if row not in rows:
             directory = arguments.out / row.replace(":", "-")
-            made = quantize(
-                arguments.model, row, directory, arguments.calibration, arguments.tokens
-            )
+            made = quantize_row(arguments, row, directory)
             found: dict[str, object] = {"row": row, **made}
             model = tersor.load(directory)
             for name, base in bases:

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "divergence.hpp"
 #include "errors.hpp"
 #include "gptq.hpp"
 #include "moments.hpp"
@@ -218,6 +219,24 @@ void define_moments(nb::module_& m) {
         "Add X^T Y to a part of total; uint16 means bfloat16.");
 }
 
+template <typename T>
+void divergence(Matrix<T> student, Matrix<const T> teacher,
+                nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu> totals) {
+  check(teacher.shape(0) == student.shape(0) && teacher.shape(1) == student.shape(1),
+        "student and teacher differ in shape");
+  check(totals.shape(0) == student.shape(0), "one total for every row");
+  check(student.shape(1) > 0, "no logits");
+  nb::gil_scoped_release release;
+  tersor::divergence(student.data(), teacher.data(), student.shape(0), student.shape(1),
+                     totals.data());
+}
+
+template <typename T>
+void define_divergence(nb::module_& m) {
+  m.def("divergence", &divergence<T>, nb::arg("student"), nb::arg("teacher"), nb::arg("totals"),
+        "Divergence per row; the student's logits become its gradient; uint16 means bfloat16.");
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -250,4 +269,6 @@ NB_MODULE(_native, m) {
         "Feedback of a Hessian; returns its size, or the index of the pivot that failed.");
   define_moments<float>(m);
   define_moments<std::uint16_t>(m);
+  define_divergence<float>(m);
+  define_divergence<std::uint16_t>(m);
 }

@@ -78,3 +78,8 @@ def add_cross_moment(
     part: int,
     parts: int,
 ) -> None: ...
+def divergence(
+    student: NDArray[np.float32] | NDArray[np.uint16],
+    teacher: NDArray[np.float32] | NDArray[np.uint16],
+    totals: NDArray[np.float64],
+) -> None: ...

@@ -24,6 +24,7 @@ def quantize(
     *,
     adjustments: Adjustments = Adjustments(),
     calibration: Sequence[str | Path] = (),
+    checkpoint: str | Path | None = None,
     allow_pickle: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -31,8 +32,9 @@ def quantize(
     """Quantize a Hugging Face directory or GGUF file into the directory ``out``.
 
     ``recipe``: a preset's name, a YAML file, or a value. ``calibration``: text files for recipes
-    that look at activations. ``allow_pickle``: accept ``.bin`` weights. ``force``: replace ``out``.
-    ``progress``: called with how much is done and how much there is, in bytes or blocks.
+    that look at activations. ``checkpoint``: file in which training keeps its state and from which
+    it goes on if it was interrupted. ``allow_pickle``: accept ``.bin`` weights. ``force``: replace
+    ``out``. ``progress``: called with how much is done and how much there is, in bytes or blocks.
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
@@ -41,7 +43,15 @@ def quantize(
     opened = prepared(open_source(Path(source), allow_pickle=allow_pickle), adjusted)
     plan = make_plan(opened, adjusted)
     texts = [Path(text) for text in calibration]
-    return quantize_to(opened, plan, Path(out), calibration=texts, force=force, progress=progress)
+    return quantize_to(
+        opened,
+        plan,
+        Path(out),
+        calibration=texts,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        force=force,
+        progress=progress,
+    )
 
 
 def evaluate(

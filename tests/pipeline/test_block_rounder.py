@@ -30,10 +30,12 @@ from tersor.pipeline.calibrated import calibrated_works
 from tersor.pipeline.plan import Unit, make_plan
 from tersor.pipeline.result import Result
 from tersor.pipeline.work import Seen, Work
+from tersor.ranges import MinMax
 from tersor.recipes import Override, Recipe, load_recipe
 from tersor.rounding import Gptq, gptq, nearest
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.load import load
+from tersor.transforms import ClipSearch, OutputClip
 from tiny_models import FAMILIES
 
 DENSE = tuple(family for family in FAMILIES if family not in ("mixtral", "qwen3_moe"))
@@ -373,6 +375,24 @@ def test_a_rotated_bfloat16_model_is_stored_in_bfloat16(tmp_path: Path) -> None:
     tokens = calibration_tokens(tmp_path / "model")[:8]
     expected = logits(original(tmp_path / "model"), tokens)
     assert distance(logits(load(tmp_path / "out"), tokens), expected) < 0.05
+
+
+# Clipping by outputs
+
+
+def test_what_is_clipped_is_decided_by_what_a_linear_reads(models: Models, tmp_path: Path) -> None:
+    model = models("llama")
+    chosen = small("awq", range=ClipSearch(), scaling=None).with_bits(3)
+    quantize(model, tmp_path / "out", chosen)
+    name = "model.layers.0.self_attn.q_proj"
+    x = inputs_of(original(model), [f"{name}.weight"], calibration_tokens(model))[f"{name}.weight"]
+    weight, scheme = dense(model)[f"{name}.weight"], chosen.scheme.weights
+    found = open_artifact(tmp_path / "out").linear(name).weight
+    clip = OutputClip(ClipSearch(), x.T @ x / len(x))
+    expected = nearest(weight, scheme, clip, scale_dtype=torch.float32).tensor
+    plain = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32).tensor
+    assert float((found.scale.value() == expected.scale.value()).float().mean()) > 0.99
+    assert float((found.scale.value() == plain.scale.value()).float().mean()) < 0.5
 
 
 # The head

@@ -144,6 +144,33 @@ def test_the_same_bytes_on_one_core_and_on_two(made: Make, name: str, tmp_path: 
         assert (different, missing) == ([], [])
 
 
+def test_an_interrupted_training_goes_on(made: Make, tmp_path: Path) -> None:
+    directory, out, _ = made("llama", "distill")
+    checkpoint, other = tmp_path / "state", tmp_path / "out"
+    chosen = recipe("distill")
+
+    def interrupt(done: int, total: int) -> None:
+        if total == 18 and done == 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(directory, other, chosen, checkpoint=checkpoint, progress=interrupt)
+    assert not other.exists()
+    assert checkpoint.exists()
+    steps: list[int] = []
+    quantize(
+        directory,
+        other,
+        chosen,
+        checkpoint=checkpoint,
+        progress=lambda done, total: steps.append(done) if total == 18 else None,
+    )
+    assert steps == list(range(11, 19))
+    assert not checkpoint.exists()
+    names = [path.name for path in out.iterdir() if path.is_file()]
+    assert filecmp.cmpfiles(out, other, names, shallow=False)[1:] == ([], [])
+
+
 def test_errors_after_learning_are_not_those_from_before(made: Make) -> None:
     """What GPTQ's solver lost on its own is no longer true, so it is not reported."""
     _, _, before = made("llama", "gptaq")

@@ -11,9 +11,11 @@ from tersor.errors import RecipeError
 from tersor.ranges import MeanSquaredError, MinMax
 from tersor.recipes import Calibration, Recipe, dump, load_recipe, parse
 from tersor.rounding import Gptq, Nearest
-from tersor.transforms import Awq, Rotation, SmoothQuant
+from tersor.training import Distill, Optq, Qat
+from tersor.transforms import Awq, ClipSearch, Rotation, SmoothQuant
 
 MINIMAL: dict[str, Any] = {"name": "mine", "weights": {"grid": "int", "bits": 4}}
+AIMED = Gptq(drift=True)
 PLAIN = parse(yaml.safe_dump(MINIMAL), "mine.yaml")
 
 
@@ -48,6 +50,18 @@ def test_there_and_back(changes: dict[str, Any]) -> None:
     text = dump(recipe)
     assert parse(text, "again") == recipe
     assert dump(parse(text, "again")) == text
+
+
+def test_clipping_by_outputs_goes_with_nearest_rounding_only() -> None:
+    assert read(range="clip").needs_calibration
+    for changes in (
+        {"range": "clip", "rounding": "gptq"},
+        {"overrides": [{"match": "*.q_proj", "range": "clip"}], "rounding": "optq"},
+    ):
+        with pytest.raises(RecipeError, match=r"'mine': range clip fits nearest rounding only"):
+            read(**changes)
+    with pytest.raises(RecipeError, match="range clip is for weights"):
+        replace(PLAIN, activation_range=ClipSearch())
 
 
 def test_steps_that_are_left_out_do_nothing() -> None:
@@ -132,10 +146,16 @@ def test_what_is_refused_is_named(changes: dict[str, Any], message: str) -> None
         ("smoothquant", {"scaling": SmoothQuant(alpha=None)}),
         ("rotate-gptq", {"rotation": Rotation(), "rounding": Gptq()}),
         ("imatrix", {}),
+        ("gptaq", {"rounding": AIMED}),
+        ("rotate-gptaq", {"rotation": Rotation(), "rounding": AIMED}),
+        ("distill", {"rounding": AIMED, "training": Distill()}),
+        ("qat", {"rounding": AIMED, "training": Qat()}),
+        ("best", {"rotation": Rotation(), "rounding": AIMED, "training": Distill()}),
+        ("optq", {"rounding": Optq()}),
     ],
 )
 def test_presets_take_the_steps_they_are_named_after(preset: str, steps: dict[str, Any]) -> None:
     recipe = load_recipe(preset)
     assert recipe.needs_calibration
-    for step in ("rotation", "scaling", "rounding"):
+    for step in ("rotation", "scaling", "rounding", "training"):
         assert getattr(recipe, step) == steps.get(step, getattr(PLAIN, step)), step

@@ -13,6 +13,7 @@ from tersor.ranges import (
 )
 from tersor.recipes import AnyRange
 from tersor.recipes.range_document import parse_range, range_to_dict
+from tersor.transforms import ClipSearch
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ from tersor.recipes.range_document import parse_range, range_to_dict
         (Percentile(0.99), {"method": "percentile", "share": 0.99}),
         (MeanSquaredError(20, 0.5), {"method": "mse", "steps": 20, "smallest": 0.5, "norm": 2.0}),
         (ImportanceWeighted(), {"method": "importance", "steps": 40, "smallest": 0.4}),
+        (ClipSearch(), {"method": "clip", "steps": 19, "smallest": 0.55}),
         (Entropy(512, 4), {"method": "entropy", "bins": 512, "stride": 4}),
         (MovingAverage(), {"method": "moving_average", "momentum": 0.9}),
     ],

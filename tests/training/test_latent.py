@@ -10,7 +10,7 @@ from tersor.errors import SchemeError
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme, nf4
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.training import LatentLinear
+from tersor.training import LatentLinear, LatentNorm, LatentScales
 
 SCHEMES = [
     TensorScheme(IntegerGrid(4, Symmetry.FULL), Granularity.GROUP, 16),
@@ -80,7 +80,7 @@ def test_gradients_are_those_of_the_straight_through_estimator(scheme: TensorSch
     first = start.scale.value()  # ratio is 1 everywhere
     weight = (through - spread(zero.float())) * spread(first * ratio)
     (weight * wanted).sum().backward()
-    found_positions, found_ratio = learned.gradients(wanted)
+    found_positions, found_ratio = learned.position_gradient(wanted), learned.ratio_gradient(wanted)
     assert positions.grad is not None
     assert ratio.grad is not None
     torch.testing.assert_close(found_positions, positions.grad)
@@ -90,11 +90,38 @@ def test_gradients_are_those_of_the_straight_through_estimator(scheme: TensorSch
 def test_a_position_beyond_the_grid_gets_no_gradient() -> None:
     learned = latent(SCHEMES[0])
     learned.positions[0, 0], learned.positions[0, 1] = 9.0, -20.0
-    positions, _ = learned.gradients(torch.ones(12, 48))
+    positions = learned.position_gradient(torch.ones(12, 48))
     assert positions[0, 0] == 0
     assert positions[0, 1] == 0
     assert positions[0, 2] != 0
     assert learned.codes()[0, :2].tolist() == [7.0, -8.0]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_scales_alone_have_the_same_gradient(scheme: TensorScheme) -> None:
+    learned = latent(scheme)
+    scales = LatentScales(learned.quantized())
+    wanted = torch.randn(learned.positions.shape, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(scales.ratio_gradient(wanted), learned.ratio_gradient(wanted))
+    assert torch.equal(scales.codes(), learned.codes())
+    assert torch.equal(scales.scale(), learned.scale())
+
+
+def test_gradients_of_any_float_type_are_read() -> None:
+    learned = latent(SCHEMES[0])
+    wanted = torch.randn(learned.positions.shape).to(torch.bfloat16)
+    assert torch.equal(learned.ratio_gradient(wanted), learned.ratio_gradient(wanted.float()))
+    assert torch.equal(learned.position_gradient(wanted), learned.position_gradient(wanted.float()))
+
+
+def test_small_steps_of_a_norm_add_up_and_it_is_always_what_is_stored() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.0]), requires_grad=False)
+    norm = LatentNorm(parameter, torch.bfloat16)
+    for _ in range(32):
+        norm.move(torch.tensor([1.0, 1.0, 1.0]), 2**-10)
+        assert torch.equal(parameter, parameter.to(torch.bfloat16).float())
+    assert parameter[:2].tolist() == [1 - 2**-5, -2 - 2**-4]
+    assert -(2**-5) < float(parameter[2]) < 0
 
 
 def test_a_scale_cannot_vanish_or_change_its_sign() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tersor.training.logits import divergence
+from tersor.training.logits import _divergence, divergence
 
 
 @pytest.mark.parametrize("positions", [1, 255, 256, 600])
@@ -23,6 +23,29 @@ def test_value_and_gradient_are_those_of_whole_logits(positions: int) -> None:
     (3 * found).backward()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(student.grad, expected_student.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_native_sums_are_those_of_torch(columns: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(columns)
+    student, teacher = (8 * torch.randn(2, 5, columns, generator=generator)).to(dtype)
+    student[0, 0], teacher[0, -1] = 60.0, -300.0
+    log_q, log_p = (x.double().log_softmax(-1) for x in (student, teacher))
+    expected = (log_p.exp() * (log_p - log_q)).sum(-1)
+    slope = log_q.exp() - log_p.exp()
+    totals = torch.empty(5, dtype=torch.float64)
+    _divergence(student, teacher, totals)
+    torch.testing.assert_close(totals, expected, rtol=1e-5, atol=1e-5)
+    small = 1e-6 if dtype is torch.float32 else 4e-3
+    torch.testing.assert_close(student.double(), slope, rtol=small, atol=1e-7)
+
+
+def test_native_sums_of_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        _divergence(torch.zeros(2, 3), torch.zeros(2, 4), torch.zeros(2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="one total"):
+        _divergence(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3, dtype=torch.float64))
 
 
 def test_a_model_does_not_diverge_from_itself() -> None:

@@ -87,6 +87,13 @@ def quantize(
         int | None, typer.Option(help="Calibration tokens.", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.", show_default=False)] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="File from which an interrupted training goes on (distill, qat, best).",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the final size, read no weights.")
     ] = False,
@@ -113,12 +120,15 @@ def quantize(
         return
     if calibration and not chosen.needs_calibration:
         raise RecipeError(f"recipe {chosen.name!r} uses no calibration; leave out --calibration")
+    if checkpoint is not None and chosen.training is None:
+        raise RecipeError(f"recipe {chosen.name!r} trains nothing; leave out --checkpoint")
     with bars() as watch:
         result = quantize_to(
             opened,
             plan,
             out,
             calibration=calibration or (),
+            checkpoint=checkpoint,
             force=force,
             progress=watch("quantize"),
         )

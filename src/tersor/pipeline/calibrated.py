@@ -15,6 +15,7 @@ from tersor.pipeline.head import head_work, quantized_head
 from tersor.pipeline.plan import Plan, Unit
 from tersor.pipeline.training import train
 from tersor.pipeline.work import Work
+from tersor.training import Checkpoint
 
 
 def calibrated_works(
@@ -23,11 +24,12 @@ def calibrated_works(
     texts: Sequence[Path],
     emit: Emit,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[str]:
     """Decide every unit of ``plan``, in order, and hand each to ``emit``.
 
     ``texts``: files; without any, public-domain English that comes with tersor. ``progress`` counts
-    blocks. Returns what there is to report.
+    blocks, then steps of training. ``checkpoint``: of the training. Returns what is to be reported.
 
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
@@ -39,7 +41,7 @@ def calibrated_works(
     notes = _decide(source, plan, texts, lambda *found: decided.append(found), progress)
     budget = replace(plan.recipe.calibration, tokens=settings.tokens)
     tokens, more = calibration_tokens(source, texts, budget)
-    trained, told = train(source, plan, decided, tokens, settings, progress)
+    trained, told = train(source, plan, decided, tokens, settings, progress, checkpoint)
     for unit, work in trained:
         emit(unit, work)
     return list(dict.fromkeys([*notes, *more, *told]))

@@ -16,6 +16,7 @@ from tersor.pipeline.activations import InputStatistics
 from tersor.pipeline.plan import ModulePlan
 from tersor.ranges import ImportanceWeighted, MovingAverage
 from tersor.recipes import Recipe
+from tersor.transforms import ClipSearch
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def observe(
     """
     hessian = None
     mean_square = None
-    if recipe.second_order is not None:
+    if recipe.second_order is not None or any(isinstance(m.range, ClipSearch) for m in modules):
         hessian = second_moment(inputs)
         mean_square = hessian.diagonal().clone()
     elif any(isinstance(module.range, ImportanceWeighted) for module in modules):

@@ -26,6 +26,7 @@ from tersor.pipeline.work import Seen, Work
 from tersor.ranges import ImportanceWeighted
 from tersor.report.record import LayerRecord, with_calibration, with_errors
 from tersor.rounding import Nearest, Rounded
+from tersor.training import Checkpoint
 
 Progress = Callable[[int, int], None]
 """Called with (done, total): source bytes, or blocks where the recipe looks at activations."""
@@ -37,16 +38,20 @@ def quantize_to(
     out: Path,
     *,
     calibration: Sequence[Path] = (),
+    checkpoint: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Carry out ``plan`` and write the artifact to the directory ``out``.
 
     ``source``: the one the plan was made for. ``calibration``: text files for recipes that look at
-    activations; without any, public-domain English that comes with tersor. Nothing appears at
-    ``out`` unless everything succeeded. Raises :class:`~tersor.errors.NonFiniteWeight`,
-    :class:`~tersor.errors.SchemeError`, :class:`~tersor.errors.TextError` and
-    :class:`~tersor.errors.OutputError`.
+    activations; without any, public-domain English that comes with tersor. ``checkpoint``: file in
+    which training keeps its state, from which it goes on if it was interrupted, and which is
+    removed in the end. Nothing appears at ``out`` unless everything succeeded.
+
+    Raises :class:`~tersor.errors.NonFiniteWeight`, :class:`~tersor.errors.SchemeError`,
+    :class:`~tersor.errors.TextError`, :class:`~tersor.errors.SourceError` (a checkpoint that is not
+    this training's, say) and :class:`~tersor.errors.OutputError`.
     """
     if plan.recipe.needs_calibration:
         import transformers.models.auto  # noqa: F401 - seconds are without imports
@@ -55,11 +60,14 @@ def quantize_to(
     with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
         with ShardWriter(staging, list(plan.outputs())) as writer:
             run = _Run(source, plan, writer)
-            notes = run.all_units(calibration, progress)
+            kept = None if checkpoint is None else Checkpoint(checkpoint)
+            notes = run.all_units(calibration, progress, kept)
         digest = combined_digest(run.digests)
         result = Result(out, plan, tuple(run.records), digest, tuple(notes))
         write_description(source, result, staging)
         verify(staging, result.records)
+    if kept is not None:
+        kept.remove()
     return replace(result, seconds=time.perf_counter() - started)
 
 
@@ -71,10 +79,14 @@ class _Run:
     records: list[LayerRecord] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
 
-    def all_units(self, calibration: Sequence[Path], progress: Progress | None) -> list[str]:
+    def all_units(
+        self, calibration: Sequence[Path], progress: Progress | None, checkpoint: Checkpoint | None
+    ) -> list[str]:
         """Quantize everything; returns what calibration has to report."""
         if self.plan.recipe.needs_calibration:
-            return calibrated_works(self.source, self.plan, calibration, self.unit, progress)
+            return calibrated_works(
+                self.source, self.plan, calibration, self.unit, progress, checkpoint
+            )
         done = 0
         for unit in self.plan.units:
             self.unit(unit, Work())

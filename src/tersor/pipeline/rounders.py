@@ -16,7 +16,7 @@ from tersor.grids import CodebookGrid, Granularity, ScaleFormat, StoredScale, Te
 from tersor.parallel import in_order
 from tersor.pipeline.observation import Observation
 from tersor.pipeline.plan import ModulePlan
-from tersor.ranges import ImportanceWeighted
+from tersor.ranges import ImportanceWeighted, MinMax, RangeEstimator
 from tersor.rounding import (
     Gptq,
     HessianFactor,
@@ -26,6 +26,7 @@ from tersor.rounding import (
     hessian_factor,
     nearest,
 )
+from tersor.transforms import ClipSearch, OutputClip
 
 _PANEL = 256
 _Modules = Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]]
@@ -40,13 +41,16 @@ def round_nearest(
     """
     assert module.scheme is not None
     assert module.range is not None
+    estimator: RangeEstimator = module.range
     importance, note = None, ""
     # Only where the recipe asks for it: calibrating for another step must not change a range.
     if isinstance(module.range, ImportanceWeighted):
         importance, note = _importance(weight, observed)
+    elif isinstance(module.range, ClipSearch):
+        estimator, note = _clip(module.range, observed)
     try:
         rounded = nearest(
-            weight, module.scheme.weights, module.range, scale_dtype=dtype, importance=importance
+            weight, module.scheme.weights, estimator, scale_dtype=dtype, importance=importance
         )
         return replace(rounded, note=note)
     except (NonFiniteWeight, SchemeError) as error:
@@ -64,6 +68,16 @@ def _importance(weight: Tensor, observed: Observation | None) -> tuple[Tensor, s
     if not bool(found.any()):
         return alike, "inputs are always zero: all columns count alike"
     return found, ""
+
+
+def _clip(search: ClipSearch, observed: Observation | None) -> tuple[RangeEstimator, str]:
+    """The search by what a matrix reads, or min-max if that says nothing, and then why."""
+    if observed is None:
+        return MinMax(), ""
+    assert observed.hessian is not None
+    if not bool(observed.hessian.isfinite().all()):
+        return MinMax(), "inputs hold NaN or infinity: nothing is clipped"
+    return OutputClip(search, observed.hessian), ""
 
 
 def round_stage(

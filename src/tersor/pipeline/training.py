@@ -16,9 +16,19 @@ from tersor.models.experts import unfuse
 from tersor.pipeline.plan import ModulePlan, Plan, Unit
 from tersor.pipeline.work import Work
 from tersor.rounding import Rounded
-from tersor.training import Distill, LatentLinear, ModelProblem, Qat, distill
+from tersor.training import (
+    Checkpoint,
+    Distill,
+    LatentLinear,
+    LatentNorm,
+    LatentScales,
+    ModelProblem,
+    Qat,
+    distill,
+)
 
 Decided = tuple[Unit, Work]
+_LATENT: dict[type[Distill | Qat], type[LatentScales]] = {Distill: LatentScales, Qat: LatentLinear}
 
 
 def train(
@@ -28,11 +38,13 @@ def train(
     tokens: Tensor,
     settings: Distill | Qat,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[list[Decided], list[str]]:
     """Improve what was decided for the blocks; returns it and what there is to report.
 
     ``tokens``: int64 ``(n, T)``. The quantized model, its gradient and the activations of one batch
-    are in memory, however large the model is.
+    are in memory, however large the model is. ``checkpoint``: from which an interrupted training
+    goes on, if the file is there.
 
     Raises :class:`SourceError` for a model that cannot be trained, and
     :class:`~tersor.errors.SchemeError` for grids that are not of integers.
@@ -41,19 +53,20 @@ def train(
     dtype = budget.precision.dtype()
     memory = ActivationMemory(int(budget.memory * 1e9))
     teacher = _teacher(source, plan, tokens, memory, dtype)
-    student = _Student(source, plan, decided, dtype)
+    student = _Student(source, plan, decided, dtype, _LATENT[type(settings)])
     problem = ModelProblem(
         forward=student.forward,
         parameters=student.parameters,
         parts=student.parts,
         latents=student.latents,
         weights=student.weights,
+        norms=student.norms if settings.norm_rate else {},
         head=_head(source, plan, decided).to(dtype),
         tokens=tokens,
         teacher=teacher,
         rows=_rows_together(tokens),
     )
-    losses = distill(problem, settings, plan.recipe.seed, progress)
+    losses = distill(problem, settings, plan.recipe.seed, progress, checkpoint)
     notes = []
     if losses:
         few = max(1, len(losses) // 10)
@@ -63,8 +76,8 @@ def train(
 
 
 def _rows_together(tokens: Tensor) -> int:
-    """Windows that go through the model together: about 1024 tokens, for a graph to fit memory."""
-    return max(1, 1024 // tokens.shape[1])
+    """Windows that go through the model together: about 512 tokens, for a graph to fit memory."""
+    return max(1, 512 // tokens.shape[1])
 
 
 def _teacher(
@@ -105,12 +118,19 @@ class _Student:
     """The quantized model in memory, as decided, ready to be trained."""
 
     def __init__(
-        self, source: Source, plan: Plan, decided: Sequence[Decided], dtype: torch.dtype
+        self,
+        source: Source,
+        plan: Plan,
+        decided: Sequence[Decided],
+        dtype: torch.dtype,
+        latent: type[LatentScales],
     ) -> None:
-        self._plan, self._decided, self._dtype = plan, list(decided), dtype
+        self._source, self._plan, self._decided = source, plan, list(decided)
+        self._dtype, self._latent = dtype, latent
         self._decoder = Decoder(source, plan.architecture)
         self._modules = _block_modules(plan)
-        self.latents: dict[str, LatentLinear] = {}
+        self.latents: dict[str, LatentScales] = {}
+        self.norms: dict[str, LatentNorm] = {}
         self.weights: dict[str, Tensor] = {}
         self.parameters: list[nn.Parameter] = []
         self._prefixes: list[tuple[int, str]] = []
@@ -121,6 +141,7 @@ class _Student:
             rounded |= work.rounded
         for index in range(plan.architecture.blocks):
             self._load(index, changed, rounded)
+        self._find_norms()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Windows int64 ``(r, T)`` → final norm's output ``(r, T, hidden)``."""
@@ -146,7 +167,8 @@ class _Student:
             name.removesuffix(".weight"): latent.quantized()
             for name, latent in self.latents.items()
         }
-        return [(unit, _learned(work, learned)) for unit, work in self._decided]
+        norms = {name: norm.parameter.detach() for name, norm in self.norms.items()}
+        return [(unit, _learned(unit, work, learned, norms)) for unit, work in self._decided]
 
     def _load(
         self, index: int, changed: Mapping[str, Tensor], rounded: Mapping[str, Rounded]
@@ -157,27 +179,47 @@ class _Student:
         for path, parameter in block.named_parameters():
             name = f"{architecture.container}.{index}.{path}"
             views = unfuse(architecture, name, parameter.detach())
-            learnt = False
             for published, view in views.items():
-                module = self._modules.get(published)
-                matrix = view.T if module is not None and module.transposed else view
                 if published in changed:
                     view.copy_(changed[published])
-                if module is not None and module.module in rounded:
-                    latent = LatentLinear(rounded[module.module].tensor)
-                    latent.weight_into(matrix)
-                    self.latents[published], self.weights[published] = latent, matrix
-                    learnt = True
-            if learnt:
-                self.parameters.append(parameter)
-                self._prefixes.append((index, path))
+            learnt = [published for published in views if self._quantized(published) in rounded]
+            if not learnt:
+                continue
+            # Products would convert it each time.
+            parameter.data = parameter.data.to(self._dtype)
+            views = unfuse(architecture, name, parameter.detach())
+            for published in learnt:
+                module = self._modules[published]
+                matrix = views[published].T if module.transposed else views[published]
+                latent = self._latent(rounded[module.module].tensor)
+                latent.weight_into(matrix)
+                self.latents[published], self.weights[published] = latent, matrix
+            self.parameters.append(parameter)
+            self._prefixes.append((index, path))
+
+    def _quantized(self, published: str) -> str | None:
+        module = self._modules.get(published)
+        return None if module is None else module.module
+
+    def _find_norms(self) -> None:
+        """Weights with one axis, by published name; the decoder's own and those of its blocks."""
+        architecture = self._plan.architecture
+        parent = architecture.container.rpartition(".")[0]
+        for path, parameter in self._decoder.module.named_parameters():
+            name = f"{parent}.{path}" if parent else path
+            (published, *others) = unfuse(architecture, name, parameter.detach())
+            if not others and parameter.ndim == 1 and published.endswith(".weight"):
+                dtype = self._source.tensors[published].dtype
+                self.norms[published] = LatentNorm(parameter, dtype)
 
 
 def _block_modules(plan: Plan) -> dict[str, ModulePlan]:
     return {f"{module.module}.weight": module for module in plan.quantized()}
 
 
-def _learned(work: Work, learned: Mapping[str, QuantizedTensor]) -> Work:
+def _learned(
+    unit: Unit, work: Work, learned: Mapping[str, QuantizedTensor], norms: Mapping[str, Tensor]
+) -> Work:
     """The work with what training made of it; errors from before are errors no longer."""
     rounded = {
         name: replace(before, tensor=learned[name]) if name in learned else before
@@ -187,4 +229,6 @@ def _learned(work: Work, learned: Mapping[str, QuantizedTensor]) -> Work:
         name: replace(found, output_error=None) if name in learned else found
         for name, found in work.seen.items()
     }
-    return replace(work, rounded=rounded, seen=seen)
+    names = {tensor.source.name for tensor in unit.tensors}
+    changed = {name: norm for name, norm in norms.items() if name in names}
+    return replace(work, rounded=rounded, seen=seen, changed={**work.changed, **changed})

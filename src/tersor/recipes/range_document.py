@@ -13,12 +13,14 @@ from tersor.ranges import (
 )
 from tersor.recipes.methods import method_to_dict, parse_method
 from tersor.recipes.recipe import AnyRange
+from tersor.transforms import ClipSearch
 
 _RANGES: dict[str, type[AnyRange]] = {
     "minmax": MinMax,
     "percentile": Percentile,
     "mse": MeanSquaredError,
     "importance": ImportanceWeighted,
+    "clip": ClipSearch,
     "entropy": Entropy,
     "moving_average": MovingAverage,
 }

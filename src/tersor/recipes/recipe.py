@@ -27,10 +27,18 @@ from tersor.ranges import (
 from tersor.recipes.patterns import matches
 from tersor.rounding import Gptq, Nearest
 from tersor.training import Distill, Optq, Qat
-from tersor.transforms import Awq, Rotation, SmoothQuant
+from tersor.transforms import Awq, ClipSearch, Rotation, SmoothQuant
 
 AnyRounding = Nearest | Gptq | Optq
-AnyRange = Entropy | ImportanceWeighted | MeanSquaredError | MinMax | MovingAverage | Percentile
+AnyRange = (
+    ClipSearch
+    | Entropy
+    | ImportanceWeighted
+    | MeanSquaredError
+    | MinMax
+    | MovingAverage
+    | Percentile
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,20 @@ class Recipe:
     overrides: tuple[Override, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises :class:`RecipeError` for steps that do not go together."""
+        clipped = any(isinstance(r, ClipSearch) for r in (self.range, *self._override_ranges))
+        if clipped and self.second_order is not None:
+            raise RecipeError(
+                f"recipe {self.name!r}: range clip fits nearest rounding only; use range importance"
+            )
+        if isinstance(self.activation_range, ClipSearch):
+            raise RecipeError(f"recipe {self.name!r}: range clip is for weights")
+
+    @property
+    def _override_ranges(self) -> tuple[AnyRange, ...]:
+        return tuple(override.range for override in self.overrides)
 
     def treatment(self, module: str) -> Override:
         """What happens to a module: the last override that names it, or the recipe's own scheme."""
@@ -148,7 +170,7 @@ def _needs_activations(scheme: Scheme | None, range_: AnyRange) -> bool:
     if scheme is None:
         return False
     static = scheme.activations is not None and not scheme.activations.dynamic
-    return static or isinstance(range_, ImportanceWeighted)
+    return static or isinstance(range_, ImportanceWeighted | ClipSearch)
 
 
 def _resized(weights: TensorScheme, bits: int) -> TensorScheme:

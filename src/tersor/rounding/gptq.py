@@ -44,7 +44,7 @@ class Gptq:
     order: Order = "group"
     block: int = 128
     drift: bool = False
-    drift_damping: float = 0.05
+    drift_damping: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.damping <= 1:

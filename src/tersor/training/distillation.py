@@ -4,11 +4,14 @@ Knowledge distillation (Hinton et al., https://arxiv.org/abs/1503.02531) with th
 estimator: the loss is the KL divergence of the quantized model's next-token distribution from the
 original's, the very number by which the loss of quantization is reported. ``Distill`` trains the
 scales alone, as EfficientQAT's second phase does (https://arxiv.org/abs/2407.11062); ``Qat`` trains
-scales and weights, with the learned step sizes of LSQ (https://arxiv.org/abs/1902.08153).
+scales and weights, with the learned step sizes of LSQ (https://arxiv.org/abs/1902.08153). Both also
+train the norms, which are not quantized.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +19,8 @@ from torch import Tensor, nn
 from tersor.errors import RecipeError
 from tersor.parallel import in_order
 from tersor.training.adam import Adam
-from tersor.training.latent import LatentLinear
+from tersor.training.checkpoint import Checkpoint
+from tersor.training.latent import LatentLinear, LatentNorm, LatentScales
 from tersor.training.learner import sum_of_gradients
 from tersor.training.logits import divergence
 
@@ -25,22 +29,18 @@ from tersor.training.logits import divergence
 class Distill:
     """Train scales. ``tokens`` of text, ``epochs`` times, in batches of ``batch`` tokens.
 
-    ``scale_rate``: largest step of a scale, as a share of itself. Steps rise over the first
-    twentieth and fall linearly to 0.
+    ``scale_rate``, ``norm_rate``: largest step of a scale and of a norm's weight, as a share of
+    itself; 0 leaves norms alone. Steps rise over the first twentieth and fall linearly to 0.
     """
 
     tokens: int = 131072
     epochs: int = 1
-    batch: int = 4096
+    batch: int = 2048
     scale_rate: float = 1e-3
-
-    @property
-    def position_rate(self) -> float:
-        """Codes stay what they are."""
-        return 0.0
+    norm_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check("distill", self)
+        _check("distill", self, (self.scale_rate, self.norm_rate))
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,22 @@ class Qat:
 
     tokens: int = 131072
     epochs: int = 1
-    batch: int = 4096
+    batch: int = 2048
     scale_rate: float = 1e-3
+    norm_rate: float = 1e-3
     position_rate: float = 0.05
 
     def __post_init__(self) -> None:
-        _check("qat", self)
+        _check("qat", self, (self.scale_rate, self.norm_rate, self.position_rate))
 
 
-def _check(name: str, settings: "Distill | Qat") -> None:
+def _check(name: str, settings: "Distill | Qat", rates: Sequence[float]) -> None:
     if min(settings.tokens, settings.epochs, settings.batch) < 1:
         raise RecipeError(
             f"training {name}: tokens {settings.tokens}, epochs {settings.epochs}, batch "
             f"{settings.batch}; use 1 or more"
         )
-    if settings.scale_rate < 0 or settings.position_rate < 0:
+    if min(rates) < 0:
         raise RecipeError(f"training {name}: a rate is below 0")
 
 
@@ -77,16 +78,17 @@ class ModelProblem:
     ``forward``: windows of tokens int64 ``(r, T)`` → the final norm's output ``(r, T, hidden)``.
     ``parameters`` hold the weights to learn; ``parts`` splits the gradient of the i-th into those
     of its linears, ``(out, in)`` by name. ``latents`` and ``weights`` (views ``(out, in)``) by
-    name. ``head``: ``(vocab, hidden)``, the same for both models. ``tokens`` int64 ``(n, T)``;
-    ``teacher``: final norm's output of the original, ``(n, T, hidden)``. ``rows``: windows that run
-    together.
+    name. ``norms`` by name. ``head``: ``(vocab, hidden)``, the
+    same for both models. ``tokens`` int64 ``(n, T)``; ``teacher``: final norm's output of the
+    original, ``(n, T, hidden)``. ``rows``: windows that run together.
     """
 
     forward: Callable[[Tensor], Tensor]
     parameters: Sequence[nn.Parameter]
     parts: Callable[[int, Tensor], Mapping[str, Tensor]]
-    latents: Mapping[str, LatentLinear]
+    latents: Mapping[str, LatentScales]
     weights: Mapping[str, Tensor]
+    norms: Mapping[str, LatentNorm]
     head: Tensor
     tokens: Tensor
     teacher: Tensor
@@ -98,28 +100,44 @@ def distill(
     settings: Distill | Qat,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train the latents, and leave them and the model's weights as they have become.
+    """Train the latents and norms, and leave them and the model's weights as they have become.
 
-    Returns the mean divergence in nats before each step, for the record. The same bits for any
-    number of threads; ``seed`` orders the windows. ``progress(done, total)`` counts steps.
+    Codes move only where ``latents`` are :class:`LatentLinear`. Returns the mean divergence in nats
+    before each step, for the record. The same bits for any number of threads, and whether or not
+    the training was interrupted and went on from its ``checkpoint``; ``seed`` orders the windows.
+    ``progress(done, total)`` counts steps.
+
+    Raises :class:`~tersor.errors.SourceError` for a checkpoint that is not this training's.
     """
-    windows = min(len(problem.tokens), max(1, settings.batch // problem.tokens.shape[1]))
-    steps = settings.epochs * (len(problem.tokens) // windows)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = Adam(problem.latents, settings)
-    losses = []
-    order: list[int] = []
-    for step in range(steps):
-        if len(order) < windows:
-            order = torch.randperm(len(problem.tokens), generator=generator).tolist()
-        chosen, order = order[:windows], order[windows:]
-        loss, gradients = _gradients(problem, chosen)
+    batches = _batches(problem.tokens, settings, seed)
+    update = _Update(problem, settings)
+    kept = _Kept(checkpoint, problem, settings, seed)
+    losses = kept.restored(update)
+    for step in range(len(losses), len(batches)):
+        with kept.if_interrupted(losses, update):
+            if progress is not None:
+                progress(step, len(batches))
+            loss, gradients = _gradients(problem, batches[step])
+        update(gradients, _rate(step, len(batches)))
         losses.append(loss)
-        _update(problem, optimizer, gradients, _rate(step, steps))
-        if progress is not None:
-            progress(step + 1, steps)
+        kept.from_time_to_time(losses, update)
+    kept.save(losses, update)
+    if progress is not None:
+        progress(len(batches), len(batches))
     return losses
+
+
+def _batches(tokens: Tensor, settings: Distill | Qat, seed: int) -> list[list[int]]:
+    """The windows of each step; every window comes up once before any comes up again."""
+    size = min(len(tokens), max(1, settings.batch // tokens.shape[1]))
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for _ in range(settings.epochs):
+        order = torch.randperm(len(tokens), generator=generator).tolist()
+        batches += [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+    return batches
 
 
 def _rate(step: int, steps: int) -> float:
@@ -128,35 +146,141 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / rise) * (1 - step / steps)
 
 
-def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, list[Tensor]]:
-    """Mean divergence over the chosen windows, and the gradient of each parameter."""
+def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, dict[str, Tensor]]:
+    """Mean divergence over the chosen windows, and its gradients by name.
+
+    A latent's is that of its ratio if only that is trained, else that of its whole weight.
+    """
     pieces = [chosen[i : i + problem.rows] for i in range(0, len(chosen), problem.rows)]
     positions = len(chosen) * problem.tokens.shape[1]
+    trained = [*problem.parameters, *(norm.parameter for norm in problem.norms.values())]
 
     def loss(piece: int) -> Tensor:
         windows = pieces[piece]
         hidden = problem.forward(problem.tokens[windows])
         return divergence(hidden, problem.teacher[windows], problem.head) / positions
 
-    for parameter in problem.parameters:
+    def kept(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        found = dict(zip(problem.norms, gradients[len(problem.parameters) :], strict=True))
+        for index in range(len(problem.parameters)):
+            for name, part in problem.parts(index, gradients[index]).items():
+                latent = problem.latents[name]
+                whole = isinstance(latent, LatentLinear)
+                found[name] = part if whole else latent.ratio_gradient(part)
+        return found
+
+    for parameter in trained:
         parameter.requires_grad_(True)
     try:
-        return sum_of_gradients(loss, len(pieces), problem.parameters)
+        return sum_of_gradients(loss, len(pieces), trained, kept)
     finally:
-        for parameter in problem.parameters:
+        for parameter in trained:
             parameter.requires_grad_(False)
 
 
-def _update(problem: ModelProblem, optimizer: Adam, gradients: list[Tensor], rate: float) -> None:
-    jobs: list[tuple[str, Tensor]] = []
-    for index, gradient in enumerate(gradients):
-        jobs += problem.parts(index, gradient).items()
-    optimizer.begin()
+class _Update:
+    """Steps of everything that is trained."""
 
-    def one(job: tuple[str, Tensor]) -> None:
-        name, gradient = job
-        optimizer.step(name, gradient, rate)
-        problem.latents[name].weight_into(problem.weights[name])
+    def __init__(self, problem: ModelProblem, settings: Distill | Qat) -> None:
+        self._problem, self._settings = problem, settings
+        self._adam = Adam()
 
-    for _ in in_order(one, jobs):
-        pass
+    def __call__(self, gradients: Mapping[str, Tensor], rate: float) -> None:
+        """Move everything by ``rate`` times the largest step."""
+        self._adam.begin()
+
+        def one(name: str) -> None:
+            if norm := self._problem.norms.get(name):
+                direction = self._adam.direction(name, gradients[name])
+                norm.move(direction, rate * self._settings.norm_rate)
+            else:
+                self._move(name, gradients[name], rate)
+
+        for _ in in_order(one, gradients):
+            pass
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes, by name."""
+        found = {f"norm {name}": norm.master for name, norm in self._problem.norms.items()}
+        for name, latent in self._problem.latents.items():
+            found[f"ratio {name}"] = latent.ratio
+            if isinstance(latent, LatentLinear):
+                found[f"positions {name}"] = latent.positions
+        for name, (mean, square) in self._adam.moments.items():
+            found |= {f"mean {name}": mean, f"square {name}": square}
+        return found
+
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Become what :meth:`state` was after so many steps."""
+        self._adam.steps = steps
+        means = [name.removeprefix("mean ") for name in state if name.startswith("mean ")]
+        self._adam.moments = {n: (state[f"mean {n}"], state[f"square {n}"]) for n in means}
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+        for norm in self._problem.norms.values():
+            norm.store()
+        for name, latent in self._problem.latents.items():
+            latent.weight_into(self._problem.weights[name])
+
+    def _move(self, name: str, gradient: Tensor, rate: float) -> None:
+        latent = self._problem.latents[name]
+        ratio = gradient
+        if isinstance(latent, LatentLinear):
+            assert isinstance(self._settings, Qat)
+            ratio = latent.ratio_gradient(gradient)
+            positions = latent.position_gradient(gradient)
+            direction = self._adam.direction(f"{name} positions", positions)
+            latent.positions.sub_(direction, alpha=rate * self._settings.position_rate)
+        direction = self._adam.direction(name, ratio)
+        latent.ratio.sub_(direction, alpha=rate * self._settings.scale_rate)
+        latent.weight_into(self._problem.weights[name])
+
+
+class _Kept:
+    """The training's state in its checkpoint, if it has one."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        problem: ModelProblem,
+        settings: Distill | Qat,
+        seed: int,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._identity = "" if checkpoint is None else _identity(problem, settings, seed)
+
+    def restored(self, update: _Update) -> list[float]:
+        """Go on from the file, if there is one; the losses of the steps it has taken."""
+        found = None if self._checkpoint is None else self._checkpoint.load(self._identity)
+        if found is None:
+            return []
+        losses, state = found
+        update.restore(state, len(losses))
+        return losses
+
+    def save(self, losses: list[float], update: _Update) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.save(self._identity, losses, update.state())
+
+    def from_time_to_time(self, losses: list[float], update: _Update) -> None:
+        if self._checkpoint is not None and self._checkpoint.due():
+            self.save(losses, update)
+
+    @contextmanager
+    def if_interrupted(self, losses: list[float], update: _Update) -> Iterator[None]:
+        """Save when what follows, which must not change the state, does not come to an end."""
+        try:
+            yield
+        except BaseException:
+            self.save(losses, update)
+            raise
+
+
+def _identity(problem: ModelProblem, settings: Distill | Qat, seed: int) -> str:
+    """Digest of all that the result depends on, before the first step."""
+    digest = blake2b(f"{settings} {seed} {problem.rows}".encode(), digest_size=16)
+    parts = [problem.tokens, problem.teacher, problem.head, *problem.weights.values()]
+    parts += [norm.parameter.detach() for norm in problem.norms.values()]
+    for tensor in parts:
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

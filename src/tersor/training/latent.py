@@ -1,4 +1,4 @@
-"""A quantized linear that can be trained: continuous code positions and scales behind its codes.
+"""What can be trained: scales and continuous code positions behind a linear's codes, and norms.
 
 The straight-through estimator (Bengio et al., https://arxiv.org/abs/1308.3432) takes rounding for
 the identity when it looks at gradients, and learned step sizes (LSQ, Esser et al.,
@@ -8,7 +8,7 @@ https://arxiv.org/abs/1902.08153) get theirs from the codes they multiply.
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tersor.errors import SchemeError
 from tersor.grids import IntegerGrid, QuantizedTensor, StoredScale
@@ -17,11 +17,11 @@ from tersor.grids.blocks import segments
 _SMALLEST = 0.05
 
 
-class LatentLinear:
-    """Training state of one matrix on an integer grid.
+class LatentScales:
+    """Training state of one matrix on an integer grid whose codes stay as they are.
 
-    ``positions``: fp32 ``(out, in)``, whose nearest integers are the codes. ``ratio``: fp32, shaped
-    like the scale: what the starting scale is multiplied by. Zero points stay as they are.
+    ``ratio``: fp32, shaped like the scale: what the starting scale is multiplied by. Zero points
+    stay as they are.
     """
 
     def __init__(self, start: QuantizedTensor) -> None:
@@ -35,12 +35,11 @@ class LatentLinear:
         self._zero = (
             torch.tensor([[zero]]) if start.zero_point is None else start.zero_point.float()
         )
-        self.positions = start.codes.float()
         self.ratio = torch.ones_like(self._first)
 
     def codes(self) -> Tensor:
         """Codes as fp32 ``(out, in)``."""
-        return self.positions.round().clamp_(self._grid.code_min, self._grid.code_max)
+        return self._start.codes.float()
 
     def scale(self) -> Tensor:
         """The scale as it would be stored, fp32 ``(out, groups)``."""
@@ -48,32 +47,24 @@ class LatentLinear:
         return (self._first * kept).to(self._start.scale.data.dtype).float()
 
     def weight_into(self, weight: Tensor) -> None:
-        """Write what the codes stand for to ``weight (out, in)``."""
+        """Write what the codes stand for to ``weight (out, in)`` of any float type."""
         codes, scale = self.codes(), self.scale()
         for segment in segments(self._start.scheme, weight.shape[1]):
             zero = self._zero if self._zero.numel() == 1 else segment.parameters(self._zero)
             blocks = segment.blocks(codes).sub_(zero).mul_(segment.parameters(scale))
             weight[:, segment.start : segment.stop] = blocks.flatten(1)
 
-    def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of ``positions`` and ``ratio`` from the weight's, fp32 ``(out, in)``.
-
-        Positions outside the grid get none, except back into it.
-        """
-        codes, scale = self.codes(), self.scale()
-        inside = (self.positions - codes).abs_() <= 0.5
-        positions = torch.empty_like(weight)
-        ratio = torch.empty(len(weight), self.ratio.shape[1])
+    def ratio_gradient(self, weight: Tensor) -> Tensor:
+        """Gradient of ``ratio``, fp32, from the weight's ``(out, in)`` of any float type."""
+        codes = self.codes()
+        gradient = torch.empty(len(weight), self.ratio.shape[1])
         for segment in segments(self._start.scheme, weight.shape[1]):
             zero = self._zero if self._zero.numel() == 1 else segment.parameters(self._zero)
-            blocks = segment.blocks(weight)
+            levels = segment.blocks(codes).sub_(zero)
             columns = slice(segment.first, segment.last)
-            ratio[:, columns] = (segment.blocks(codes).sub_(zero).mul_(blocks)).sum(-1)
-            scaled = blocks * segment.parameters(scale)
-            positions[:, segment.start : segment.stop] = scaled.flatten(1)
+            gradient[:, columns] = levels.mul_(segment.blocks(weight)).sum(-1)
         shared = self._first.shape[0] == 1 and len(weight) > 1
-        ratio = (ratio.sum(0, keepdim=True) if shared else ratio) * self._first
-        return positions.mul_(inside), ratio
+        return (gradient.sum(0, keepdim=True) if shared else gradient) * self._first
 
     def quantized(self) -> QuantizedTensor:
         """What training has led to."""
@@ -83,3 +74,54 @@ class LatentLinear:
             codes=self.codes().to(self._grid.code_dtype),
             scale=StoredScale(scale, self._start.scale.format),
         )
+
+
+class LatentLinear(LatentScales):
+    """The same with codes that can be trained.
+
+    ``positions``: fp32 ``(out, in)``, whose nearest integers are the codes.
+    """
+
+    def __init__(self, start: QuantizedTensor) -> None:
+        super().__init__(start)
+        self.positions = start.codes.float()
+
+    def codes(self) -> Tensor:
+        """Codes as fp32 ``(out, in)``."""
+        return self.positions.round().clamp_(self._grid.code_min, self._grid.code_max)
+
+    def position_gradient(self, weight: Tensor) -> Tensor:
+        """Gradient of ``positions``, fp32, from the weight's ``(out, in)`` of any float type.
+
+        Positions outside the grid get none, except back into it.
+        """
+        scale = self.scale()
+        gradient = torch.empty_like(self.positions)
+        for segment in segments(self._start.scheme, weight.shape[1]):
+            blocks = segment.blocks(weight) * segment.parameters(scale)
+            gradient[:, segment.start : segment.stop] = blocks.flatten(1)
+        inside = (self.positions - self.codes()).abs_() <= 0.5
+        return gradient.mul_(inside)
+
+
+class LatentNorm:
+    """Training state of a norm's weight, which is not quantized but stored in few digits.
+
+    ``master``: fp32. ``parameter``: fp32, the master as it would be stored in ``dtype``.
+    """
+
+    def __init__(self, parameter: nn.Parameter, dtype: torch.dtype) -> None:
+        self.parameter, self._dtype = parameter, dtype
+        self.master = parameter.detach().clone()
+        # Measured in themselves, but not in next to nothing.
+        size = self.master.abs()
+        self._unit = size.clamp(min=0.01 * float(size.mean()))
+
+    def move(self, direction: Tensor, rate: float) -> None:
+        """Go ``-rate`` times the direction, in shares of what each weight was."""
+        self.master.sub_(direction * self._unit, alpha=rate)
+        self.store()
+
+    def store(self) -> None:
+        """Make the parameter what would be stored."""
+        self.parameter.data.copy_(self.master.to(self._dtype))

@@ -4,7 +4,7 @@ Pieces of a batch run in threads of their own through the same modules, which ke
 gradients are added in the pieces' order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,23 +15,29 @@ from tersor.parallel import in_order
 Loss = Callable[[int], Tensor]
 """The loss of a piece, with a graph."""
 
+Kept = Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
+"""What is kept of a piece's gradients, by name: linear in them."""
+
 
 def sum_of_gradients(
-    loss: Loss, pieces: int, weights: Sequence[Tensor]
-) -> tuple[float, list[Tensor]]:
-    """The sum of ``loss(0) … loss(pieces − 1)``, and its gradient by ``weights``, fp32."""
+    loss: Loss, pieces: int, weights: Sequence[Tensor], kept: Kept
+) -> tuple[float, dict[str, Tensor]]:
+    """The sum of ``loss(0) … loss(pieces − 1)``, and what is kept of its gradient, fp32."""
 
-    def one(piece: int) -> tuple[float, list[Tensor]]:
+    def one(piece: int) -> tuple[float, Mapping[str, Tensor]]:
         with torch.enable_grad():
             value = loss(piece)
             gradients = torch.autograd.grad(value, weights)
-        return float(value.detach()), [gradient.float() for gradient in gradients]
+        return float(value.detach()), kept(gradients)
 
-    total, sums = 0.0, [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-    for value, gradients in in_order(one, range(pieces)):
+    total, sums = 0.0, dict[str, Tensor]()
+    for value, found in in_order(one, range(pieces)):
         total += value
-        for whole, gradient in zip(sums, gradients, strict=True):
-            whole.add_(gradient)
+        for name, gradient in found.items():
+            if name in sums:
+                sums[name].add_(gradient)
+            else:
+                sums[name] = gradient.to(torch.float32, copy=True)
     return total, sums
 
 
@@ -55,8 +61,10 @@ class BlockGradients:
         for weight in self._weights:
             weight.requires_grad_(True)
         try:
-            value, gradients = sum_of_gradients(loss, len(inputs), self._weights)
+            return sum_of_gradients(loss, len(inputs), self._weights, self._by_path)
         finally:
             for weight in self._weights:
                 weight.requires_grad_(False)
-        return value, dict(zip(self._paths, gradients, strict=True))
+
+    def _by_path(self, gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._paths, gradients, strict=True))

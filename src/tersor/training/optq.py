@@ -138,9 +138,10 @@ class _Run:
 
     def _move(self, name: str, gradient: Tensor, share: float) -> None:
         latent = self._problem.latents[name]
-        positions, ratio = latent.gradients(gradient)
-        latent.positions.sub_(positions.sign_(), alpha=share * self._settings.travel)
-        latent.ratio.sub_(ratio.sign_(), alpha=share * self._settings.scale_travel)
+        positions = latent.position_gradient(gradient).sign_()
+        ratio = latent.ratio_gradient(gradient).sign_()
+        latent.positions.sub_(positions, alpha=share * self._settings.travel)
+        latent.ratio.sub_(ratio, alpha=share * self._settings.scale_travel)
         latent.weight_into(self._problem.weights[name])
 
     def _next_windows(self) -> list[int]:

@@ -25,7 +25,11 @@ _CHUNK_VALUES = 1 << 22
 
 @dataclass(frozen=True)
 class ClipSearch:
-    """Best of ``steps`` factors from 1 down to ``smallest``, for each group on its own."""
+    """Best of ``steps`` factors from 1 down to ``smallest``, for each group on its own.
+
+    In a recipe it is a range; who rounds makes an :class:`OutputClip` of it once the inputs of a
+    matrix are known.
+    """
 
     steps: int = 19
     smallest: float = 0.55
@@ -36,6 +40,17 @@ class ClipSearch:
                 f"clip: steps {self.steps}, smallest {self.smallest}; "
                 "steps must be at least 1, smallest within (0, 1]"
             )
+
+    def bounds(
+        self,
+        blocks: Tensor,
+        scheme: TensorScheme,
+        storage: ScaleStorage,
+        importance: Tensor | None = None,
+    ) -> Bounds:
+        """Raises :class:`RecipeError`: without a Hessian there is nothing to search by."""
+        del blocks, scheme, storage, importance
+        raise RecipeError("range clip needs calibration and nearest rounding; use importance")
 
 
 @dataclass(frozen=True, eq=False)
