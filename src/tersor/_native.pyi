@@ -83,3 +83,21 @@ def divergence(
     teacher: NDArray[np.float32] | NDArray[np.uint16],
     totals: NDArray[np.float64],
 ) -> None: ...
+def best_level() -> str: ...
+def has_level(name: str) -> bool: ...
+def packed_bytes(rows: int, columns: int, group: int, bits: int) -> int: ...
+def pack_panels(
+    codes: NDArray[np.uint8], packed: NDArray[np.uint8], group: int, bits: int
+) -> None: ...
+def linear(
+    level: str,
+    x: NDArray[np.float32],
+    packed: NDArray[np.uint8],
+    scales: NDArray[np.uint16] | NDArray[np.float32],
+    zeros: NDArray[np.uint8] | None,
+    zero: int,
+    group: int,
+    bits: int,
+    y: NDArray[np.float32],
+    threads: int,
+) -> None: ...

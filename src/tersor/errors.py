@@ -12,7 +12,8 @@
     │   └── ReadBackError  written, read again, and not what was meant
     ├── FormatError        a quantized artifact that does not follow its format
     ├── TextError          text for calibration or evaluation that is missing or too short
-    └── MissingExtra       an optional dependency that is not installed
+    ├── MissingExtra       an optional dependency that is not installed
+    └── MachineError       something that this machine cannot run
 
 A message is one line. It names the file, tensor or flag, and the way out.
 """
@@ -60,3 +61,7 @@ class TextError(TersorError):
 
 class MissingExtra(TersorError):
     """An optional dependency is needed and not installed."""
+
+
+class MachineError(TersorError):
+    """Something that this machine cannot run was asked for."""

@@ -12,11 +12,16 @@ from tersor.errors import SourceError
 from tersor.formats import own
 from tersor.grids import Scheme
 from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.quant_linear import use_kernels
 
 
-def load(directory: str | Path, *, dtype: torch.dtype = torch.float32) -> Any:
+def load(
+    directory: str | Path, *, dtype: torch.dtype = torch.float32, kernels: bool = False
+) -> Any:
     """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
 
+    With ``kernels``, quantized linears run on tersor's native kernels, which round activations to
+    int8 (:mod:`tersor.runtime.quant_linear`); those for which there is none stay as follows.
     Weights are dequantized to ``dtype`` and activations, where the scheme quantizes them, are
     rounded as an integer kernel would round them. Both formats that tersor writes are read by
     tersor itself, so what runs is exactly what the artifact says. Ordinary directories load too.
@@ -28,12 +33,16 @@ def load(directory: str | Path, *, dtype: torch.dtype = torch.float32) -> Any:
     directory = Path(directory)
     source = open_directory(directory)
     config = AutoConfig.from_pretrained(directory)
+    artifact = None
     if "quantization_config" in source.config:
         import tersor.hf  # noqa: F401 - registers the quantizer
 
-        config.quantization_config = _own_description(open_artifact(directory))
+        artifact = open_artifact(directory)
+        config.quantization_config = _own_description(artifact)
     with _no_bars():
         model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
+    if kernels and artifact is not None:
+        use_kernels(model, artifact)
     return model.eval()
 
 

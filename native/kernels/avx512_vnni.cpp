@@ -1,0 +1,157 @@
+// Linears with AVX-512 VNNI: a vector holds 16 rows x 4 columns, and one instruction multiplies it with 4
+// activations and adds the products to 16 int32 sums.
+#include "linear.hpp"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <immintrin.h>
+
+namespace tersor {
+namespace {
+
+#include "quantize.inl"
+
+// Weights of kPanels panels times kTokens tokens: that many vectors of sums.
+template <unsigned kBits, std::size_t kPanels, std::size_t kTokens>
+struct Tile {
+  const PackedWeights& w;
+  const QuantizedTokens& a;
+  std::size_t panel, token;
+
+  __m512i sums[kPanels][kTokens];
+  __m512 totals[kPanels][kTokens];
+
+  inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
+    const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
+    for (std::size_t p = 0; p < kPanels; ++p) {
+      for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] = _mm512_setzero_ps();
+    }
+    for (std::size_t g = 0; g < groups; ++g) {
+      for (std::size_t p = 0; p < kPanels; ++p) {
+        for (std::size_t t = 0; t < kTokens; ++t) sums[p][t] = _mm512_setzero_si512();
+      }
+      const std::size_t last = g + 1 < groups ? (g + 1) * whole : chunks;
+      for (std::size_t c = g * whole; c < last; ++c) multiply(c, chunks);
+      scale(g, groups);
+    }
+    for (std::size_t p = 0; p < kPanels; ++p) {
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        float* to = y + (token + t) * stride + (panel + p) * kPanelRows;
+        const std::size_t left = w.rows - (panel + p) * kPanelRows;
+        const __mmask16 mask =
+            left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+        _mm512_mask_storeu_ps(to, mask, totals[p][t]);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) void multiply(std::size_t c, std::size_t chunks) {
+    const __m512i low_half = _mm512_set1_epi8(0x0f);
+    __m512i low[kPanels], high[kPanels];
+    for (std::size_t p = 0; p < kPanels; ++p) {
+      const std::uint8_t* from = w.codes + ((panel + p) * chunks + c) * chunk_bytes(kBits);
+      low[p] = _mm512_loadu_si512(from);
+      if (kBits == 8) {
+        high[p] = _mm512_loadu_si512(from + 64);
+      } else {
+        high[p] = _mm512_and_si512(_mm512_srli_epi16(low[p], 4), low_half);
+        low[p] = _mm512_and_si512(low[p], low_half);
+      }
+    }
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const std::int8_t* codes = a.codes + ((token + t) * chunks + c) * kChunk;
+      std::int32_t four[2];
+      __builtin_memcpy(four, codes, sizeof four);
+      const __m512i first = _mm512_set1_epi32(four[0]), second = _mm512_set1_epi32(four[1]);
+      for (std::size_t p = 0; p < kPanels; ++p) {
+        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], first);
+        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], high[p], second);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) void scale(std::size_t g, std::size_t groups) {
+    for (std::size_t p = 0; p < kPanels; ++p) {
+      const std::size_t parameter = ((panel + p) * groups + g) * kPanelRows;
+      const __m512 scales = scales_at(parameter);
+      const __m512i zeros =
+          w.zeros == nullptr
+              ? _mm512_set1_epi32(w.zero)
+              : _mm512_cvtepu8_epi32(
+                    _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        const std::size_t index = (token + t) * groups + g;
+        const __m512i shift = _mm512_mullo_epi32(zeros, _mm512_set1_epi32(a.sums[index]));
+        const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[p][t], shift));
+        const __m512 unit = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[index]));
+        totals[p][t] = _mm512_fmadd_ps(exact, unit, totals[p][t]);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) __m512 scales_at(std::size_t parameter) const {
+    if (w.scales == nullptr) return _mm512_loadu_ps(w.wide_scales + parameter);
+    const __m256i halves =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scales + parameter));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+};
+
+// Panels that are multiplied together: with few tokens more of them, so that an instruction need not
+// wait for the one before.
+template <unsigned kBits, std::size_t kTokens>
+void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
+                  std::size_t stride, std::size_t first, std::size_t last) {
+  constexpr std::size_t kPanels = kTokens <= 2 ? 4 : 2;
+  std::size_t panel = first;
+  for (; panel + kPanels <= last; panel += kPanels) {
+    Tile<kBits, kPanels, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+  }
+  for (; panel < last; ++panel) Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+}
+
+template <unsigned kBits>
+void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+                std::size_t first, std::size_t last) {
+  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t, float*,
+                         std::size_t, std::size_t, std::size_t);
+  static constexpr Times kTimes[kMostTokens] = {
+      tokens_times<kBits, 1>, tokens_times<kBits, 2>, tokens_times<kBits, 3>,
+      tokens_times<kBits, 4>, tokens_times<kBits, 5>, tokens_times<kBits, 6>,
+      tokens_times<kBits, 7>, tokens_times<kBits, 8>};
+  // A few panels at a time, which stay in the first cache while all tokens pass by.
+  constexpr std::size_t kTogether = 4;
+  for (std::size_t panel = first; panel < last; panel += kTogether) {
+    const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
+    for (std::size_t token = 0; token < a.tokens; token += kMostTokens) {
+      const std::size_t left = a.tokens - token;
+      const std::size_t count = left < kMostTokens ? left : kMostTokens;
+      kTimes[count - 1](w, a, token, y, stride, panel, stop);
+    }
+  }
+}
+
+void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+            std::size_t first, std::size_t last) {
+  if (w.bits == 8) {
+    all_tokens<8>(w, a, y, stride, first, last);
+  } else {
+    all_tokens<4>(w, a, y, stride, first, last);
+  }
+}
+
+const Kernels kKernels = {"avx512_vnni", quantize_tokens, linear};
+
+}  // namespace
+
+const Kernels* avx512_vnni_kernels() { return &kKernels; }
+
+}  // namespace tersor
+
+#else
+
+namespace tersor {
+const Kernels* avx512_vnni_kernels() { return nullptr; }
+}  // namespace tersor
+
+#endif

@@ -1,0 +1,42 @@
+// Which kernels this machine can run.
+#include <cstring>
+
+#include "linear.hpp"
+
+namespace tersor {
+namespace {
+
+// __builtin_cpu_supports asks the processor and, by XGETBV, whether the system keeps its registers.
+bool runs_avx2() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return false;
+#endif
+}
+
+bool runs_avx512_vnni() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni") && runs_avx2();
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+const Kernels* best_kernels() {
+  if (runs_avx512_vnni()) return avx512_vnni_kernels();
+  if (runs_avx2()) return avx2_kernels();
+  return portable_kernels();
+}
+
+const Kernels* kernels_named(const char* name) {
+  if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
+  if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
+}
+
+}  // namespace tersor

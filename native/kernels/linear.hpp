@@ -1,0 +1,94 @@
+// Linears with integer weights and integer activations, for any number of tokens.
+//
+// y[t, n] = sum over groups g of s_w[n, g] * s_a[t, g] * sum over k in g of (q[n, k] - z[n, g]) * a[t, k]
+//
+// with unsigned weight codes q, zero points z and signed activation codes a. The inner sum is an exact
+// int32; only what is multiplied by scales is rounded, in float32, group after group in order. So the
+// levels of instruction sets differ in nothing but the rounding of that last step.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Code that files for different instruction sets share must not survive as a function: the linker keeps
+// one of them, perhaps the one that this machine cannot run.
+#define TERSOR_LOCAL __attribute__((always_inline))
+
+namespace tersor {
+
+// Rows of a weight that are multiplied together: a panel.
+constexpr std::size_t kPanelRows = 16;
+// Columns of a group come in chunks of 8; missing ones hold activation 0.
+constexpr std::size_t kChunk = 8;
+// Tokens that share the unpacking of a weight.
+constexpr std::size_t kMostTokens = 8;
+
+TERSOR_LOCAL constexpr std::size_t chunks_of(std::size_t columns) {
+  return (columns + kChunk - 1) / kChunk;
+}
+
+// Bytes of a chunk of a panel. Weights of 8 bits: 16 rows x columns 0..3, then 16 rows x columns 4..7.
+// Of 4 bits: the same two halves in the low and in the high halves of bytes.
+TERSOR_LOCAL constexpr std::size_t chunk_bytes(unsigned bits) {
+  return kPanelRows * kChunk * bits / 8;
+}
+
+struct PackedWeights {
+  const std::uint8_t* codes;    // (panels, chunks, chunk_bytes)
+  const std::uint16_t* scales;  // (panels, groups, kPanelRows), bfloat16; or null
+  const float* wide_scales;     // the same as float, where bfloat16 does not hold them; or null
+  const std::uint8_t* zeros;    // (panels, groups, kPanelRows), or null: `zero` everywhere
+  std::int32_t zero;
+  std::size_t rows, columns, group;
+  unsigned bits;  // 4 or 8
+
+  TERSOR_LOCAL std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  TERSOR_LOCAL std::size_t groups() const { return (columns + group - 1) / group; }
+  TERSOR_LOCAL std::size_t group_chunks() const { return chunks_of(group); }
+  // Chunks of all groups but the last are those of a whole group.
+  TERSOR_LOCAL std::size_t chunks() const {
+    return (groups() - 1) * group_chunks() + chunks_of(columns - (groups() - 1) * group);
+  }
+};
+
+// Tokens quantized for weights with the same groups.
+struct QuantizedTokens {
+  const std::int8_t* codes;  // (tokens, chunks * kChunk)
+  const float* scales;       // (tokens, groups)
+  const std::int32_t* sums;  // (tokens, groups): of the codes of a group
+  std::size_t tokens;
+};
+
+// Tokens on their way to being quantized; all pointers as above.
+struct TokenCodes {
+  std::int8_t* codes;
+  float* scales;
+  std::int32_t* sums;
+};
+
+struct Kernels {
+  const char* name;
+  // Symmetric codes -127..127 of x (tokens, columns), rows `stride` apart, a scale for every token and
+  // group. What is not finite makes its group's scale not finite.
+  void (*quantize)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns,
+                   std::size_t group, const TokenCodes& to);
+  // Writes rows of panels first..last of y (tokens, rows), rows of y `stride` apart.
+  void (*linear)(const PackedWeights& weights, const QuantizedTokens& tokens, float* y,
+                 std::size_t stride, std::size_t first, std::size_t last);
+};
+
+// The levels that this build has, best first, ending with portable code; `count` of them. Which of them
+// this machine can run is for the caller to ask.
+const Kernels* portable_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avx512_vnni_kernels();
+
+// The best level that this machine can run, or the one called `name`; null if it has none of that name.
+const Kernels* best_kernels();
+const Kernels* kernels_named(const char* name);
+
+// Packs codes (rows, columns), of `bits` bits each, for `group` columns to a group.
+void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
+                 unsigned bits, std::uint8_t* packed);
+
+}  // namespace tersor

@@ -1,0 +1,83 @@
+// Linears on any machine: the plain loops that the other levels are tested against.
+#include "linear.hpp"
+
+namespace tersor {
+namespace {
+
+#include "quantize.inl"
+
+std::int32_t code_at(const PackedWeights& w, const std::uint8_t* chunk, std::size_t row,
+                     std::size_t k) {
+  const std::size_t half = k / 4, byte = row * 4 + k % 4;
+  if (w.bits == 8) return chunk[half * 4 * kPanelRows + byte];
+  return (chunk[byte] >> (4 * half)) & 0x0f;
+}
+
+float scale_at(const PackedWeights& w, std::size_t index) {
+  if (w.scales == nullptr) return w.wide_scales[index];
+  const std::uint32_t bits = static_cast<std::uint32_t>(w.scales[index]) << 16;
+  float scale;
+  __builtin_memcpy(&scale, &bits, sizeof scale);
+  return scale;
+}
+
+float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t panel,
+                   std::size_t row, std::size_t token) {
+  const std::size_t groups = w.groups(), chunks = w.chunks();
+  const std::int8_t* codes = a.codes + token * chunks * kChunk;
+  float total = 0.0f;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t first = g * w.group_chunks();
+    const std::size_t last = g + 1 < groups ? first + w.group_chunks() : chunks;
+    const std::size_t parameter = (panel * groups + g) * kPanelRows + row;
+    std::int32_t sum = 0;
+    for (std::size_t c = first; c < last; ++c) {
+      const std::uint8_t* chunk = w.codes + (panel * chunks + c) * chunk_bytes(w.bits);
+      for (std::size_t k = 0; k < kChunk; ++k) sum += code_at(w, chunk, row, k) * codes[c * kChunk + k];
+    }
+    const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
+    sum -= zero * a.sums[token * groups + g];
+    total += static_cast<float>(sum) * (scale_at(w, parameter) * a.scales[token * groups + g]);
+  }
+  return total;
+}
+
+void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+            std::size_t first, std::size_t last) {
+  for (std::size_t panel = first; panel < last; ++panel) {
+    for (std::size_t row = 0; row < kPanelRows && panel * kPanelRows + row < w.rows; ++row) {
+      for (std::size_t token = 0; token < a.tokens; ++token) {
+        y[token * stride + panel * kPanelRows + row] = row_of_token(w, a, panel, row, token);
+      }
+    }
+  }
+}
+
+const Kernels kKernels = {"portable", quantize_tokens, linear};
+
+}  // namespace
+
+const Kernels* portable_kernels() { return &kKernels; }
+
+void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
+                 unsigned bits, std::uint8_t* packed) {
+  const PackedWeights shape = {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
+  const std::size_t panels = shape.panels(), chunks = shape.chunks(), bytes = chunk_bytes(bits);
+  for (std::size_t i = 0; i < panels * chunks * bytes; ++i) packed[i] = 0;
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      const std::size_t g = column / group, within = column % group;
+      const std::size_t c = g * shape.group_chunks() + within / kChunk, k = within % kChunk;
+      std::uint8_t* chunk = packed + ((row / kPanelRows) * chunks + c) * bytes;
+      const std::size_t half = k / 4, byte = (row % kPanelRows) * 4 + k % 4;
+      const std::uint8_t code = codes[row * columns + column];
+      if (bits == 8) {
+        chunk[half * 4 * kPanelRows + byte] = code;
+      } else {
+        chunk[byte] = static_cast<std::uint8_t>(chunk[byte] | (code & 0x0f) << (4 * half));
+      }
+    }
+  }
+}
+
+}  // namespace tersor

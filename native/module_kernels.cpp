@@ -1,0 +1,151 @@
+// Python bindings of the kernels.
+#include "module_kernels.hpp"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/linear.hpp"
+#include "pool.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using namespace tersor;
+
+template <typename T>
+using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Bytes = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Parameters = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void check(bool ok, const char* what) {
+  if (!ok) throw nb::value_error(what);
+}
+
+PackedWeights shape_of(std::size_t rows, std::size_t columns, std::size_t group, unsigned bits) {
+  check(rows > 0 && columns > 0, "a weight has rows and columns");
+  check(group > 0 && group <= columns, "a group has at least one column and at most all");
+  check(bits == 4 || bits == 8, "bits must be 4 or 8");
+  return {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
+}
+
+std::size_t packed_bytes(std::size_t rows, std::size_t columns, std::size_t group, unsigned bits) {
+  const PackedWeights shape = shape_of(rows, columns, group, bits);
+  return shape.panels() * shape.chunks() * chunk_bytes(bits);
+}
+
+void pack(Matrix<const std::uint8_t> codes, Bytes<std::uint8_t> packed, std::size_t group,
+          unsigned bits) {
+  const std::size_t rows = codes.shape(0), columns = codes.shape(1);
+  check(packed.shape(0) == packed_bytes(rows, columns, group, bits), "wrong size of packed");
+  nb::gil_scoped_release release;
+  pack_panels(codes.data(), rows, columns, group, bits, packed.data());
+}
+
+template <typename T>
+void check_parameters(const Parameters<T>& found, const PackedWeights& weights) {
+  check(found.shape(0) == weights.panels() && found.shape(1) == weights.groups() &&
+            found.shape(2) == kPanelRows,
+        "parameters are (panels, groups, 16)");
+}
+
+const Kernels& kernels_of(const std::string& level) {
+  const Kernels* found = level.empty() ? best_kernels() : kernels_named(level.c_str());
+  check(found != nullptr, "this machine cannot run that level of kernels");
+  return *found;
+}
+
+// [0, count) in `parts`, the i-th part.
+struct Share {
+  std::size_t first, last;
+  Share(std::size_t count, std::size_t parts, std::size_t i)
+      : first(count * i / parts), last(count * (i + 1) / parts) {}
+};
+
+void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix<const float>& x,
+              Matrix<float>& y, std::size_t threads) {
+  const std::size_t tokens = x.shape(0), groups = weights.groups();
+  const std::size_t width = weights.chunks() * kChunk;
+  std::vector<std::int8_t> codes(tokens * width);
+  std::vector<float> scales(tokens * groups);
+  std::vector<std::int32_t> sums(tokens * groups);
+  auto quantize = [&](std::size_t part) {
+    const Share share(tokens, std::min(threads, tokens), part);
+    kernels.quantize(x.data() + share.first * weights.columns, weights.columns,
+                     share.last - share.first, weights.columns, weights.group,
+                     {codes.data() + share.first * width, scales.data() + share.first * groups,
+                      sums.data() + share.first * groups});
+  };
+  // One token is quantized sooner than it is shared.
+  if (tokens < 8) {
+    kernels.quantize(x.data(), weights.columns, tokens, weights.columns, weights.group,
+                     {codes.data(), scales.data(), sums.data()});
+  } else {
+    in_parts(std::min(threads, tokens), quantize);
+  }
+  const QuantizedTokens quantized = {codes.data(), scales.data(), sums.data(), tokens};
+  const std::size_t parts = std::min(threads, weights.panels());
+  auto rows = [&](std::size_t part) {
+    const Share share(weights.panels(), parts, part);
+    kernels.linear(weights, quantized, y.data(), weights.rows, share.first, share.last);
+  };
+  in_parts(parts, rows);
+}
+
+template <typename Scale>
+void linear(const std::string& level, Matrix<const float> x, Bytes<const std::uint8_t> packed,
+            Parameters<const Scale> scales, std::optional<Parameters<const std::uint8_t>> zeros,
+            int zero, std::size_t group, unsigned bits, Matrix<float> y, std::size_t threads) {
+  PackedWeights weights = shape_of(y.shape(1), x.shape(1), group, bits);
+  check(packed.shape(0) == packed_bytes(y.shape(1), x.shape(1), group, bits),
+        "packed is not of a weight of this shape");
+  check(x.shape(0) == y.shape(0), "x and y differ in tokens");
+  check(threads > 0, "at least one thread");
+  check_parameters(scales, weights);
+  weights.codes = packed.data();
+  if constexpr (std::is_same_v<Scale, float>) {
+    weights.wide_scales = scales.data();
+  } else {
+    weights.scales = scales.data();
+  }
+  if (zeros) {
+    check_parameters(*zeros, weights);
+    weights.zeros = zeros->data();
+  }
+  weights.zero = zero;
+  const Kernels& kernels = kernels_of(level);
+  nb::gil_scoped_release release;
+  if (x.shape(0) > 0) multiply(kernels, weights, x, y, threads);
+}
+
+template <typename Scale>
+void define_linear(nb::module_& m) {
+  m.def("linear", &linear<Scale>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+        nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
+        nb::arg("bits"), nb::arg("y"), nb::arg("threads"),
+        "y = x W^T with x quantized per token and group; uint16 scales are bfloat16.");
+}
+
+}  // namespace
+
+void define_kernels(nb::module_& m) {
+  m.def("best_level", [] { return std::string(best_kernels()->name); },
+        "The best level of kernels that this machine can run.");
+  m.def("has_level", [](const std::string& name) { return kernels_named(name.c_str()) != nullptr; },
+        nb::arg("name"), "Whether this machine can run a level of kernels.");
+  m.def("packed_bytes", &packed_bytes, nb::arg("rows"), nb::arg("columns"), nb::arg("group"),
+        nb::arg("bits"), "Size of a packed weight.");
+  m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
+        nb::arg("bits"), "Pack unsigned codes (rows, columns) for the kernels.");
+  define_linear<std::uint16_t>(m);
+  define_linear<float>(m);
+}

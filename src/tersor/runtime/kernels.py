@@ -1,0 +1,128 @@
+"""Native linears: integer weights times activations that are quantized on the way.
+
+Activations become int8 codes per token and group; products and sums are exact integers, scaled in
+float32 (``native/kernels/linear.hpp``). The level of instructions is the best that the machine has;
+``TERSOR_ISA`` (``portable``, ``avx2``, ``avx512_vnni``) forces another.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tersor import _native
+from tersor.errors import MachineError, SchemeError
+from tersor.grids import IntegerGrid, QuantizedTensor
+
+_PANEL = 16
+
+
+@dataclass(frozen=True, eq=False)
+class PackedLinear:
+    """A weight ``(rows, columns)`` as the kernels read it.
+
+    ``codes``: uint8, panels of 16 rows. ``scales``: ``(panels, groups, 16)``, bfloat16 or float32;
+    ``zeros``: likewise, uint8, or ``None`` if ``zero`` is every group's. ``group``: columns that
+    share a scale, of weights and of activations.
+    """
+
+    codes: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    zero: int
+    rows: int
+    columns: int
+    group: int
+    bits: int
+
+
+def level() -> str:
+    """The level of kernels that will run.
+
+    Raises :class:`MachineError` if ``TERSOR_ISA`` names one that this machine does not have.
+    """
+    wanted = os.environ.get("TERSOR_ISA", "")
+    if not wanted:
+        return _native.best_level()
+    if not _native.has_level(wanted):
+        raise MachineError(
+            f"TERSOR_ISA={wanted}: this machine cannot run it; it has {', '.join(levels())}"
+        )
+    return wanted
+
+
+def levels() -> tuple[str, ...]:
+    """The levels that this machine can run, best first."""
+    return tuple(name for name in ("avx512_vnni", "avx2", "portable") if _native.has_level(name))
+
+
+def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:
+    """Pack a matrix ``(out, in)`` of integers of up to 8 bits.
+
+    ``group``: columns of a token that share a scale, where the weight has one scale per channel or
+    tensor; by default all. A weight in groups decides that itself.
+
+    Raises :class:`SchemeError` for grids that are not of integers.
+    """
+    grid = weight.scheme.grid
+    if not isinstance(grid, IntegerGrid):
+        raise SchemeError(f"no integer kernel for {grid.name}")
+    rows, columns = weight.shape
+    size = weight.scheme.group_size or group or columns
+    size = min(size, columns)
+    groups = -(-columns // size)
+    bits = 4 if grid.bits <= 4 else 8
+    unsigned = (weight.codes.to(torch.int16) - grid.code_min).to(torch.uint8).contiguous()
+    codes = torch.empty(_native.packed_bytes(rows, columns, size, bits), dtype=torch.uint8)
+    _native.pack_panels(unsigned.numpy(), codes.numpy(), size, bits)
+    scale = weight.scale.value()
+    narrow = scale.to(torch.bfloat16)
+    zeros = weight.zero_point
+    return PackedLinear(
+        codes,
+        _panels(narrow if torch.equal(narrow.float(), scale) else scale, rows, groups),
+        None if zeros is None else _panels(_unsigned(zeros, grid), rows, groups),
+        grid.offset - grid.code_min,
+        rows,
+        columns,
+        size,
+        bits,
+    )
+
+
+def linear(x: Tensor, packed: PackedLinear) -> Tensor:
+    """``x Wᵀ``: ``(…, in)`` of any float type → ``(…, out)`` float32, on torch's threads.
+
+    What is not finite in a token makes that token's outputs not finite.
+    """
+    rows = x.reshape(-1, packed.columns).float().contiguous()
+    y = torch.empty(len(rows), packed.rows)
+    scales = packed.scales
+    if scales.dtype == torch.bfloat16:
+        scales = scales.view(torch.uint16)
+    _native.linear(
+        level(),
+        rows.numpy(),
+        packed.codes.numpy(),
+        scales.numpy(),
+        None if packed.zeros is None else packed.zeros.numpy(),
+        packed.zero,
+        packed.group,
+        packed.bits,
+        y.numpy(),
+        torch.get_num_threads(),
+    )
+    return y.reshape(*x.shape[:-1], packed.rows)
+
+
+def _unsigned(zero_point: Tensor, grid: IntegerGrid) -> Tensor:
+    return (zero_point.to(torch.int16) - grid.code_min).to(torch.uint8)
+
+
+def _panels(parameter: Tensor, rows: int, groups: int) -> Tensor:
+    """``(rows or 1, groups or 1)`` → ``(panels, groups, 16)``; rows that are missing hold 0."""
+    panels = -(-rows // _PANEL)
+    whole = torch.zeros(panels * _PANEL, groups, dtype=parameter.dtype)
+    whole[:rows] = parameter
+    return whole.view(panels, _PANEL, groups).transpose(1, 2).contiguous()

@@ -1,0 +1,232 @@
+"""Native linears at every level that this machine has, against exact integer arithmetic."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from calibrating import threads
+from tersor import _native
+from tersor.errors import MachineError, SchemeError
+from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme, nf4
+from tersor.ranges import MinMax
+from tersor.rounding import nearest
+from tersor.runtime.kernels import PackedLinear, level, levels, linear, pack_linear
+
+G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
+SCHEMES = [
+    TensorScheme(IntegerGrid(8, Symmetry.RESTRICTED), C),
+    TensorScheme(IntegerGrid(8, Symmetry.NONE), C),
+    TensorScheme(IntegerGrid(8, Symmetry.FULL), T),
+    TensorScheme(IntegerGrid(8, Symmetry.NONE, signed=False), G, 32),
+    TensorScheme(IntegerGrid(6, Symmetry.FULL), G, 64),
+    TensorScheme(IntegerGrid(4, Symmetry.FULL), G, 64),
+    TensorScheme(IntegerGrid(4, Symmetry.SIGNED_SCALE), G, 32),
+    TensorScheme(IntegerGrid(4, Symmetry.NONE), G, 64),
+    TensorScheme(IntegerGrid(4, Symmetry.NONE, signed=False), G, 20),
+    TensorScheme(IntegerGrid(4, Symmetry.FULL), C),
+    TensorScheme(IntegerGrid(3, Symmetry.NONE), G, 128),
+    TensorScheme(IntegerGrid(2, Symmetry.SIGNED_SCALE), G, 16),
+]
+
+
+@pytest.fixture(params=levels())
+def at_level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TERSOR_ISA", request.param)
+    name: str = request.param
+    return name
+
+
+def quantized(scheme: TensorScheme, rows: int, columns: int, seed: int = 0) -> QuantizedTensor:
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    return nearest(weight, scheme, MinMax(), scale_dtype=torch.bfloat16).tensor
+
+
+def tokens(count: int, columns: int, seed: int = 1) -> Tensor:
+    x = torch.randn(count, columns, generator=torch.Generator().manual_seed(seed))
+    return x * torch.logspace(-3, 3, count)[:, None]
+
+
+def rounded(x: Tensor, group: int) -> Tensor:
+    """What the kernels make of tokens: codes of 8 bits per token and group, float64."""
+    parts = []
+    for part in x.split(group, 1):
+        scale = part.abs().amax(1, keepdim=True) / 127
+        inverse = torch.where(scale > 0, 127 / part.abs().amax(1, keepdim=True), 0.0)
+        parts.append((part * inverse).round().clamp(-127, 127).double() * scale.double())
+    return torch.cat(parts, 1)
+
+
+def expected(x: Tensor, weight: QuantizedTensor, packed: PackedLinear) -> Tensor:
+    return rounded(x, packed.group) @ weight.dequantize().double().T
+
+
+def assert_same(found: Tensor, exact: Tensor, x: Tensor, weight: QuantizedTensor) -> None:
+    """Equal up to the rounding of float32 sums, whose terms are no larger than these."""
+    size = x.abs().double() @ weight.dequantize().abs().double().T
+    assert bool(((found.double() - exact).abs() <= 1e-6 * size + 1e-30).all())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize(("rows", "columns"), [(16, 128), (33, 200), (5, 24), (64, 576)])
+def test_it_is_the_product_of_what_was_rounded(
+    at_level: str, scheme: TensorScheme, rows: int, columns: int
+) -> None:
+    weight = quantized(scheme, rows, columns)
+    packed = pack_linear(weight)
+    for count in (1, 2, 3, 5, 8, 9, 40):
+        x = tokens(count, columns)
+        assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_extremes_do_not_overflow(at_level: str, bits: int) -> None:
+    scheme = TensorScheme(IntegerGrid(bits, Symmetry.NONE, signed=False), C)
+    weight = quantized(scheme, 32, 4096)
+    top = (1 << bits) - 1
+    weight.codes.fill_(top)
+    assert weight.zero_point is not None
+    weight.zero_point.fill_(0)
+    packed = pack_linear(weight)
+    for sign in (1.0, -1.0):
+        x = torch.full((9, 4096), sign)
+        exact = sign * 4096 * top * weight.scale.value().T.expand(9, -1)
+        torch.testing.assert_close(linear(x, packed), exact, rtol=1e-5, atol=0)
+
+
+def test_activations_in_smaller_groups_than_weights(at_level: str) -> None:
+    weight = quantized(SCHEMES[9], 33, 200)
+    packed = pack_linear(weight, group=64)
+    assert packed.group == 64
+    x = tokens(7, 200)
+    assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
+
+
+def test_levels_differ_in_the_last_digits_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = quantized(SCHEMES[5], 48, 512)
+    packed, x = pack_linear(weight), tokens(11, 512)
+    found = []
+    for name in levels():
+        monkeypatch.setenv("TERSOR_ISA", name)
+        found.append(linear(x, packed))
+    size = x.abs().double() @ weight.dequantize().abs().double().T
+    for other in found[1:]:
+        assert bool(((found[0] - other).double().abs() <= 1e-6 * size).all())
+
+
+def test_scales_that_bfloat16_does_not_hold(at_level: str) -> None:
+    weight = torch.randn(20, 128, generator=torch.Generator().manual_seed(3))
+    whole = nearest(weight, SCHEMES[5], MinMax(), scale_dtype=torch.float32).tensor
+    packed, x = pack_linear(whole), tokens(3, 128)
+    assert packed.scales.dtype == torch.float32
+    assert pack_linear(quantized(SCHEMES[5], 20, 128)).scales.dtype == torch.bfloat16
+    assert_same(linear(x, packed), expected(x, whole, packed), x, whole)
+
+
+def test_zeros_and_what_is_not_finite(at_level: str) -> None:
+    packed = pack_linear(quantized(SCHEMES[5], 20, 128))
+    x = tokens(6, 128)
+    x[1], x[2, 70], x[3, 3], x[4, 5] = 0, torch.nan, torch.inf, -torch.inf
+    y = linear(x, packed)
+    assert not bool(y[1].any())
+    assert not bool(y[2:5].isfinite().any())
+    clean = linear(x[[0, 5]], packed)
+    assert torch.equal(y[[0, 5]], clean)
+
+
+def test_shapes_and_types_of_torch(at_level: str) -> None:
+    packed = pack_linear(quantized(SCHEMES[5], 20, 128))
+    x = tokens(6, 128).to(torch.bfloat16)
+    y = linear(x.view(2, 3, 128), packed)
+    assert (y.shape, y.dtype) == ((2, 3, 20), torch.float32)
+    assert torch.equal(y.view(6, 20), linear(x.float(), packed))
+    assert linear(x[:0], packed).shape == (0, 20)
+    strided = tokens(6, 256)[:, ::2]
+    assert torch.equal(linear(strided, packed), linear(strided.contiguous(), packed))
+
+
+def test_any_number_of_threads_and_callers(at_level: str) -> None:
+    packed, x = pack_linear(quantized(SCHEMES[5], 200, 512)), tokens(20, 512)
+    with threads(1):
+        alone = linear(x, packed)
+    wrong = []
+
+    def call() -> None:
+        wrong.extend(i for i in range(50) if not torch.equal(linear(x, packed), alone))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    with threads(3):
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert not wrong
+
+
+def test_a_forked_process_computes_too() -> None:
+    packed, x = pack_linear(quantized(SCHEMES[5], 200, 512)), tokens(20, 512)
+    with threads(2):
+        here = linear(x, packed)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if torch.equal(linear(x, packed), here) else 1)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_only_integers_have_kernels() -> None:
+    scheme = TensorScheme(nf4(), G, 64)
+    with pytest.raises(SchemeError, match="no integer kernel for nf4"):
+        pack_linear(quantized(scheme, 16, 64))
+
+
+def test_levels_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TERSOR_ISA", raising=False)
+    assert level() == levels()[0]
+    monkeypatch.setenv("TERSOR_ISA", "portable")
+    assert level() == "portable"
+    monkeypatch.setenv("TERSOR_ISA", "avx9000")
+    with pytest.raises(MachineError, match=r"TERSOR_ISA=avx9000: .*it has .*portable"):
+        level()
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    packed = pack_linear(quantized(SCHEMES[5], 20, 128))
+    scales = packed.scales.view(torch.uint16).numpy()
+    x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
+    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, y, 1]
+    _native.linear(*good)
+    for index, wrong in (
+        (1, torch.zeros(3, 128).numpy()),
+        (1, torch.zeros(2, 64).numpy()),
+        (2, packed.codes[:-1].numpy()),
+        (3, scales[:1]),
+        (4, torch.zeros(1, 2, 16, dtype=torch.uint8).numpy()),
+        (6, 0),
+        (6, 129),
+        (7, 3),
+        (8, torch.zeros(2, 40).numpy()),
+        (9, 0),
+        (0, "none"),
+    ):
+        arguments = list(good)
+        arguments[index] = wrong
+        with pytest.raises(ValueError, match=r"\w"):
+            _native.linear(*arguments)
+
+
+def test_importing_needs_no_particular_processor() -> None:
+    code = "from tersor.runtime.kernels import level; print(level())"
+    for name in levels():
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "TERSOR_ISA": name},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == name

@@ -1,0 +1,98 @@
+"""Models on native kernels, against the same artifacts simulated."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import tersor
+from calibrating import calibration_tokens, save_model
+from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme
+from tersor.ranges import MinMax
+from tersor.recipes import load_recipe
+from tersor.rounding import nearest
+from tersor.runtime.artifact import open_artifact
+from tersor.runtime.kernels import linear, pack_linear
+from tersor.runtime.load import load
+from tersor.runtime.quant_linear import QuantLinear, use_kernels
+
+
+def artifact_of(family: str, recipe: str, tmp_path: Path) -> Path:
+    save_model(family, tmp_path / "model")
+    tersor.quantize(tmp_path / "model", tmp_path / "out", load_recipe(recipe).with_group_size(0))
+    return tmp_path / "out"
+
+
+def logits(model: torch.nn.Module, tokens: Tensor) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model(tokens).logits
+    return found
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text", "phi3", "opt", "gpt2"])
+def test_a_w8a8_model_is_the_simulated_one(family: str, tmp_path: Path) -> None:
+    out = artifact_of(family, "w8a8", tmp_path)
+    tokens = calibration_tokens(tmp_path / "model")[:3]
+    simulated, native = load(out), load(out, kernels=True)
+    count = sum(isinstance(module, QuantLinear) for module in native.modules())
+    assert count == len(open_artifact(out).schemes)
+    # Sums differ in their last digits, so now and then an activation is rounded the other way.
+    assert distance(logits(native, tokens), logits(simulated, tokens)) < 0.01
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])
+@pytest.mark.parametrize("recipe", ["w4", "w4-asym", "w2"])
+def test_a_weight_only_model_loses_little_by_rounding_activations(
+    family: str, recipe: str, tmp_path: Path
+) -> None:
+    out = artifact_of(family, recipe, tmp_path)
+    tokens = calibration_tokens(tmp_path / "model")[:3]
+    apart = distance(logits(load(out, kernels=True), tokens), logits(load(out), tokens))
+    assert 0 < apart < 0.03
+
+
+def test_generation_goes_through_the_kernels(tmp_path: Path) -> None:
+    out = artifact_of("llama", "w8a8", tmp_path)
+    tokens = calibration_tokens(tmp_path / "model")[:1, :8]
+    first, second = (
+        load(out, kernels=kernels).generate(tokens, max_new_tokens=8, do_sample=False)
+        for kernels in (True, False)
+    )
+    assert torch.equal(first, second)
+
+
+def test_what_has_no_kernel_stays_and_is_named(tmp_path: Path) -> None:
+    save_model("llama", tmp_path / "model")
+    tokens = calibration_tokens(tmp_path / "model")[:2]
+    for recipe, reason in (("nf4", "no integer kernel for nf4"), ("fp8", "no integer kernel for")):
+        tersor.quantize(tmp_path / "model", tmp_path / recipe, recipe)
+        model, artifact = load(tmp_path / recipe), open_artifact(tmp_path / recipe)
+        before = logits(model, tokens)
+        left = use_kernels(model, artifact)
+        assert set(left) == set(artifact.schemes)
+        assert all(reason in why for why in left.values())
+        assert torch.equal(logits(model, tokens), before)
+
+
+def test_an_ordinary_model_has_nothing_to_replace(tmp_path: Path) -> None:
+    save_model("llama", tmp_path / "model")
+    model = load(tmp_path / "model", kernels=True)
+    assert not any(isinstance(module, QuantLinear) for module in model.modules())
+
+
+def test_the_module_alone() -> None:
+    scheme = TensorScheme(IntegerGrid(4, Symmetry.FULL), Granularity.GROUP, 32)
+    weight = torch.randn(20, 64, generator=torch.Generator().manual_seed(0))
+    whole: QuantizedTensor = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32).tensor
+    packed, bias = pack_linear(whole), torch.arange(20.0)
+    module, x = QuantLinear(packed, bias), torch.randn(2, 3, 64).to(torch.bfloat16)
+    y = module(x)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, (linear(x, packed) + bias).to(torch.bfloat16))
+    assert str(module) == "QuantLinear(64, 20, bits=4, group=32)"
+    assert torch.equal(QuantLinear(packed, None)(x), linear(x, packed).to(torch.bfloat16))
