@@ -322,6 +322,23 @@ def test_corrected_biases_leave_no_mean_error(
         assert means[False][name] > 100 * error, name
 
 
+@pytest.mark.parametrize(("family", "count"), [("llama", 14), ("qwen3", 8), ("gemma3_text", 8)])
+def test_added_biases_leave_no_mean_error(
+    models: Models, tmp_path: Path, family: str, count: int
+) -> None:
+    model, out = models(family), tmp_path / "out"
+    quantize(model, out, small("gptq", bias_correction=True))
+    weights, stored = dense(model), dense(out)
+    names = [name for name in linears(model) if name.replace(".weight", ".bias") in stored]
+    assert len(names) == count
+    inputs = inputs_of(load(out), names, calibration_tokens(model))
+    for name in names:
+        lost = (weights[name] - stored[name]).double() @ inputs[name].double().mean(0)
+        error = (lost - stored[name.replace(".weight", ".bias")]).abs().max()
+        assert error < 1e-5, name
+        assert lost.abs().max() > 100 * error, name
+
+
 def mean_errors(model: Path, out: Path) -> dict[str, float]:
     """Largest mean error of an output, by linear with a bias."""
     weights, stored = dense(model), dense(out)

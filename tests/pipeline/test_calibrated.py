@@ -266,9 +266,16 @@ def test_without_a_table_nothing_is_scaled_and_that_is_said(tmp_path: Path) -> N
         quantize(model, tmp_path / "rotated", small("rotate-gptq"))
 
 
-def test_biases_to_correct_where_there_are_none(llama: Path, tmp_path: Path) -> None:
-    result = quantize(llama, tmp_path / "out", small("w4", bias_correction=True))
+def test_biases_to_correct_where_there_can_be_none(tmp_path: Path) -> None:
+    save_model("mistral", tmp_path / "model")
+    chosen = small("w4", bias_correction=True)
+    result = quantize(tmp_path / "model", tmp_path / "out", chosen)
     assert reported_everywhere(result, "no bias is corrected: no quantized linear has one")
+
+
+def test_biases_that_were_added_are_reported(llama: Path, tmp_path: Path) -> None:
+    result = quantize(llama, tmp_path / "out", small("w4", bias_correction=True))
+    assert reported_everywhere(result, "attention_bias, mlp_bias in config.json: biases were added")
 
 
 def test_what_no_stage_shows_is_rounded_to_nearest_and_noted(tmp_path: Path) -> None:

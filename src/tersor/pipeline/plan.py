@@ -13,7 +13,7 @@ from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
 from tersor.recipes import AnyRange, Recipe, matches, require_match
-from tersor.transforms import RotatedSource
+from tersor.transforms import BiasedSource, RotatedSource
 
 _SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -152,7 +152,7 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
         for name, infos in _units(architecture, source.tensors)
     )
     notes = [architecture.note] if architecture.note else []
-    notes += source.notes if isinstance(source, RotatedSource) else ()
+    notes += source.notes if isinstance(source, BiasedSource | RotatedSource) else ()
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")
     plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))

@@ -2,15 +2,17 @@
 
 from tersor.checkpoints.source import Source, refuse_quantized
 from tersor.recipes import Recipe
-from tersor.transforms import rotated
+from tersor.transforms import rotated, with_biases
 
 
 def prepared(source: Source, recipe: Recipe) -> Source:
-    """``source`` as ``recipe`` wants it read: rotated, or as it is.
+    """``source`` as ``recipe`` wants it read: rotated, with biases to correct, or as it is.
 
     Raises :class:`~tersor.errors.SourceError` for a model that cannot be rotated.
     """
-    if recipe.rotation is None:
+    if recipe.rotation is None and not recipe.bias_correction:
         return source
     refuse_quantized(source)
-    return rotated(source, recipe.rotation)
+    if recipe.rotation is not None:
+        source = rotated(source, recipe.rotation)
+    return with_biases(source) if recipe.bias_correction else source

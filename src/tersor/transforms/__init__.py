@@ -9,6 +9,7 @@ The first two choose scales for the pairs of ``models.pairs``, which ``models.fo
 """
 
 from tersor.transforms.awq import Awq, awq_scale
+from tersor.transforms.biases import BiasedSource, with_biases
 from tersor.transforms.clip import ClipSearch, OutputClip
 from tersor.transforms.hadamard import Orthogonal, random_orthogonal
 from tersor.transforms.rotation import RotatedSource, Rotation, rotated
@@ -17,6 +18,7 @@ from tersor.transforms.smoothquant import SmoothQuant, smoothquant_scale
 
 __all__ = [
     "Awq",
+    "BiasedSource",
     "ClipSearch",
     "Orthogonal",
     "OutputClip",
@@ -29,4 +31,5 @@ __all__ = [
     "rotated",
     "round_rows",
     "smoothquant_scale",
+    "with_biases",
 ]
