@@ -11,6 +11,13 @@ namespace {
 
 #include "quantize.inl"
 
+// Read by itself, so that it is broadcast by the load and not by way of a general register.
+inline __attribute__((always_inline)) __m512i four_codes(const std::int8_t* from) {
+  std::int32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
 // Weights of kPanels panels times kTokens tokens: that many vectors of sums.
 template <unsigned kBits, std::size_t kPanels, std::size_t kTokens>
 struct Tile {
@@ -60,9 +67,7 @@ struct Tile {
     }
     for (std::size_t t = 0; t < kTokens; ++t) {
       const std::int8_t* codes = a.codes + ((token + t) * chunks + c) * kChunk;
-      std::int32_t four[2];
-      __builtin_memcpy(four, codes, sizeof four);
-      const __m512i first = _mm512_set1_epi32(four[0]), second = _mm512_set1_epi32(four[1]);
+      const __m512i first = four_codes(codes), second = four_codes(codes + 4);
       for (std::size_t p = 0; p < kPanels; ++p) {
         sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], first);
         sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], high[p], second);
