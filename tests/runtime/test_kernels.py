@@ -230,3 +230,51 @@ def test_importing_needs_no_particular_processor() -> None:
             check=True,
         )
         assert done.stdout.strip() == name
+
+
+GUARDED = """
+import ctypes, mmap
+import numpy as np
+import torch
+from tersor import _native
+
+def guarded(array):
+    # The same values, with a page after them that nobody may touch.
+    pages = -(-array.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    view = np.frombuffer(memory, np.uint8)
+    address = view.ctypes.data + pages * mmap.PAGESIZE
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, 0) == 0
+    end = pages * mmap.PAGESIZE
+    kept = view[end - array.nbytes : end].view(array.dtype).reshape(array.shape)
+    kept[...] = array
+    return kept
+
+for level in {levels!r}:
+    for bits in (4, 8):
+        for rows, columns, group in ((16, 64, 64), (17, 100, 32), (5, 9, 9), (33, 72, 20)):
+            panels, groups = -(-rows // 16), -(-columns // group)
+            size = _native.packed_bytes(rows, columns, group, bits)
+            packed = guarded(np.zeros(size, np.uint8))
+            codes = guarded(np.ones((rows, columns), np.uint8))
+            _native.pack_panels(codes, packed, group, bits)
+            scales = guarded(np.ones((panels, groups, 16), np.float32))
+            zeros = guarded(np.zeros((panels, groups, 16), np.uint8))
+            for tokens in (1, 3, 9):
+                x = guarded(np.ones((tokens, columns), np.float32))
+                y = guarded(np.zeros((tokens, rows), np.float32))
+                _native.linear(level, x, packed, scales, zeros, 0, group, bits, y, 2)
+                assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect of Linux")
+def test_nothing_beyond_the_arrays_is_touched() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GUARDED.replace("{levels!r}", repr(levels()))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
