@@ -31,7 +31,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         app(args=arguments, prog_name="tersor")
     except SystemExit as left:
         if left.code == _INTERRUPTED:
-            print("\ninterrupted; nothing was left behind", file=sys.stderr)
+            print("\ninterrupted; no output was written", file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception as error:
         if debug:
