@@ -5,7 +5,7 @@
 
 Every variant is `gptaq` with some changes (VARIANTS). Each is quantized and scored like the rows of
 `benchmarks/methods.py`; variants that OUT already holds are not run again. Writes
-OUT/best-BITS.json and OUT/best-BITS.md. All of them take about two hours on two cores.
+OUT/best-BITS.json and OUT/best-BITS.md. All of them take hours on two cores.
 """
 
 import argparse

@@ -51,8 +51,9 @@ class Pool {
   void grow(std::size_t workers) {
     while (workers_ < workers) {
       const std::uint32_t turn = turn_.load(std::memory_order_relaxed);
-      const std::size_t part = ++workers_;
+      const std::size_t part = workers_ + 1;
       std::thread([this, part, turn] { serve(part, turn); }).detach();
+      workers_ = part;  // only now: nobody may wait for a thread that could not be made
     }
   }
 

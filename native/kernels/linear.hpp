@@ -77,8 +77,8 @@ struct Kernels {
                  std::size_t stride, std::size_t first, std::size_t last);
 };
 
-// The levels that this build has, best first, ending with portable code; `count` of them. Which of them
-// this machine can run is for the caller to ask.
+// The levels of this build; null for one that it lacks. Whether this machine can run one is for
+// dispatch.cpp to say.
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_vnni_kernels();

@@ -77,6 +77,8 @@ def test_what_has_no_kernel_stays_and_is_named(tmp_path: Path) -> None:
         assert set(left) == set(artifact.schemes)
         assert all(reason in why for why in left.values())
         assert torch.equal(logits(model, tokens), before)
+        with pytest.warns(UserWarning, match=rf"{len(left)} linears stay with torch; .*{reason}"):
+            load(tmp_path / recipe, kernels=True)
 
 
 def test_an_ordinary_model_has_nothing_to_replace(tmp_path: Path) -> None:

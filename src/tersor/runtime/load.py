@@ -1,5 +1,6 @@
 """``load``: a quantized or ordinary model directory as a transformers model."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ def load(
     """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
 
     With ``kernels``, quantized linears run on tersor's native kernels, which round activations to
-    int8 (:mod:`tersor.runtime.quant_linear`); those for which there is none stay as follows.
+    int8 (:mod:`tersor.runtime.quant_linear`); those for which there is none stay as follows, and a
+    warning says so.
     Weights are dequantized to ``dtype`` and activations, where the scheme quantizes them, are
     rounded as an integer kernel would round them. Both formats that tersor writes are read by
     tersor itself, so what runs is exactly what the artifact says. Ordinary directories load too.
@@ -42,7 +44,10 @@ def load(
     with _no_bars():
         model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
     if kernels and artifact is not None:
-        use_kernels(model, artifact)
+        left = use_kernels(model, artifact)
+        if left:
+            name, why = next(iter(left.items()))
+            warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)
     return model.eval()
 
 
