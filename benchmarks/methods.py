@@ -142,7 +142,9 @@ def main() -> None:
             rows[row] = found
             store.write_text(json.dumps(rows, indent=2) + "\n")
         print(json.dumps(rows[row]), flush=True)
-    (arguments.out / "methods.md").write_text(to_markdown(list(rows.values())))
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table = [{name: row.get(name) for name in columns} for row in rows.values()]
+    (arguments.out / "methods.md").write_text(to_markdown(table))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include "divergence.hpp"
 #include "errors.hpp"
 #include "gptq.hpp"
+#include "module_engine.hpp"
 #include "module_kernels.hpp"
 #include "moments.hpp"
 #include "packing.hpp"
@@ -272,5 +273,6 @@ NB_MODULE(_native, m) {
   define_moments<std::uint16_t>(m);
   define_divergence<float>(m);
   define_divergence<std::uint16_t>(m);
+  define_engine(m);
   define_kernels(m);
 }

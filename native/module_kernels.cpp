@@ -6,12 +6,13 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "kernels/linear.hpp"
+#include "kernels/kernels.hpp"
 #include "pool.hpp"
 
 namespace nb = nanobind;
@@ -127,6 +128,50 @@ void linear(const std::string& level, Matrix<const float> x, Bytes<const std::ui
   if (x.shape(0) > 0) multiply(kernels, weights, x, y, threads);
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Seconds to read a buffer once.
+double read_seconds(Bytes<const std::uint8_t> buffer, std::size_t threads) {
+  check(threads > 0, "at least one thread");
+  const std::size_t lines = buffer.shape(0) / 64;
+  const std::uint8_t* const from = buffer.data();
+  nb::gil_scoped_release release;
+  auto body = [&](std::size_t part) {
+    const Share share(lines, threads, part);
+    typedef std::uint64_t Line __attribute__((vector_size(64)));
+    Line sums[4] = {};
+    std::size_t i = share.first;
+    for (; i + 4 <= share.last; i += 4) {
+      for (std::size_t j = 0; j < 4; ++j) {
+        Line line;
+        __builtin_memcpy(&line, from + (i + j) * 64, sizeof line);
+        sums[j] |= line;
+      }
+    }
+    const Line all = sums[0] | sums[1] | sums[2] | sums[3];
+    asm volatile("" : : "m"(all));
+  };
+  const auto start = std::chrono::steady_clock::now();
+  in_parts(threads, body);
+  return seconds_since(start);
+}
+
+double products_per_second(const std::string& level, std::size_t threads) {
+  check(threads > 0, "at least one thread");
+  const Kernels& kernels = kernels_of(level);
+  nb::gil_scoped_release release;
+  std::vector<std::size_t> counts(threads);
+  auto body = [&](std::size_t part) { counts[part] = kernels.multiply_only(2000000); };
+  const auto start = std::chrono::steady_clock::now();
+  in_parts(threads, body);
+  const double seconds = seconds_since(start);
+  std::size_t total = 0;
+  for (const std::size_t count : counts) total += count;
+  return static_cast<double>(total) / seconds;
+}
+
 template <typename Scale>
 void define_linear(nb::module_& m) {
   m.def("linear", &linear<Scale>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
@@ -146,6 +191,10 @@ void define_kernels(nb::module_& m) {
         nb::arg("bits"), "Size of a packed weight.");
   m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
         nb::arg("bits"), "Pack unsigned codes (rows, columns) for the kernels.");
+  m.def("read_seconds", &read_seconds, nb::arg("buffer"), nb::arg("threads"),
+        "Seconds to read a buffer once.");
+  m.def("products_per_second", &products_per_second, nb::arg("level"), nb::arg("threads"),
+        "Products of int8 codes that a level can do at most.");
   define_linear<std::uint16_t>(m);
   define_linear<float>(m);
 }

@@ -2,8 +2,6 @@
 
 #include <pthread.h>
 
-#include <atomic>
-#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -18,15 +16,6 @@ inline void pause_briefly() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
-}
-
-// Wait until `value` is no longer `old`.
-void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
-  for (int spin = 0; spin < kSpins; ++spin) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    pause_briefly();
-  }
-  value.wait(old, std::memory_order_acquire);
 }
 
 class Pool {
@@ -87,12 +76,24 @@ Pool& pool() {
 
 }  // namespace
 
-void run_parts(std::size_t parts, PoolWork work, void* context) {
-  if (parts > 1) {
-    Pool& threads = pool();
-    const std::unique_lock<std::mutex> mine(threads.busy, std::try_to_lock);
-    if (mine.owns_lock()) return threads.run(parts, work, context);
+void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause_briefly();
   }
+  value.wait(old, std::memory_order_acquire);
+}
+
+bool try_run_parts(std::size_t parts, PoolWork work, void* context) {
+  Pool& threads = pool();
+  const std::unique_lock<std::mutex> mine(threads.busy, std::try_to_lock);
+  if (!mine.owns_lock()) return false;
+  threads.run(parts, work, context);
+  return true;
+}
+
+void run_parts(std::size_t parts, PoolWork work, void* context) {
+  if (parts > 1 && try_run_parts(parts, work, context)) return;
   for (std::size_t part = 0; part < parts; ++part) work(context, part);
 }
 

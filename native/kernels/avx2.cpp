@@ -2,7 +2,7 @@
 //
 // A code of 4 bits times an activation is at most 15 * 127, so eight sums of two such products fit int16.
 // Codes of 8 bits are split into two of 4.
-#include "linear.hpp"
+#include "kernels.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -11,6 +11,11 @@
 namespace tersor {
 namespace {
 
+#include "vectors16.inl"
+#include "half.inl"
+#include "elementwise.inl"
+#include "attention.inl"
+#include "float_linear.inl"
 #include "quantize.inl"
 
 // A vector holds 8 rows x 4 columns, so a panel takes two.
@@ -188,7 +193,23 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::siz
   }
 }
 
-const Kernels kKernels = {"avx2", quantize_tokens, linear};
+std::size_t multiply_only(std::size_t rounds) {
+  constexpr std::size_t kSums = 8;
+  __m256i sums[kSums] = {};
+  __m256i codes = _mm256_set1_epi8(1);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+x"(codes));
+    for (std::size_t i = 0; i < kSums; ++i) {
+      sums[i] = _mm256_add_epi16(sums[i], _mm256_maddubs_epi16(codes, codes));
+    }
+  }
+  for (std::size_t i = 0; i < kSums; ++i) asm volatile("" : : "x"(sums[i]));
+  return rounds * kSums * 32;
+}
+
+const Kernels kKernels = {"avx2", quantize_tokens, linear,   float_linear, norm,
+                          rotate, gate_with, soft_cap, store, attend,
+                          multiply_only};
 
 }  // namespace
 

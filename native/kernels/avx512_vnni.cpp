@@ -1,6 +1,6 @@
 // Linears with AVX-512 VNNI: a vector holds 16 rows x 4 columns, and one instruction multiplies it with 4
 // activations and adds the products to 16 int32 sums.
-#include "linear.hpp"
+#include "kernels.hpp"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -9,6 +9,11 @@
 namespace tersor {
 namespace {
 
+#include "vectors16.inl"
+#include "half.inl"
+#include "elementwise.inl"
+#include "attention.inl"
+#include "float_linear.inl"
 #include "quantize.inl"
 
 // Read by itself, so that it is broadcast by the load and not by way of a general register.
@@ -145,7 +150,21 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::siz
   }
 }
 
-const Kernels kKernels = {"avx512_vnni", quantize_tokens, linear};
+std::size_t multiply_only(std::size_t rounds) {
+  constexpr std::size_t kSums = 16;
+  __m512i sums[kSums] = {};
+  __m512i codes = _mm512_set1_epi8(1);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+v"(codes));
+    for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], codes, codes);
+  }
+  for (std::size_t i = 0; i < kSums; ++i) asm volatile("" : : "v"(sums[i]));
+  return rounds * kSums * 64;
+}
+
+const Kernels kKernels = {"avx512_vnni", quantize_tokens, linear,   float_linear, norm,
+                          rotate, gate_with, soft_cap, store, attend,
+                          multiply_only};
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // Which kernels this machine can run.
 #include <cstring>
 
-#include "linear.hpp"
+#include "kernels.hpp"
 
 namespace tersor {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 // __builtin_cpu_supports asks the processor and, by XGETBV, whether the system keeps its registers.
 bool runs_avx2() {
 #if defined(__x86_64__) && defined(__GNUC__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #else
   return false;
 #endif

@@ -66,27 +66,6 @@ struct TokenCodes {
   std::int32_t* sums;
 };
 
-struct Kernels {
-  const char* name;
-  // Symmetric codes -127..127 of x (tokens, columns), rows `stride` apart, a scale for every token and
-  // group. What is not finite makes its group's scale not finite.
-  void (*quantize)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns,
-                   std::size_t group, const TokenCodes& to);
-  // Writes rows of panels first..last of y (tokens, rows), rows of y `stride` apart.
-  void (*linear)(const PackedWeights& weights, const QuantizedTokens& tokens, float* y,
-                 std::size_t stride, std::size_t first, std::size_t last);
-};
-
-// The levels of this build; null for one that it lacks. Whether this machine can run one is for
-// dispatch.cpp to say.
-const Kernels* portable_kernels();
-const Kernels* avx2_kernels();
-const Kernels* avx512_vnni_kernels();
-
-// The best level that this machine can run, or the one called `name`; null if it has none of that name.
-const Kernels* best_kernels();
-const Kernels* kernels_named(const char* name);
-
 // Packs codes (rows, columns), of `bits` bits each, for `group` columns to a group.
 void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
                  unsigned bits, std::uint8_t* packed);

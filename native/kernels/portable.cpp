@@ -1,9 +1,14 @@
 // Linears on any machine: the plain loops that the other levels are tested against.
-#include "linear.hpp"
+#include "kernels.hpp"
 
 namespace tersor {
 namespace {
 
+#include "vectors16.inl"
+#include "half.inl"
+#include "elementwise.inl"
+#include "attention.inl"
+#include "float_linear.inl"
 #include "quantize.inl"
 
 std::int32_t code_at(const PackedWeights& w, const std::uint8_t* chunk, std::size_t row,
@@ -53,7 +58,21 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::siz
   }
 }
 
-const Kernels kKernels = {"portable", quantize_tokens, linear};
+std::size_t multiply_only(std::size_t rounds) {
+  std::int32_t sums[64] = {};
+  std::int8_t left[64], right[64];
+  for (std::size_t i = 0; i < 64; ++i) left[i] = right[i] = static_cast<std::int8_t>(i);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    asm volatile("" : : "r"(left), "r"(right) : "memory");
+    for (std::size_t i = 0; i < 64; ++i) sums[i] += left[i] * right[i];
+  }
+  asm volatile("" : : "r"(sums) : "memory");
+  return rounds * 64;
+}
+
+const Kernels kKernels = {"portable", quantize_tokens, linear,   float_linear, norm,
+                          rotate, gate_with, soft_cap, store, attend,
+                          multiply_only};
 
 }  // namespace
 

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from tersor.api import compare, evaluate, generate, quantize
     from tersor.checkpoints.restore import restore
     from tersor.recipes import Adjustments, Recipe, load_recipe
+    from tersor.runtime.engine import Engine, Token
     from tersor.runtime.load import load
+    from tersor.runtime.sampling import Sampling
 
 __all__ = [
     "Adjustments",
+    "Engine",
     "Recipe",
+    "Sampling",
+    "Token",
     "compare",
     "evaluate",
     "generate",
@@ -39,6 +44,9 @@ _HOMES = {
     "quantize": "tersor.api",
     "restore": "tersor.checkpoints.restore",
     "load": "tersor.runtime.load",
+    "Engine": "tersor.runtime.engine",
+    "Token": "tersor.runtime.engine",
+    "Sampling": "tersor.runtime.sampling",
     "Adjustments": "tersor.recipes",
     "Recipe": "tersor.recipes",
     "load_recipe": "tersor.recipes",

@@ -101,3 +101,97 @@ def linear(
     y: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+
+class Weights:
+    @staticmethod
+    def packed(
+        codes: NDArray[np.uint8],
+        scales: NDArray[np.uint16] | NDArray[np.float32],
+        zeros: NDArray[np.uint8] | None,
+        zero: int,
+        rows: int,
+        columns: int,
+        group: int,
+        bits: int,
+        integer: bool,
+        values: NDArray[np.float32] | None,
+        bias: NDArray[np.float32] | None,
+    ) -> Weights: ...
+    @staticmethod
+    def dense(
+        panels: NDArray[np.uint16] | NDArray[np.float32],
+        rows: int,
+        bias: NDArray[np.float32] | None,
+    ) -> Weights: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+
+class DecoderBuilder:
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        key_heads: int,
+        head_size: int,
+        mlp_size: int,
+        epsilon: float,
+        query_scale: float,
+        attention_cap: float,
+        final_cap: float,
+        activation: str,
+    ) -> None: ...
+    def set_embedding(
+        self, table: NDArray[np.uint16] | NDArray[np.float32], scale: float
+    ) -> None: ...
+    def add_rope(self, cosines: NDArray[np.float32], sines: NDArray[np.float32]) -> None: ...
+    def add_layer(
+        self,
+        attention_norm: NDArray[np.float32],
+        attention: list[Weights],
+        query_norm: NDArray[np.float32] | None,
+        key_norm: NDArray[np.float32] | None,
+        attention_output: Weights,
+        attention_output_norm: NDArray[np.float32] | None,
+        mlp_norm: NDArray[np.float32],
+        mlp: list[Weights],
+        mlp_output: Weights,
+        mlp_output_norm: NDArray[np.float32] | None,
+        window: int,
+        rope: int,
+    ) -> None: ...
+    def set_head(self, final_norm: NDArray[np.float32], head: Weights) -> None: ...
+
+class Decoder:
+    def __init__(
+        self,
+        builder: DecoderBuilder,
+        level: str,
+        slots: int,
+        capacity: int,
+        storage: str,
+        threads: int,
+        most_tokens: int,
+    ) -> None: ...
+    def run(
+        self,
+        ids: NDArray[np.int64],
+        slots: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        wanted: NDArray[np.int64],
+        logits: NDArray[np.float32],
+    ) -> None: ...
+    @property
+    def cache_bytes(self) -> int: ...
+
+def sample(
+    logits: NDArray[np.float32],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    uniform: float,
+) -> int: ...
+def read_seconds(buffer: NDArray[np.uint8], threads: int) -> float: ...
+def products_per_second(level: str, threads: int) -> float: ...

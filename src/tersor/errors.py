@@ -13,7 +13,8 @@
     ├── FormatError        a quantized artifact that does not follow its format
     ├── TextError          text for calibration or evaluation that is missing or too short
     ├── MissingExtra       an optional dependency that is not installed
-    └── MachineError       something that this machine cannot run
+    ├── MachineError       something that this machine cannot run
+    └── EngineError        a model that the engine does not run
 
 A message is one line. It names the file, tensor or flag, and the way out.
 """
@@ -65,3 +66,11 @@ class MissingExtra(TersorError):
 
 class MachineError(TersorError):
     """Something that this machine cannot run was asked for."""
+
+
+class EngineError(TersorError):
+    """A model, or a use of it, that the engine does not run; other code may."""
+
+    def __init__(self, what: str) -> None:
+        """``what``: the part of the model that is not run."""
+        super().__init__(f"tersor's engine does not run {what}")

@@ -37,12 +37,22 @@ def test_help_needs_no_heavy_import() -> None:
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    for command in ("restore", "quantize", "evaluate", "compare", "generate", "recipes"):
+    for command in (
+        "restore",
+        "quantize",
+        "evaluate",
+        "compare",
+        "generate",
+        "chat",
+        "bench",
+        "recipes",
+    ):
         assert command in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["restore", "quantize", "evaluate", "compare", "generate", "recipes", "demo"]
+    "command",
+    ["restore", "quantize", "evaluate", "compare", "generate", "chat", "bench", "recipes", "demo"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tersor.cli.app import app
 from tersor.cli.options import (
     AllowPickle,
     CalibrationTexts,
@@ -20,33 +21,6 @@ from tersor.cli.options import (
 )
 from tersor.cli.progress import bars
 from tersor.errors import RecipeError
-
-app = typer.Typer(
-    name="tersor",
-    help="Quantize large language models, and see what it cost.",
-    epilog="Add --debug to any command to see the traceback of an error.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from tersor.version import versions
-
-        print(f"tersor {versions()['tersor']}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    del version
 
 
 @app.command()
@@ -216,24 +190,6 @@ def compare(
             watch=watch,
         )
     show.comparison(comparison, out, as_json)
-
-
-@app.command()
-def generate(
-    directory: Directory,
-    prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens to make at most.", min=1)] = 64,
-) -> None:
-    """Continue a text, greedily."""
-    from tersor.runtime.generate import generate_text
-
-    generate_text(
-        directory,
-        prompt,
-        max_new_tokens=max_new_tokens,
-        on_text=lambda piece: print(piece, end="", flush=True),
-    )
-    print()
 
 
 @app.command()

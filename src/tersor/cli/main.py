@@ -5,11 +5,13 @@ Exit status: 0 done; 1 tersor could not do it; 2 the command line makes no sense
 
 import os
 import sys
-from typing import NoReturn
+import warnings
+from typing import NoReturn, TextIO
 
 from tersor.errors import TersorError
 
 _INTERRUPTED = 130
+_WRITING = ("restore", "quantize", "compare", "demo")
 
 
 def main() -> NoReturn:
@@ -20,18 +22,21 @@ def main() -> NoReturn:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.showwarning = _show_warning
     sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
 
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command line; returns the exit status. ``debug`` lets exceptions through."""
-    from tersor.cli.commands import app
+    from tersor.cli import commands, running  # noqa: F401 - they register with the app
+    from tersor.cli.app import app
 
     try:
         app(args=arguments, prog_name="tersor")
     except SystemExit as left:
         if left.code == _INTERRUPTED:
-            print("\ninterrupted; no output was written", file=sys.stderr)
+            writes = bool(arguments) and arguments[0] in _WRITING
+            print("\ninterrupted" + "; no output was written" * writes, file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except Exception as error:
         if debug:
@@ -39,6 +44,19 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         print(_one_line(error), file=sys.stderr)
         return 1
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line, like errors, instead of a place in the source."""
+    del category, filename, lineno, file, line
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tersor.checkpoints.source import Source
@@ -13,6 +14,7 @@ from tersor.pipeline.compare import Comparison
 from tersor.pipeline.plan import Plan
 from tersor.pipeline.result import Result
 from tersor.report import duration, figure, print_table, size
+from tersor.runtime.bench import Bench
 
 
 def plan(planned: Plan, as_json: bool) -> None:
@@ -83,6 +85,33 @@ def comparison(made: Comparison, out: Path, as_json: bool) -> None:
         return
     print_table(made.rows, "")
     print(f"written: {out / 'compare.csv'}, compare.json, compare.md")
+
+
+def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
+    """Rates, and their share of what the machine can do."""
+    if as_json:
+        _print_json(found.document() | {"notes": list(notes)})
+        return
+    of_bandwidth = found.bandwidth / found.roofline.bandwidth
+    of_products = found.products / found.roofline.products
+    print(
+        f"prefill    {_rates(found.prefill)}, {found.prompt_tokens} tokens: "
+        f"{found.products / 1e9:.0f} G products/s, {of_products:.0%} of "
+        f"{found.roofline.products / 1e9:.0f}"
+    )
+    print(
+        f"decode     {_rates(found.decode)}, {found.new_tokens} tokens: "
+        f"{found.bandwidth / 1e9:.1f} GB/s of weights, {of_bandwidth:.0%} of "
+        f"{found.roofline.bandwidth / 1e9:.1f}"
+    )
+    print(f"weights    {size(found.bytes_per_token)} per token")
+    print(f"threads    {found.threads}, batch {found.batch}")
+    for note in notes:
+        print(f"note       {note}")
+
+
+def _rates(rates: Sequence[float]) -> str:
+    return f"{median(rates):.1f} tokens/s (of {len(rates)}: {min(rates):.1f} to {max(rates):.1f})"
 
 
 def _evaluation_row(one: Evaluation) -> dict[str, Any]:

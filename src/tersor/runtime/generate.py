@@ -1,12 +1,71 @@
-"""``generate``: text from a model directory."""
+"""``generate``: text from a model directory, by the engine or else by transformers."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from tersor.errors import TextError
+from tersor.errors import EngineError, TextError
+from tersor.runtime.engine import Engine
 from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an :class:`~tersor.runtime.engine.Engine` is made; see there."""
+
+    activation_bits: int = 8
+    cache: str = "float16"
+    context: int | None = None
+    threads: int | None = None
+
+    def open(self, directory: str | Path, *, batch: int = 1) -> Engine:
+        """The engine of a model directory."""
+        return Engine(
+            directory,
+            activation_bits=self.activation_bits,
+            cache=self.cache,
+            context=self.context,
+            batch=batch,
+            threads=self.threads,
+        )
+
+
+def stream_text(
+    directory: Path,
+    prompt: str,
+    *,
+    max_new_tokens: int = 64,
+    sampling: Sampling = Sampling(),
+    stop: Sequence[str] = (),
+    speculate: int = 0,
+    options: EngineOptions = EngineOptions(),
+) -> Iterator[str]:
+    """Pieces of the continuation of ``prompt``, without the prompt.
+
+    What the engine does not run goes to transformers, and a warning says so; then activations of
+    16 bits mean dequantized weights, and options of the engine alone have no effect. Raises
+    :class:`TextError` if the prompt is empty.
+    """
+    if not prompt:
+        raise TextError("the prompt is empty; give some text with --prompt")
+    try:
+        engine = options.open(directory)
+    except EngineError as error:
+        warnings.warn(f"{error}; transformers does, more slowly", stacklevel=2)
+        yield from _by_transformers(directory, prompt, max_new_tokens, sampling, stop, options)
+        return
+    for token in engine.generate(
+        prompt,
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
+        stop=stop,
+        speculate=speculate,
+    ):
+        if token.text:
+            yield token.text
 
 
 def generate_text(
@@ -14,34 +73,46 @@ def generate_text(
     prompt: str,
     *,
     max_new_tokens: int = 64,
+    sampling: Sampling = Sampling(),
     on_text: Callable[[str], None] | None = None,
 ) -> str:
-    """The greedy continuation of ``prompt``, without the prompt.
+    """The continuation of ``prompt``; ``on_text`` receives it piece by piece."""
+    pieces = []
+    for piece in stream_text(directory, prompt, max_new_tokens=max_new_tokens, sampling=sampling):
+        pieces.append(piece)
+        if on_text is not None:
+            on_text(piece)
+    return "".join(pieces)
 
-    ``on_text`` receives it piece by piece while it is made. Raises :class:`TextError` if the prompt
-    is empty, and what :func:`tersor.load` raises.
-    """
-    if not prompt:
-        raise TextError("the prompt is empty; give some text with --prompt")
-    from transformers import TextStreamer
 
-    pieces: list[str] = []
-
-    class Streamer(TextStreamer):  # type: ignore[misc]
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            del stream_end
-            pieces.append(text)
-            if on_text is not None:
-                on_text(text)
+def _by_transformers(
+    directory: Path,
+    prompt: str,
+    max_new_tokens: int,
+    sampling: Sampling,
+    stop: Sequence[str],
+    options: EngineOptions,
+) -> Iterator[str]:
+    import torch
 
     tokenizer = load_tokenizer(directory)
-    model = load(directory)
+    model = load(directory, kernels=options.activation_bits == 8)
     inputs = tokenizer(prompt, return_tensors="pt")
+    torch.manual_seed(sampling.seed)
     with torch.inference_mode():
-        model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            streamer=Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True),
-        )
-    return "".join(pieces)
+        made = model.generate(**inputs, max_new_tokens=max_new_tokens, **_rule(sampling))
+    text: str = tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    ends = [place for place in map(text.find, stop) if place >= 0]
+    yield text[: min(ends, default=len(text))]
+
+
+def _rule(sampling: Sampling) -> dict[str, Any]:
+    if sampling.temperature == 0:
+        return {"do_sample": False}
+    return {
+        "do_sample": True,
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p or None,
+    }

@@ -68,22 +68,44 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
     grid = weight.scheme.grid
     if not isinstance(grid, IntegerGrid):
         raise SchemeError(f"no integer kernel for {grid.name}")
+    unsigned = (weight.codes.to(torch.int16) - grid.code_min).to(torch.uint8)
+    zeros = weight.zero_point
+    return pack_codes(
+        weight,
+        unsigned,
+        4 if grid.bits <= 4 else 8,
+        grid.offset - grid.code_min,
+        zeros=None if zeros is None else (zeros.to(torch.int16) - grid.code_min).to(torch.uint8),
+        group=group,
+    )
+
+
+def pack_codes(
+    weight: QuantizedTensor,
+    codes: Tensor,
+    bits: int,
+    zero: int,
+    *,
+    zeros: Tensor | None = None,
+    group: int | None = None,
+) -> PackedLinear:
+    """Pack uint8 ``codes`` ``(out, in)`` of ``bits`` bits (4 or 8) with the scales of ``weight``.
+
+    ``zero`` and ``zeros``, uint8 and shaped as scales are: the codes of 0. ``group``: as in
+    :func:`pack_linear`.
+    """
     rows, columns = weight.shape
-    size = weight.scheme.group_size or group or columns
-    size = min(size, columns)
+    size = min(weight.scheme.group_size or group or columns, columns)
     groups = -(-columns // size)
-    bits = 4 if grid.bits <= 4 else 8
-    unsigned = (weight.codes.to(torch.int16) - grid.code_min).to(torch.uint8).contiguous()
-    codes = torch.empty(_native.packed_bytes(rows, columns, size, bits), dtype=torch.uint8)
-    _native.pack_panels(unsigned.numpy(), codes.numpy(), size, bits)
+    packed = torch.empty(_native.packed_bytes(rows, columns, size, bits), dtype=torch.uint8)
+    _native.pack_panels(codes.contiguous().numpy(), packed.numpy(), size, bits)
     scale = weight.scale.value()
     narrow = scale.to(torch.bfloat16)
-    zeros = weight.zero_point
     return PackedLinear(
-        codes,
-        _panels(narrow if torch.equal(narrow.float(), scale) else scale, rows, groups),
-        None if zeros is None else _panels(_unsigned(zeros, grid), rows, groups),
-        grid.offset - grid.code_min,
+        packed,
+        panels(narrow if torch.equal(narrow.float(), scale) else scale, rows, groups),
+        None if zeros is None else panels(zeros, rows, groups),
+        zero,
         rows,
         columns,
         size,
@@ -116,13 +138,9 @@ def linear(x: Tensor, packed: PackedLinear) -> Tensor:
     return y.reshape(*x.shape[:-1], packed.rows)
 
 
-def _unsigned(zero_point: Tensor, grid: IntegerGrid) -> Tensor:
-    return (zero_point.to(torch.int16) - grid.code_min).to(torch.uint8)
-
-
-def _panels(parameter: Tensor, rows: int, groups: int) -> Tensor:
-    """``(rows or 1, groups or 1)`` → ``(panels, groups, 16)``; rows that are missing hold 0."""
-    panels = -(-rows // _PANEL)
-    whole = torch.zeros(panels * _PANEL, groups, dtype=parameter.dtype)
+def panels(parameter: Tensor, rows: int, columns: int) -> Tensor:
+    """``(rows or 1, columns or 1)`` → ``(panels, columns, 16)``; rows that are missing hold 0."""
+    count = -(-rows // _PANEL)
+    whole = torch.zeros(count * _PANEL, columns, dtype=parameter.dtype)
     whole[:rows] = parameter
-    return whole.view(panels, _PANEL, groups).transpose(1, 2).contiguous()
+    return whole.view(count, _PANEL, columns).transpose(1, 2).contiguous()

@@ -9,7 +9,7 @@ from tersor.runtime.kernels import PackedLinear, linear, pack_linear
 
 # Columns of a token that share a scale where the weight does not say: few enough for a token's
 # largest value not to drown the others.
-_ACTIVATION_GROUP = 64
+ACTIVATION_GROUP = 64
 
 
 class QuantLinear(nn.Module):
@@ -55,7 +55,7 @@ def use_kernels(model: nn.Module, artifact: Artifact) -> dict[str, str]:
             left[name] = reason
             continue
         activations = found.scheme.activations
-        group = _ACTIVATION_GROUP if activations is None else None
+        group = ACTIVATION_GROUP if activations is None else None
         bias = modules[name].bias
         packed = pack_linear(found.weight, group)
         replaced = QuantLinear(packed, bias if isinstance(bias, Tensor) else None)
@@ -70,12 +70,12 @@ def _why_not(module: nn.Module | None, found: QuantizedLinear) -> str:
     grid, activations = found.scheme.weights.grid, found.scheme.activations
     if not isinstance(grid, IntegerGrid):
         return f"no integer kernel for {grid.name}"
-    if activations is not None and not _is_the_kernels(activations, found):
+    if activations is not None and not is_the_kernels(activations, found):
         return f"no kernel for activations {activations}"
     return ""
 
 
-def _is_the_kernels(activations: ActivationScheme, found: QuantizedLinear) -> bool:
+def is_the_kernels(activations: ActivationScheme, found: QuantizedLinear) -> bool:
     """Whether a scheme rounds activations just as the kernels do."""
     scheme = activations.tensor
     plain = found.scheme.weights.granularity is not Granularity.GROUP

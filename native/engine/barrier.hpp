@@ -1,0 +1,32 @@
+// Where threads of one step wait for each other.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "../pool.hpp"
+
+namespace tersor {
+
+class Barrier {
+ public:
+  explicit Barrier(std::size_t threads) : threads_(static_cast<std::uint32_t>(threads)) {}
+
+  void wait() {
+    if (threads_ == 1) return;
+    const std::uint32_t turn = turn_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      turn_.fetch_add(1, std::memory_order_release);
+      turn_.notify_all();
+    } else {
+      wait_for_change(turn_, turn);
+    }
+  }
+
+ private:
+  const std::uint32_t threads_;
+  std::atomic<std::uint32_t> arrived_{0}, turn_{0};
+};
+
+}  // namespace tersor

@@ -1,0 +1,72 @@
+#include "decoder.hpp"
+
+#include <algorithm>
+
+#include "../pool.hpp"
+#include "step.hpp"
+
+namespace tersor {
+namespace {
+
+template <typename Visit>
+void each_site(const Model& model, const Visit& visit) {
+  for (const Layer& layer : model.layers) {
+    visit(layer.attention);
+    visit(layer.attention_output);
+    visit(layer.mlp);
+    visit(layer.mlp_output);
+  }
+  visit(model.head);
+}
+
+}  // namespace
+
+Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t threads,
+                 std::size_t most_tokens)
+    : model_(std::move(model)),
+      cache_(std::move(cache)),
+      kernels_(kernels),
+      threads_(threads),
+      most_tokens_(most_tokens),
+      own_(threads) {
+  hidden_.resize(most_tokens * model_.hidden);
+  projected_.resize(most_tokens * model_.hidden);
+  wanted_.resize(most_tokens * model_.hidden);
+  attention_.resize(most_tokens * model_.attention_width());
+  attended_.resize(most_tokens * model_.heads * model_.head_size);
+  mlp_.resize(most_tokens * 2 * model_.mlp_size);
+  for (Work& work : own_) reserve(work, kFewTokens);
+  reserve(shared_, most_tokens);
+}
+
+void Decoder::reserve(Work& work, std::size_t tokens) const {
+  std::size_t forms = 0, codes = 0, groups = 0, columns = 0;
+  each_site(model_, [&](const Site& site) {
+    columns = std::max(columns, site.columns());
+    forms = std::max(forms, site.linears.size());
+    for (const Linear& linear : site.linears) {
+      if (!linear.integer) continue;
+      codes = std::max(codes, linear.packed.chunks() * kChunk);
+      groups = std::max(groups, linear.packed.groups());
+    }
+  });
+  work.normed.resize(tokens * columns);
+  work.scratch.resize(attention_scratch((model_.head_size + 15) / 16 * 16));
+  work.codes.resize(forms);
+  for (Codes& form : work.codes) {
+    form.codes.resize(tokens * codes);
+    form.scales.resize(tokens * groups);
+    form.sums.resize(tokens * groups);
+  }
+}
+
+void Decoder::run(const std::vector<Token>& tokens, const std::vector<std::size_t>& wanted,
+                  float* logits) {
+  const std::lock_guard<std::mutex> mine(running_);
+  auto body = [&](std::size_t part, std::size_t parts, Barrier& barrier) {
+    Step(*this, tokens, wanted, logits, part, parts, barrier).run();
+  };
+  in_step(threads_, body);
+}
+
+}  // namespace tersor

@@ -1,0 +1,65 @@
+// The forward pass of a decoder: some tokens through all layers, several threads in step.
+//
+// Every thread walks through the same plan. It computes its share of the rows of every linear, or of the
+// heads, and waits for the others wherever the next step reads what they wrote. A few tokens are normed and
+// quantized by every thread for itself, which is sooner done than shared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "cache.hpp"
+#include "model.hpp"
+
+namespace tersor {
+
+// A token of a sequence; its keys and values go to `position` of `slot`, and it sees those up to itself.
+struct Token {
+  std::size_t id, slot, position;
+};
+
+class Decoder {
+ public:
+  // Takes at most `most_tokens` tokens at a time.
+  Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t threads,
+          std::size_t most_tokens);
+
+  const Model& model() const { return model_; }
+  const Cache& cache() const { return cache_; }
+  std::size_t most_tokens() const { return most_tokens_; }
+
+  // Logits (wanted, vocabulary) of the tokens whose indices are `wanted`. Tokens of a slot come in the
+  // order of their positions; earlier positions of it have been run. One call at a time: others wait.
+  void run(const std::vector<Token>& tokens, const std::vector<std::size_t>& wanted, float* logits);
+
+ private:
+  friend class Step;
+
+  // Codes of tokens, for one size of groups.
+  struct Codes {
+    std::vector<std::int8_t> codes;
+    std::vector<float> scales;
+    std::vector<std::int32_t> sums;
+  };
+
+  // What one thread needs for itself, and, for many tokens, what all share.
+  struct Work {
+    std::vector<float> normed, scratch;
+    std::vector<Codes> codes;
+  };
+
+  void reserve(Work& work, std::size_t tokens) const;
+
+  Model model_;
+  Cache cache_;
+  const Kernels& kernels_;
+  std::size_t threads_, most_tokens_;
+  std::vector<float> hidden_, attention_, attended_, mlp_, projected_, wanted_;
+  std::vector<Work> own_;
+  Work shared_;
+  std::mutex running_;
+};
+
+}  // namespace tersor

@@ -1,0 +1,63 @@
+// A decoder as the engine runs it: pointers into memory that somebody else keeps.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../kernels/kernels.hpp"
+
+namespace tersor {
+
+// A linear: weights in one form, and perhaps a bias of `rows` floats.
+struct Linear {
+  bool integer = false;       // activations become int8
+  PackedWeights packed = {};  // of integer linears, and of those whose codes are decoded
+  const float* wide = nullptr;
+  const std::uint16_t* narrow = nullptr;
+  const float* values = nullptr;
+  const float* bias = nullptr;
+  std::size_t rows = 0, columns = 0;
+
+  std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  FloatWeights floats() const {
+    const bool decoded = wide == nullptr && narrow == nullptr;
+    return {wide, narrow, decoded ? &packed : nullptr, values, rows, columns};
+  }
+};
+
+// Linears that share an input. Their outputs lie one after the other.
+struct Site {
+  std::vector<Linear> linears;
+  std::size_t columns() const { return linears[0].columns; }
+};
+
+// Norms are null where a model has none; `window` of 0 sees all positions.
+struct Layer {
+  const float *attention_norm, *query_norm, *key_norm, *attention_output_norm;
+  const float *mlp_norm, *mlp_output_norm;
+  Site attention, attention_output, mlp, mlp_output;
+  std::size_t window, rope;
+};
+
+// Cosines and sines (positions, half).
+struct Rope {
+  const float *cosines, *sines;
+  std::size_t positions, half;
+};
+
+struct Model {
+  std::size_t hidden, heads, key_heads, head_size, mlp_size, vocabulary;
+  float epsilon, query_scale, attention_cap, final_cap, embedding_scale;
+  Activation activation;
+  const float* wide_embedding = nullptr;  // (vocabulary, hidden), or as bfloat16:
+  const std::uint16_t* narrow_embedding = nullptr;
+  const float* final_norm = nullptr;
+  Site head;
+  std::vector<Rope> ropes;
+  std::vector<Layer> layers;
+
+  std::size_t attention_width() const { return (heads + 2 * key_heads) * head_size; }
+};
+
+}  // namespace tersor

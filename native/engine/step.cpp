@@ -1,0 +1,283 @@
+#include "step.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tersor {
+namespace {
+
+// Tokens of a long prompt whose queries are attended together.
+constexpr std::size_t kTileTokens = 16;
+
+// Index of the first linear of a site whose activations are quantized as this one's are.
+std::size_t form_of(const Site& site, std::size_t index) {
+  std::size_t form = 0;
+  const auto& linears = site.linears;
+  while (!linears[form].integer || linears[form].packed.group != linears[index].packed.group) ++form;
+  return form;
+}
+
+}  // namespace
+
+void Step::run() {
+  embed();
+  for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(i);
+  if (!wanted_.empty()) predict();
+}
+
+void Step::embed() {
+  const std::size_t size = model_.hidden;
+  const Range rows = share(tokens_.size());
+  for (std::size_t t = rows.first; t < rows.last; ++t) {
+    float* const to = all_.hidden_.data() + t * size;
+    const std::size_t from = tokens_[t].id * size;
+    for (std::size_t i = 0; i < size; ++i) {
+      float value;
+      if (model_.wide_embedding != nullptr) {
+        value = model_.wide_embedding[from + i];
+      } else {
+        const std::uint32_t bits = static_cast<std::uint32_t>(model_.narrow_embedding[from + i]) << 16;
+        std::memcpy(&value, &bits, sizeof value);
+      }
+      to[i] = value * model_.embedding_scale;
+    }
+  }
+  barrier_.wait();
+}
+
+void Step::layer(std::size_t index) {
+  const Layer& layer = model_.layers[index];
+  const std::size_t width = model_.attention_width();
+  const Entered entered = enter(layer.attention, all_.hidden_.data(), model_.hidden, tokens_.size(),
+                                layer.attention_norm);
+  std::size_t row = 0;
+  for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
+    const Linear& linear = layer.attention.linears[i];
+    const std::size_t form = linear.integer ? form_of(layer.attention, i) : 0;
+    multiply(linear, form, entered, all_.attention_.data() + row, width, share(linear.panels()));
+    row += linear.rows;
+  }
+  barrier_.wait();
+  rotate_and_store(layer, index);
+  barrier_.wait();
+  attend(layer, index);
+  barrier_.wait();
+  project(layer.attention_output, all_.attended_.data(), model_.heads * model_.head_size,
+          layer.attention_output_norm);
+  gated_mlp(layer);
+  project(layer.mlp_output, all_.mlp_.data(), 2 * model_.mlp_size, layer.mlp_output_norm);
+}
+
+// Queries of all heads, then keys, then values lie in a row of `attention_`.
+void Step::rotate_and_store(const Layer& layer, std::size_t index) {
+  const std::size_t size = model_.head_size, turned = model_.heads + model_.key_heads;
+  const Rope& rope = model_.ropes[layer.rope];
+  const Range units = share(tokens_.size() * turned);
+  for (std::size_t unit = units.first; unit < units.last; ++unit) {
+    const std::size_t t = unit / turned, head = unit % turned;
+    const Token& token = tokens_[t];
+    float* const row = all_.attention_.data() + t * model_.attention_width();
+    float* const x = row + head * size;
+    const bool is_query = head < model_.heads;
+    const float* const norm = is_query ? layer.query_norm : layer.key_norm;
+    if (norm != nullptr) kernels_.norm(x, norm, size, model_.epsilon, x);
+    const std::size_t angles = token.position * rope.half;
+    kernels_.rotate(x, rope.cosines + angles, rope.sines + angles, rope.half);
+    if (is_query) {
+      for (std::size_t i = 0; i < size; ++i) x[i] *= model_.query_scale;
+    } else {
+      const std::size_t key_head = head - model_.heads;
+      const float* const value = row + (turned + key_head) * size;
+      kernels_.store(all_.cache_.head(token.slot, index, key_head), token.position, x, value);
+    }
+  }
+}
+
+AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t head) const {
+  const std::size_t size = model_.head_size, last = tokens_[token].position + 1;
+  const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
+  return {all_.attention_.data() + token * model_.attention_width() + head * size,
+          all_.attended_.data() + (token * model_.heads + head) * size, first, last};
+}
+
+void Step::attend(const Layer& layer, std::size_t index) {
+  if (tokens_.size() < kFewTokens) {
+    attend_few(layer, index);
+  } else {
+    attend_many(layer, index);
+  }
+}
+
+// Shared by heads of queries, because there may be fewer heads of keys than threads.
+void Step::attend_few(const Layer& layer, std::size_t index) {
+  const std::size_t together = model_.heads / model_.key_heads;
+  const Range units = share(tokens_.size() * model_.heads);
+  for (std::size_t unit = units.first; unit < units.last;) {
+    const std::size_t t = unit / model_.heads, head = unit % model_.heads;
+    const std::size_t key_head = head / together;
+    AttentionRow rows[kAttentionRows];
+    std::size_t count = 0;
+    while (count < kAttentionRows && unit < units.last && unit / model_.heads == t &&
+           unit % model_.heads / together == key_head) {
+      rows[count++] = row_of(layer, t, unit++ % model_.heads);
+    }
+    kernels_.attend(all_.cache_.head(tokens_[t].slot, index, key_head), rows, count,
+                    model_.attention_cap, own_.scratch.data());
+  }
+}
+
+// Shared by tiles of tokens of one sequence and heads of keys, in turns, because later tiles see more.
+void Step::attend_many(const Layer& layer, std::size_t index) {
+  const std::size_t together = model_.heads / model_.key_heads;
+  std::vector<AttentionRow> rows;
+  std::size_t turn = 0;
+  for (std::size_t first = 0; first < tokens_.size();) {
+    std::size_t last = first + 1;
+    while (last < tokens_.size() && last - first < kTileTokens &&
+           tokens_[last].slot == tokens_[first].slot) {
+      ++last;
+    }
+    for (std::size_t key_head = 0; key_head < model_.key_heads; ++key_head) {
+      if (turn++ % parts_ != part_) continue;
+      rows.clear();
+      for (std::size_t t = first; t < last; ++t) {
+        for (std::size_t i = 0; i < together; ++i) {
+          rows.push_back(row_of(layer, t, key_head * together + i));
+        }
+      }
+      kernels_.attend(all_.cache_.head(tokens_[first].slot, index, key_head), rows.data(),
+                      rows.size(), model_.attention_cap, own_.scratch.data());
+    }
+    first = last;
+  }
+}
+
+// hidden += linear(x), or its norm.
+void Step::project(const Site& site, const float* x, std::size_t stride, const float* output_norm) {
+  const std::size_t size = model_.hidden, count = tokens_.size();
+  const Linear& linear = site.linears[0];
+  const Entered entered = enter(site, x, stride, count, nullptr);
+  float* const projected = all_.projected_.data();
+  float* const hidden = all_.hidden_.data();
+  const Range panels = share(linear.panels());
+  multiply(linear, 0, entered, projected, size, panels);
+  if (output_norm == nullptr) {
+    const std::size_t last = std::min(panels.last * kPanelRows, size);
+    for (std::size_t t = 0; t < count; ++t) {
+      for (std::size_t i = panels.first * kPanelRows; i < last; ++i) {
+        hidden[t * size + i] += projected[t * size + i];
+      }
+    }
+  } else {
+    barrier_.wait();
+    const Range rows = share(count);
+    for (std::size_t t = rows.first; t < rows.last; ++t) {
+      float* const row = projected + t * size;
+      kernels_.norm(row, output_norm, size, model_.epsilon, row);
+      for (std::size_t i = 0; i < size; ++i) hidden[t * size + i] += row[i];
+    }
+  }
+  barrier_.wait();
+}
+
+// Gate and up, of one linear or two, side by side in `mlp_`; what is kept is where the gate was.
+void Step::gated_mlp(const Layer& layer) {
+  const std::size_t size = model_.mlp_size, stride = 2 * size;
+  const Entered entered = enter(layer.mlp, all_.hidden_.data(), model_.hidden, tokens_.size(),
+                                layer.mlp_norm);
+  const std::vector<Linear>& linears = layer.mlp.linears;
+  const Range panels = share((size + kPanelRows - 1) / kPanelRows);
+  float* const y = all_.mlp_.data();
+  const std::size_t form = linears[0].integer ? form_of(layer.mlp, 0) : 0;
+  multiply(linears[0], form, entered, y, stride, panels);
+  if (linears.size() == 1) {
+    const std::size_t up = size / kPanelRows;
+    multiply(linears[0], form, entered, y, stride, {up + panels.first, up + panels.last});
+  } else {
+    const std::size_t other = linears[1].integer ? form_of(layer.mlp, 1) : 0;
+    multiply(linears[1], other, entered, y + size, stride, panels);
+  }
+  const std::size_t first = panels.first * kPanelRows;
+  const std::size_t count = std::min(panels.last * kPanelRows, size) - first;
+  for (std::size_t t = 0; t < tokens_.size(); ++t) {
+    float* const row = y + t * stride + first;
+    kernels_.gate(model_.activation, row, row + size, count);
+  }
+  barrier_.wait();
+}
+
+void Step::predict() {
+  const std::size_t size = model_.hidden, count = wanted_.size();
+  const Range rows = share(count);
+  for (std::size_t i = rows.first; i < rows.last; ++i) {
+    std::memcpy(all_.wanted_.data() + i * size, all_.hidden_.data() + wanted_[i] * size,
+                size * sizeof(float));
+  }
+  barrier_.wait();
+  const Entered entered = enter(model_.head, all_.wanted_.data(), size, count, model_.final_norm);
+  const Linear& linear = model_.head.linears[0];
+  const Range panels = share(linear.panels());
+  multiply(linear, 0, entered, logits_, model_.vocabulary, panels);
+  if (model_.final_cap > 0.0f) {
+    const std::size_t first = panels.first * kPanelRows;
+    const std::size_t last = std::min(panels.last * kPanelRows, model_.vocabulary);
+    for (std::size_t i = 0; i < count && first < last; ++i) {
+      kernels_.soft_cap(logits_ + i * model_.vocabulary + first, last - first, model_.final_cap);
+    }
+  }
+}
+
+Step::Entered Step::enter(const Site& site, const float* x, std::size_t stride, std::size_t tokens,
+                          const float* norm) {
+  const bool few = tokens < kFewTokens;
+  Decoder::Work& work = few ? own_ : all_.shared_;
+  enter_rows(site, x, stride, norm, work, few ? Range{0, tokens} : share(tokens));
+  if (!few) barrier_.wait();
+  if (norm == nullptr) return {x, stride, tokens, &work.codes};
+  return {work.normed.data(), site.columns(), tokens, &work.codes};
+}
+
+void Step::enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,
+                      Decoder::Work& work, Range rows) {
+  const std::size_t columns = site.columns();
+  for (std::size_t t = rows.first; t < rows.last; ++t) {
+    const float* row = x + t * stride;
+    if (norm != nullptr) {
+      float* const normed = work.normed.data() + t * columns;
+      kernels_.norm(row, norm, columns, model_.epsilon, normed);
+      row = normed;
+    }
+    for (std::size_t i = 0; i < site.linears.size(); ++i) {
+      if (!site.linears[i].integer || form_of(site, i) != i) continue;
+      const PackedWeights& packed = site.linears[i].packed;
+      Decoder::Codes& codes = work.codes[i];
+      kernels_.quantize(row, stride, 1, columns, packed.group,
+                        {codes.codes.data() + t * packed.chunks() * kChunk,
+                         codes.scales.data() + t * packed.groups(),
+                         codes.sums.data() + t * packed.groups()});
+    }
+  }
+}
+
+void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered, float* y,
+                    std::size_t stride, Range panels) {
+  if (panels.first >= panels.last) return;
+  if (linear.integer) {
+    const Decoder::Codes& codes = (*entered.codes)[form];
+    const QuantizedTokens tokens = {codes.codes.data(), codes.scales.data(), codes.sums.data(),
+                                    entered.tokens};
+    kernels_.linear(linear.packed, tokens, y, stride, panels.first, panels.last);
+  } else {
+    kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, y, stride,
+                          panels.first, panels.last);
+  }
+  if (linear.bias == nullptr) return;
+  const std::size_t last = std::min(panels.last * kPanelRows, linear.rows);
+  for (std::size_t t = 0; t < entered.tokens; ++t) {
+    for (std::size_t i = panels.first * kPanelRows; i < last; ++i) {
+      y[t * stride + i] += linear.bias[i];
+    }
+  }
+}
+
+}  // namespace tersor

@@ -1,0 +1,84 @@
+// One thread's way through a step of a decoder.
+#pragma once
+
+#include "barrier.hpp"
+#include "decoder.hpp"
+
+namespace tersor {
+
+// So few tokens are normed and quantized by every thread for itself.
+constexpr std::size_t kFewTokens = 8;
+
+// body(part, parts, barrier) on several threads at once; on one if the pool is busy.
+template <typename Body>
+void in_step(std::size_t threads, Body& body) {
+  Barrier barrier(threads);
+  auto together = [&](std::size_t part) { body(part, threads, barrier); };
+  if (threads > 1 && try_parts(threads, together)) return;
+  Barrier alone(1);
+  body(0, 1, alone);
+}
+
+class Step {
+ public:
+  Step(Decoder& decoder, const std::vector<Token>& tokens, const std::vector<std::size_t>& wanted,
+       float* logits, std::size_t part, std::size_t parts, Barrier& barrier)
+      : all_(decoder),
+        model_(decoder.model_),
+        kernels_(decoder.kernels_),
+        tokens_(tokens),
+        wanted_(wanted),
+        logits_(logits),
+        part_(part),
+        parts_(parts),
+        barrier_(barrier),
+        own_(decoder.own_[part]) {}
+
+  void run();
+
+ private:
+  // Activations on their way into the linears of a site.
+  struct Entered {
+    const float* x;
+    std::size_t stride, tokens;
+    std::vector<Decoder::Codes>* codes;
+  };
+
+  struct Range {
+    std::size_t first, last;
+  };
+
+  Range share(std::size_t count) const {
+    return {count * part_ / parts_, count * (part_ + 1) / parts_};
+  }
+
+  void embed();
+  void layer(std::size_t index);
+  void attend(const Layer& layer, std::size_t index);
+  void attend_few(const Layer& layer, std::size_t index);
+  void attend_many(const Layer& layer, std::size_t index);
+  AttentionRow row_of(const Layer& layer, std::size_t token, std::size_t head) const;
+  void rotate_and_store(const Layer& layer, std::size_t index);
+  void project(const Site& site, const float* x, std::size_t stride, const float* output_norm);
+  void gated_mlp(const Layer& layer);
+  void predict();
+
+  Entered enter(const Site& site, const float* x, std::size_t stride, std::size_t tokens,
+                const float* norm);
+  void enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,
+                  Decoder::Work& work, Range rows);
+  void multiply(const Linear& linear, std::size_t form, const Entered& entered, float* y,
+                std::size_t stride, Range panels);
+
+  Decoder& all_;
+  const Model& model_;
+  const Kernels& kernels_;
+  const std::vector<Token>& tokens_;
+  const std::vector<std::size_t>& wanted_;
+  float* logits_;
+  std::size_t part_, parts_;
+  Barrier& barrier_;
+  Decoder::Work& own_;
+};
+
+}  // namespace tersor

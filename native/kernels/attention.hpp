@@ -1,0 +1,48 @@
+// Attention of some queries to the keys and values of one head.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "linear.hpp"
+
+namespace tersor {
+
+enum class Storage { float32, float16, int8 };
+
+// Positions whose keys lie together, so that a vector holds one dimension of 16 keys.
+constexpr std::size_t kKeyBlock = 16;
+// Positions that are attended to together; a cache's capacity is a multiple of it.
+constexpr std::size_t kAttentionBlock = 64;
+// Queries that share what is read of the cache.
+constexpr std::size_t kAttentionRows = 4;
+
+TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
+  return storage == Storage::float32 ? 4 : storage == Storage::float16 ? 2 : 1;
+}
+
+// The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
+struct KeysValues {
+  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
+  void* values;         // (capacity, padded)
+  float* key_scales;    // (capacity); of int8 only
+  float* value_scales;  // likewise
+  Storage storage;
+  std::size_t dimensions;
+
+  TERSOR_LOCAL std::size_t padded() const { return (dimensions + 15) / 16 * 16; }
+};
+
+// A query, scaled already, that sees the positions first..last.
+struct AttentionRow {
+  const float* query;
+  float* output;
+  std::size_t first, last;
+};
+
+// Floats of scratch that `attend` needs.
+TERSOR_LOCAL constexpr std::size_t attention_scratch(std::size_t padded) {
+  return kAttentionRows * (padded + kAttentionBlock);
+}
+
+}  // namespace tersor

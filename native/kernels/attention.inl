@@ -1,0 +1,228 @@
+// Attention, block of positions after block of positions, with the softmax corrected on the way
+// (https://arxiv.org/abs/2205.14135, algorithm 1); compiled anew for every level.
+
+template <Storage kStorage>
+TERSOR_FORCED Floats stored(const void* from, std::size_t index) {
+  if (kStorage == Storage::float32) return loaded<Floats>(static_cast<const float*>(from) + index);
+  if (kStorage == Storage::float16) {
+    return from_float16(loaded<Halves>(static_cast<const std::uint16_t*>(from) + index));
+  }
+  return __builtin_convertvector(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index),
+                                 Floats);
+}
+
+template <Storage kStorage, std::size_t kRows>
+struct Attention {
+  static constexpr std::size_t kBlocks = kAttentionBlock / kKeyBlock;
+
+  const KeysValues& cache;
+  const AttentionRow* rows;
+  float* outputs;  // (kRows, padded)
+  float* scores;   // (kRows, kAttentionBlock)
+  float tops[kRows], sums[kRows];
+
+  TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
+
+  void run(float cap) {
+    const std::size_t padded = cache.padded();
+    std::size_t first = rows[0].first, last = rows[0].last;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      first = rows[r].first < first ? rows[r].first : first;
+      last = rows[r].last > last ? rows[r].last : last;
+      tops[r] = lowest();
+      sums[r] = 0.0f;
+    }
+    for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
+    for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
+         start += kAttentionBlock) {
+      multiply_keys(start);
+      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
+      for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
+      const std::size_t begin = first > start ? first : start;
+      const std::size_t end = last < start + kAttentionBlock ? last : start + kAttentionBlock;
+      std::size_t lane = 0;
+      for (; lane + 4 * kLanes <= padded; lane += 4 * kLanes) add_values<4>(lane, start, begin, end);
+      for (; lane < padded; lane += kLanes) add_values<1>(lane, start, begin, end);
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float inverse = 1.0f / sums[r];
+      for (std::size_t i = 0; i < cache.dimensions; ++i) {
+        rows[r].output[i] = outputs[r * padded + i] * inverse;
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
+    const std::size_t size = cache.dimensions;
+    Floats products[kRows][kBlocks] = {};
+    for (std::size_t d = 0; d < size; ++d) {
+      Floats keys[kBlocks];
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        keys[b] = stored<kStorage>(cache.keys, ((start / kKeyBlock + b) * size + d) * kKeyBlock);
+      }
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const float query = rows[r].query[d];
+        for (std::size_t b = 0; b < kBlocks; ++b) products[r][b] += keys[b] * query;
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        Floats found = products[r][b];
+        if (kStorage == Storage::int8) {
+          found *= loaded<Floats>(cache.key_scales + start + b * kKeyBlock);
+        }
+        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
+      }
+    }
+  }
+
+  // Scores of a row to weights; what the row had found is scaled down if a larger score appears.
+  inline __attribute__((always_inline)) void weigh(std::size_t r, std::size_t start) {
+    float* const row = scores + r * kAttentionBlock;
+    const std::size_t stop = start + kAttentionBlock;
+    const std::size_t low = (rows[r].first > start ? rows[r].first : start) - start;
+    const std::size_t high = (rows[r].last < stop ? rows[r].last : stop) - start;
+    if (rows[r].last <= start || low >= high) {
+      for (std::size_t i = 0; i < kAttentionBlock; ++i) row[i] = 0.0f;
+      return;
+    }
+    for (std::size_t i = 0; i < low; ++i) row[i] = lowest();
+    for (std::size_t i = high; i < kAttentionBlock; ++i) row[i] = lowest();
+    Floats largest = loaded<Floats>(row);
+    for (std::size_t b = 1; b < kBlocks; ++b) {
+      const Floats other = loaded<Floats>(row + b * kLanes);
+      largest = other > largest ? other : largest;
+    }
+    const float found = largest_of(largest);
+    const float top = found > tops[r] ? found : tops[r];
+    if (top != tops[r]) {
+      const float factor = sums[r] == 0.0f ? 0.0f : exponential(all(tops[r] - top))[0];
+      for (std::size_t i = 0; i < cache.padded(); ++i) outputs[r * cache.padded() + i] *= factor;
+      sums[r] *= factor;
+      tops[r] = top;
+    }
+    Floats sum = {};
+    for (std::size_t b = 0; b < kBlocks; ++b) {
+      const Floats score = loaded<Floats>(row + b * kLanes);
+      const Floats weight = score == lowest() ? Floats{} : exponential(score - top);
+      sum += weight;
+      put(row + b * kLanes, weight);
+    }
+    sums[r] += sum_of(sum);
+  }
+
+  template <std::size_t kVectors>
+  inline __attribute__((always_inline)) void add_values(std::size_t lane, std::size_t start,
+                                                        std::size_t begin, std::size_t end) {
+    const std::size_t padded = cache.padded();
+    Floats found[kRows][kVectors];
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        found[r][v] = loaded<Floats>(outputs + r * padded + lane + v * kLanes);
+      }
+    }
+    for (std::size_t i = begin; i < end; ++i) {
+      Floats values[kVectors];
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        values[v] = stored<kStorage>(cache.values, i * padded + lane + v * kLanes);
+      }
+      for (std::size_t r = 0; r < kRows; ++r) {
+        float weight = scores[r * kAttentionBlock + i - start];
+        if (kStorage == Storage::int8) weight *= cache.value_scales[i];
+        for (std::size_t v = 0; v < kVectors; ++v) found[r][v] += values[v] * weight;
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        put(outputs + r * padded + lane + v * kLanes, found[r][v]);
+      }
+    }
+  }
+};
+
+template <Storage kStorage>
+static void attend_in(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+                      float* scratch) {
+  float* const scores = scratch + kAttentionRows * cache.padded();
+  std::size_t r = 0;
+  for (; r + 4 <= count; r += 4) {
+    Attention<kStorage, 4>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+  }
+  switch (count - r) {
+    case 3:
+      return Attention<kStorage, 3>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+    case 2:
+      return Attention<kStorage, 2>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+    case 1:
+      return Attention<kStorage, 1>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+  }
+}
+
+static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+                   float* scratch) {
+  const auto run = cache.storage == Storage::float32   ? attend_in<Storage::float32>
+                   : cache.storage == Storage::float16 ? attend_in<Storage::float16>
+                                                       : attend_in<Storage::int8>;
+  run(cache, rows, count, cap, scratch);
+}
+
+// One vector of 16 elements at `index`, `count` of them given.
+TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, std::size_t step,
+                                Floats values, std::size_t count) {
+  if (storage == Storage::float16) {
+    const Halves halves = to_float16(values);
+    std::uint16_t lanes[kLanes];
+    put(lanes, halves);
+    std::uint16_t* const at = static_cast<std::uint16_t*>(to) + index;
+    for (std::size_t i = 0; i < count; ++i) at[i * step] = lanes[i];
+    return;
+  }
+  float lanes[kLanes];
+  put(lanes, values);
+  if (storage == Storage::float32) {
+    float* const at = static_cast<float*>(to) + index;
+    for (std::size_t i = 0; i < count; ++i) at[i * step] = lanes[i];
+    return;
+  }
+  std::int8_t* const at = static_cast<std::int8_t*>(to) + index;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float level = (lanes[i] + 12582912.0f) - 12582912.0f;
+    at[i * step] = level >= -127.0f && level <= 127.0f ? static_cast<std::int8_t>(level) : 0;
+  }
+}
+
+// Codes of int8 are of a vector divided by its scale; a vector that is not finite has a scale that is not.
+TERSOR_FORCED float scale_of(const float* vector, std::size_t size) {
+  std::uint32_t largest = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    std::uint32_t bits;
+    __builtin_memcpy(&bits, vector + i, sizeof bits);
+    bits &= 0x7fffffffu;
+    largest = bits > largest ? bits : largest;
+  }
+  float top;
+  __builtin_memcpy(&top, &largest, sizeof top);
+  return top / 127.0f;
+}
+
+static void store(const KeysValues& cache, std::size_t position, const float* key,
+                  const float* value) {
+  float key_factor = 1.0f, value_factor = 1.0f;
+  if (cache.storage == Storage::int8) {
+    const float key_scale = scale_of(key, cache.dimensions);
+    const float value_scale = scale_of(value, cache.dimensions);
+    cache.key_scales[position] = key_scale;
+    cache.value_scales[position] = value_scale;
+    key_factor = key_scale > 0.0f ? 1.0f / key_scale : 0.0f;
+    value_factor = value_scale > 0.0f ? 1.0f / value_scale : 0.0f;
+  }
+  const std::size_t size = cache.dimensions;
+  for (std::size_t d = 0; d < size; d += kLanes) {
+    const std::size_t count = size - d < kLanes ? size - d : kLanes;
+    store_vector(cache.storage, cache.keys,
+                 (position / kKeyBlock * size + d) * kKeyBlock + position % kKeyBlock, kKeyBlock,
+                 loaded_some(key + d, count) * key_factor, count);
+    store_vector(cache.storage, cache.values, position * cache.padded() + d, 1,
+                 loaded_some(value + d, count) * value_factor, count);
+  }
+}

@@ -1,0 +1,149 @@
+// Linears with float32 activations; compiled anew for every level.
+
+struct WideColumns {
+  TERSOR_FORCED Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
+    return loaded<Floats>(w.wide + (panel * w.columns + column) * kPanelRows);
+  }
+};
+
+struct NarrowColumns {
+  TERSOR_FORCED Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
+    return from_bfloat16(loaded<Halves>(w.narrow + (panel * w.columns + column) * kPanelRows));
+  }
+};
+
+template <std::size_t kPanels, std::size_t kTokens>
+TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows,
+                                std::size_t panel, float* y, std::size_t stride) {
+  for (std::size_t p = 0; p < kPanels; ++p) {
+    const std::size_t first = (panel + p) * kPanelRows;
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      put_some(y + t * stride + first, sums[p][t], rows - first);
+    }
+  }
+}
+
+// Weights that are floats already.
+template <typename Columns>
+struct DirectTile {
+  template <std::size_t kPanels, std::size_t kTokens>
+  static void run(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
+                  std::size_t stride, std::size_t panel) {
+    Floats sums[kPanels][kTokens] = {};
+    for (std::size_t k = 0; k < w.columns; ++k) {
+      Floats values[kPanels];
+      for (std::size_t p = 0; p < kPanels; ++p) values[p] = Columns::at(w, panel + p, k);
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        for (std::size_t p = 0; p < kPanels; ++p) sums[p][t] += values[p] * x[t * x_stride + k];
+      }
+    }
+    store_panels(sums, w.rows, panel, y, stride);
+  }
+};
+
+// Codes, decoded: `code - zero`, or `values[code]` with kTable.
+template <unsigned kBits, bool kTable>
+struct DecodedTile {
+  TERSOR_FORCED Floats decoded(const std::uint8_t* chunk, std::size_t j, Floats table, Floats zeros) {
+    const std::size_t half = j / 4, shift = 8 * (j % 4);
+    const Words words = loaded<Words>(kBits == 8 ? chunk + 64 * half : chunk);
+    const Words codes = kBits == 8 ? (words >> shift) & 0xff : (words >> (shift + 4 * half)) & 0x0f;
+    const Ints index = same_bits<Ints>(codes);
+    if (kTable) return __builtin_shuffle(table, index);
+    return __builtin_convertvector(index, Floats) - zeros;
+  }
+
+  TERSOR_FORCED Floats scales_of(const PackedWeights& w, std::size_t parameter) {
+    if (w.scales == nullptr) return loaded<Floats>(w.wide_scales + parameter);
+    return from_bfloat16(loaded<Halves>(w.scales + parameter));
+  }
+
+  TERSOR_FORCED Floats zeros_of(const PackedWeights& w, std::size_t parameter) {
+    if (w.zeros == nullptr) return all(static_cast<float>(w.zero));
+    return __builtin_convertvector(loaded<UnsignedBytes>(w.zeros + parameter), Floats);
+  }
+
+  template <std::size_t kPanels, std::size_t kTokens>
+  static void run(const FloatWeights& weights, const float* x, std::size_t x_stride, float* y,
+                  std::size_t stride, std::size_t panel) {
+    const PackedWeights& w = *weights.packed;
+    const std::size_t groups = w.groups(), chunks = w.chunks();
+    const Floats table = kTable ? loaded<Floats>(weights.values) : Floats{};
+    Floats totals[kPanels][kTokens] = {};
+    for (std::size_t g = 0; g < groups; ++g) {
+      Floats sums[kPanels][kTokens] = {};
+      Floats zeros[kPanels];
+      for (std::size_t p = 0; p < kPanels; ++p) {
+        zeros[p] = zeros_of(w, ((panel + p) * groups + g) * kPanelRows);
+      }
+      const std::size_t last = (g + 1) * w.group < w.columns ? (g + 1) * w.group : w.columns;
+      std::size_t c = g * w.group_chunks();
+      for (std::size_t k = g * w.group; k < last; k += kChunk, ++c) {
+        const std::size_t count = last - k < kChunk ? last - k : kChunk;
+        for (std::size_t j = 0; j < count; ++j) {
+          Floats values[kPanels];
+          for (std::size_t p = 0; p < kPanels; ++p) {
+            const std::uint8_t* chunk = w.codes + ((panel + p) * chunks + c) * chunk_bytes(kBits);
+            values[p] = decoded(chunk, j, table, zeros[p]);
+          }
+          for (std::size_t t = 0; t < kTokens; ++t) {
+            for (std::size_t p = 0; p < kPanels; ++p) {
+              sums[p][t] += values[p] * x[t * x_stride + k + j];
+            }
+          }
+        }
+      }
+      for (std::size_t p = 0; p < kPanels; ++p) {
+        const Floats scales = scales_of(w, ((panel + p) * groups + g) * kPanelRows);
+        for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] += sums[p][t] * scales;
+      }
+    }
+    store_panels(totals, w.rows, panel, y, stride);
+  }
+};
+
+template <typename Tile, std::size_t kTokens>
+static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
+                         std::size_t stride, std::size_t first, std::size_t last) {
+  constexpr std::size_t kPanels = kTokens <= 2 ? 4 : 2;
+  std::size_t panel = first;
+  for (; panel + kPanels <= last; panel += kPanels) {
+    Tile::template run<kPanels, kTokens>(w, x, x_stride, y, stride, panel);
+  }
+  for (; panel < last; ++panel) Tile::template run<1, kTokens>(w, x, x_stride, y, stride, panel);
+}
+
+template <typename Tile>
+static void float_panels(const FloatWeights& w, const float* x, std::size_t x_stride,
+                         std::size_t tokens, float* y, std::size_t stride, std::size_t first,
+                         std::size_t last) {
+  // As many as stay in the second cache while all tokens pass by.
+  constexpr std::size_t kTogether = 4;
+  for (std::size_t panel = first; panel < last; panel += kTogether) {
+    const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
+    std::size_t t = 0;
+    for (; t + 8 <= tokens; t += 8) {
+      float_tokens<Tile, 8>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+    }
+    for (; t + 4 <= tokens; t += 4) {
+      float_tokens<Tile, 4>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+    }
+    for (; t + 2 <= tokens; t += 2) {
+      float_tokens<Tile, 2>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+    }
+    if (t < tokens) {
+      float_tokens<Tile, 1>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+    }
+  }
+}
+
+static void float_linear(const FloatWeights& w, const float* x, std::size_t x_stride,
+                         std::size_t tokens, float* y, std::size_t stride, std::size_t first,
+                         std::size_t last) {
+  const auto run = w.wide != nullptr     ? float_panels<DirectTile<WideColumns>>
+                   : w.narrow != nullptr ? float_panels<DirectTile<NarrowColumns>>
+                   : w.packed->bits == 8 ? float_panels<DecodedTile<8, false>>
+                   : w.values != nullptr ? float_panels<DecodedTile<4, true>>
+                                         : float_panels<DecodedTile<4, false>>;
+  run(w, x, x_stride, tokens, y, stride, first, last);
+}

@@ -1,0 +1,96 @@
+// Vectors of 16 floats, compiled anew for every level into what its registers hold.
+
+typedef float Floats __attribute__((vector_size(64)));
+typedef std::int32_t Ints __attribute__((vector_size(64)));
+typedef std::uint32_t Words __attribute__((vector_size(64)));
+typedef std::int8_t Bytes __attribute__((vector_size(16)));
+typedef std::uint8_t UnsignedBytes __attribute__((vector_size(16)));
+typedef std::uint16_t Halves __attribute__((vector_size(32)));
+
+#define TERSOR_FORCED static inline __attribute__((always_inline))
+
+constexpr std::size_t kLanes = 16;
+
+template <typename Vector, typename T>
+TERSOR_FORCED Vector loaded(const T* from) {
+  Vector vector;
+  __builtin_memcpy(&vector, from, sizeof vector);
+  return vector;
+}
+
+template <typename Vector, typename T>
+TERSOR_FORCED void put(T* to, Vector vector) {
+  __builtin_memcpy(to, &vector, sizeof vector);
+}
+
+template <typename To, typename From>
+TERSOR_FORCED To same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+TERSOR_FORCED Floats all(float value) { return Floats{} + value; }
+
+// The first `count` lanes; others are 0.
+TERSOR_FORCED Floats loaded_some(const float* from, std::size_t count) {
+  if (count >= kLanes) return loaded<Floats>(from);
+  float lanes[kLanes] = {};
+  __builtin_memcpy(lanes, from, count * sizeof(float));
+  return loaded<Floats>(lanes);
+}
+
+TERSOR_FORCED void put_some(float* to, Floats vector, std::size_t count) {
+  if (count >= kLanes) return put(to, vector);
+  __builtin_memcpy(to, &vector, count * sizeof(float));
+}
+
+TERSOR_FORCED Floats from_bfloat16(Halves bits) {
+  const Words words = __builtin_convertvector(bits, Words) << 16;
+  return same_bits<Floats>(words);
+}
+
+TERSOR_FORCED float sum_of(Floats vector) {
+  float lanes[kLanes];
+  put(lanes, vector);
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+TERSOR_FORCED float largest_of(Floats vector) {
+  float lanes[kLanes];
+  put(lanes, vector);
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) {
+      lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
+    }
+  }
+  return lanes[0];
+}
+
+// e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
+TERSOR_FORCED Floats exponential(Floats x) {
+  x = x < -87.0f ? all(-87.0f) : x;
+  x = x > 88.0f ? all(88.0f) : x;
+  const Floats shift = all(12582912.0f);  // adding it rounds to an integer
+  const Floats shifted = x * 1.44269504f + shift;
+  const Floats whole = shifted - shift;
+  const Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  Floats power = all(1.9875691500e-4f);
+  power = power * rest + 1.3981999507e-3f;
+  power = power * rest + 8.3334519073e-3f;
+  power = power * rest + 4.1665795894e-2f;
+  power = power * rest + 1.6666665459e-1f;
+  power = power * rest + 5.0000001201e-1f;
+  power = power * rest * rest + rest + 1.0f;
+  const Ints exponent = (same_bits<Ints>(shifted) - 0x4b400000) << 23;
+  const Ints result = same_bits<Ints>(power) + exponent;
+  return x == x ? same_bits<Floats>(result) : x;
+}
+
+TERSOR_FORCED Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+
+TERSOR_FORCED Floats hyperbolic_tangent(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }

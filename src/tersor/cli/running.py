@@ -1,0 +1,147 @@
+"""The commands that run a model: generate, chat, bench."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersor.cli.app import app
+from tersor.cli.options import Directory, Json
+from tersor.cli.progress import bars
+
+if TYPE_CHECKING:
+    from tersor.runtime.chat import Conversation
+
+NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.", min=1)]
+Temperature = Annotated[float, typer.Option(help="0: always the likeliest token.", min=0)]
+TopK = Annotated[int, typer.Option(help="Draw among so many tokens; 0: all.", min=0)]
+TopP = Annotated[float, typer.Option(help="Draw among tokens that hold this probability.")]
+MinP = Annotated[float, typer.Option(help="Leave out what is less likely, relative to the top.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the draws.")]
+ActivationBits = Annotated[
+    int, typer.Option(help="8: integer kernels; 16: activations are left alone, more slowly.")
+]
+CacheType = Annotated[str, typer.Option("--cache", help="float32, float16 or int8.")]
+LongestContext = Annotated[
+    int | None,
+    typer.Option("--context", help="Longest text in tokens.", min=1, show_default="the model's"),
+]
+Threads = Annotated[int | None, typer.Option(help="Threads.", min=1, show_default="one per core")]
+
+
+@app.command()
+def generate(
+    directory: Directory,
+    prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
+    max_new_tokens: NewTokens = 64,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    seed: Seed = 0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="Text that ends the answer; may be repeated.", show_default=False),
+    ] = None,
+    speculate: Annotated[
+        int, typer.Option(help="Tokens to guess from earlier text at a time.", min=0, max=7)
+    ] = 0,
+    activation_bits: ActivationBits = 8,
+    cache: CacheType = "float16",
+    context: LongestContext = None,
+    threads: Threads = None,
+) -> None:
+    """Continue a text."""
+    from tersor.runtime.generate import EngineOptions, stream_text
+    from tersor.runtime.sampling import Sampling
+
+    for piece in stream_text(
+        directory,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        sampling=Sampling(temperature, top_k, top_p, min_p, seed),
+        stop=stop or (),
+        speculate=speculate,
+        options=EngineOptions(activation_bits, cache, context, threads),
+    ):
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command()
+def chat(
+    directory: Directory,
+    system: Annotated[str, typer.Option(help="System message.", show_default=False)] = "",
+    max_new_tokens: NewTokens = 512,
+    temperature: Temperature = 0.7,
+    top_k: TopK = 0,
+    top_p: TopP = 0.95,
+    min_p: MinP = 0.0,
+    seed: Seed = 0,
+    activation_bits: ActivationBits = 8,
+    cache: CacheType = "float16",
+    context: LongestContext = None,
+    threads: Threads = None,
+) -> None:
+    """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
+    from tersor.runtime.chat import Conversation
+    from tersor.runtime.generate import EngineOptions
+    from tersor.runtime.sampling import Sampling
+
+    engine = EngineOptions(activation_bits, cache, context, threads).open(directory)
+    sampling = Sampling(temperature, top_k, top_p, min_p, seed)
+    conversation = Conversation(engine, system=system, sampling=sampling)
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            _turn(conversation, input("> ").strip(), max_new_tokens)
+    print()
+
+
+def _turn(conversation: "Conversation", question: str, max_new_tokens: int) -> None:
+    from tersor.errors import TextError
+
+    if question == "/clear":
+        conversation.clear()
+        return
+    if not question:
+        return
+    try:
+        for piece in conversation.answer(question, max_new_tokens=max_new_tokens):
+            print(piece, end="", flush=True)
+        print()
+    except KeyboardInterrupt:
+        print()
+    except TextError as error:
+        print(f"{error}; /clear forgets what was said")
+
+
+@app.command()
+def bench(
+    directory: Directory,
+    prompt_tokens: Annotated[int, typer.Option(help="Tokens of a prompt.", min=1)] = 512,
+    new_tokens: Annotated[int, typer.Option(help="Tokens to make.", min=2)] = 64,
+    repetitions: Annotated[int, typer.Option(help="Times, each with another prompt.", min=1)] = 3,
+    batch: Annotated[int, typer.Option(help="Sequences at a time.", min=1, max=8)] = 1,
+    activation_bits: ActivationBits = 8,
+    cache: CacheType = "float16",
+    context: LongestContext = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Time prompts and new tokens, and compare with what this machine can do at most."""
+    from tersor.cli import show
+    from tersor.runtime.bench import bench as run
+    from tersor.runtime.generate import EngineOptions
+
+    options = EngineOptions(activation_bits, cache, context or prompt_tokens + new_tokens, threads)
+    engine = options.open(directory, batch=batch)
+    with bars() as watch:
+        found = run(
+            engine,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            repetitions=repetitions,
+            batch=batch,
+            progress=watch("bench"),
+        )
+    show.bench(found, engine.notes, as_json)

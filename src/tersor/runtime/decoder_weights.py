@@ -1,0 +1,250 @@
+"""A model directory → the native decoder's weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tersor import _native
+from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.source import Source
+from tersor.errors import EngineError, SourceError
+from tersor.formats import QuantizedLinear
+from tersor.grids import CodebookGrid, IntegerGrid
+from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.decoder_shape import DecoderShape
+from tersor.runtime.kernels import PackedLinear, pack_codes, pack_linear, panels
+from tersor.runtime.quant_linear import ACTIVATION_GROUP, is_the_kernels
+
+_EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Every linear of a decoder in native form, and the rest as tensors.
+
+    ``bytes_per_token``: what is read of weights to make one token. ``products_per_token``:
+    multiply-adds of a token in all linears but the head. ``notes``: what does not run in the form
+    it is stored in.
+    """
+
+    linears: Mapping[str, _native.Weights]
+    norms: Mapping[str, Tensor]
+    embedding: Tensor
+    bytes_per_token: int
+    products_per_token: int
+    notes: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Reader:
+    source: Source
+    artifact: Artifact | None
+    integer: bool
+    linears: dict[str, _native.Weights] = field(default_factory=dict)
+    size: int = 0
+    products: int = 0
+    floats: dict[str, int] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        return f"{name}.weight" in self.source.tensors or name in self.quantized
+
+    @property
+    def quantized(self) -> Mapping[str, object]:
+        return {} if self.artifact is None else self.artifact.schemes
+
+    def tensor(self, name: str) -> Tensor:
+        if name not in self.source.tensors:
+            raise SourceError(f"{self.source.path} holds no tensor {name}")
+        return self.source.read([name])[name]
+
+    def bias(self, name: str) -> "np.typing.NDArray[np.float32] | None":
+        name = f"{name}.bias"
+        return self.tensor(name).float().numpy() if name in self.source.tensors else None
+
+    def dense(self, name: str) -> Tensor:
+        """The weight ``(out, in)``, float32 or bfloat16."""
+        if self.artifact is not None and name in self.quantized:
+            return self.artifact.linear(name).weight.dequantize()
+        weight = self.tensor(f"{name}.weight")
+        return weight if weight.dtype == torch.bfloat16 else weight.float()
+
+    def add(self, name: str, weights_of: str | None = None) -> None:
+        """Make the linear ``name``, whose weights may be another module's."""
+        holder = weights_of or name
+        bias = self.bias(name)
+        if self.artifact is not None and holder in self.quantized:
+            made, size = self._quantized(self.artifact.linear(holder), bias)
+        else:
+            made, size = _dense(self.dense(holder), bias)
+        self.linears[name] = made
+        self.size += size
+        self.products += made.rows * made.columns
+
+    def _quantized(
+        self, found: QuantizedLinear, bias: "np.typing.NDArray[np.float32] | None"
+    ) -> tuple[_native.Weights, int]:
+        weight, activations = found.weight, found.scheme.activations
+        if activations is not None and not is_the_kernels(activations, found):
+            raise EngineError(f"activations {activations}")
+        grid = weight.grid
+        if isinstance(grid, IntegerGrid):
+            group = ACTIVATION_GROUP if activations is None else None
+            integer = self.integer or activations is not None
+            return _packed(pack_linear(weight, group), integer, None, bias)
+        if activations is None and isinstance(grid, CodebookGrid) and grid.bits <= 4:
+            levels = torch.zeros(16)
+            levels[: len(grid.levels)] = torch.tensor(grid.levels)
+            return _packed(pack_codes(weight, weight.codes, 4, 0), False, levels, bias)
+        self.floats[grid.name] = self.floats.get(grid.name, 0) + 1
+        return _dense(weight.dequantize(), bias)
+
+
+def _packed(
+    packed: PackedLinear,
+    integer: bool,
+    levels: Tensor | None,
+    bias: "np.typing.NDArray[np.float32] | None",
+) -> tuple[_native.Weights, int]:
+    scales = packed.scales
+    if scales.dtype == torch.bfloat16:
+        scales = scales.view(torch.uint16)
+    made = _native.Weights.packed(
+        packed.codes.numpy(),
+        scales.numpy(),
+        None if packed.zeros is None else packed.zeros.numpy(),
+        packed.zero,
+        packed.rows,
+        packed.columns,
+        packed.group,
+        packed.bits,
+        integer,
+        None if levels is None else levels.numpy(),
+        bias,
+    )
+    zeros = 0 if packed.zeros is None else packed.zeros.nbytes
+    return made, packed.codes.nbytes + scales.nbytes + zeros
+
+
+def _dense(
+    weight: Tensor, bias: "np.typing.NDArray[np.float32] | None"
+) -> tuple[_native.Weights, int]:
+    rows = panels(weight, *weight.shape)
+    if rows.dtype == torch.bfloat16:
+        rows = rows.view(torch.uint16)
+    return _native.Weights.dense(rows.numpy(), weight.shape[0], bias), rows.nbytes
+
+
+def read_weights(directory: Path, shape: DecoderShape, *, integer: bool) -> Weights:
+    """Read and pack a model directory.
+
+    ``integer``: round activations to int8 for integer weights; schemes that quantize activations
+    themselves always do. Raises :class:`EngineError` for schemes that no kernel runs, and
+    :class:`SourceError` or :class:`~tersor.errors.FormatError` for directories that cannot be read.
+    """
+    source = open_directory(directory)
+    artifact = open_artifact(directory) if "quantization_config" in source.config else None
+    reader = _Reader(source, artifact, integer)
+    for layer in range(shape.layers):
+        for name in linear_names(shape):
+            reader.add(f"model.layers.{layer}.{name}")
+    products = reader.products
+    reader.add(_HEAD, None if reader.has(_HEAD) else _EMBEDDING)
+    norms = {name: reader.tensor(f"{name}.weight").float() for name in _norm_names(shape)}
+    if shape.norm_offset:
+        norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
+    notes = tuple(
+        f"{count} linears of {name} run on dequantized weights"
+        for name, count in reader.floats.items()
+    )
+    return Weights(reader.linears, norms, reader.dense(_EMBEDDING), reader.size, products, notes)
+
+
+def linear_names(shape: DecoderShape) -> Sequence[str]:
+    """The linears of a layer."""
+    attention = ("qkv_proj",) if shape.fused else ("q_proj", "k_proj", "v_proj")
+    mlp = ("gate_up_proj",) if shape.fused else ("gate_proj", "up_proj")
+    return (
+        *(f"self_attn.{name}" for name in (*attention, "o_proj")),
+        *(f"mlp.{name}" for name in (*mlp, "down_proj")),
+    )
+
+
+def norm_names(shape: DecoderShape) -> Mapping[str, str]:
+    """Native name → name in the layer of the norms that a layer has."""
+    names = {"attention_norm": "input_layernorm"}
+    if shape.query_norms:
+        names |= {"query_norm": "self_attn.q_norm", "key_norm": "self_attn.k_norm"}
+    if shape.sandwich:
+        return names | {
+            "attention_output_norm": "post_attention_layernorm",
+            "mlp_norm": "pre_feedforward_layernorm",
+            "mlp_output_norm": "post_feedforward_layernorm",
+        }
+    return names | {"mlp_norm": "post_attention_layernorm"}
+
+
+def _norm_names(shape: DecoderShape) -> list[str]:
+    layers = (
+        f"model.layers.{layer}.{name}"
+        for layer in range(shape.layers)
+        for name in norm_names(shape).values()
+    )
+    return [*layers, "model.norm"]
+
+
+def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.DecoderBuilder:
+    """The native decoder's parts, for contexts of up to ``positions`` tokens."""
+    builder = _native.DecoderBuilder(
+        hidden=shape.hidden,
+        heads=shape.heads,
+        key_heads=shape.key_heads,
+        head_size=shape.head_size,
+        mlp_size=shape.mlp_size,
+        epsilon=shape.epsilon,
+        query_scale=shape.query_scale,
+        attention_cap=shape.attention_cap,
+        final_cap=shape.final_cap,
+        activation=shape.activation,
+    )
+    table = weights.embedding.contiguous()
+    if table.dtype == torch.bfloat16:
+        table = table.view(torch.uint16)
+    builder.set_embedding(table.numpy(), shape.embedding_scale)
+    for rope in shape.ropes:
+        cosines, sines = rope.table(positions)
+        builder.add_rope(cosines.numpy(), sines.numpy())
+    for layer in range(shape.layers):
+        _add_layer(builder, shape, weights, layer)
+    builder.set_head(weights.norms["model.norm"].numpy(), weights.linears[_HEAD])
+    return builder
+
+
+def _add_layer(
+    builder: _native.DecoderBuilder, shape: DecoderShape, weights: Weights, layer: int
+) -> None:
+    prefix = f"model.layers.{layer}."
+    *attention, output = [
+        weights.linears[prefix + n] for n in linear_names(shape) if n.startswith("self_attn")
+    ]
+    *mlp, down = [weights.linears[prefix + n] for n in linear_names(shape) if n.startswith("mlp")]
+    norms = {
+        native: weights.norms[prefix + name].numpy() for native, name in norm_names(shape).items()
+    }
+    builder.add_layer(
+        attention_norm=norms["attention_norm"],
+        attention=attention,
+        query_norm=norms.get("query_norm"),
+        key_norm=norms.get("key_norm"),
+        attention_output=output,
+        attention_output_norm=norms.get("attention_output_norm"),
+        mlp_norm=norms["mlp_norm"],
+        mlp=mlp,
+        mlp_output=down,
+        mlp_output_norm=norms.get("mlp_output_norm"),
+        window=shape.windows[layer],
+        rope=shape.layer_ropes[layer],
+    )

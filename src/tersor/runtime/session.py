@@ -1,0 +1,91 @@
+"""Sequences that the native decoder holds keys and values of."""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tersor import _native
+
+# Tokens of a prompt that run together: enough to read weights once for many, few enough for the
+# activations between two linears to stay in the caches.
+CHUNK = 256
+
+
+class Session:
+    """A native decoder and the tokens that each of its slots holds.
+
+    May be used from several threads: calls wait for each other.
+    """
+
+    def __init__(self, decoder: _native.Decoder, slots: int, vocabulary: int) -> None:
+        """``decoder``: made for ``slots`` sequences and :data:`CHUNK` tokens at a time."""
+        self._decoder, self._vocabulary = decoder, vocabulary
+        self._held: list[list[int]] = [[] for _ in range(slots)]
+        self._lock = threading.RLock()
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values when every slot is full."""
+        return self._decoder.cache_bytes
+
+    def extend(self, slot: int, tokens: list[int], wanted: int) -> Tensor:
+        """Logits ``(wanted, vocabulary)`` after each of the last ``wanted`` of ``tokens``.
+
+        Only what the slot does not hold already is run.
+        """
+        with self._lock:
+            held = self._held[slot]
+            start = min(_common(held, tokens), len(tokens) - wanted)
+            del held[start:]
+            logits = torch.empty(wanted, self._vocabulary)
+            unwanted = len(tokens) - wanted
+            for first in range(start, len(tokens), CHUNK):
+                last = min(first + CHUNK, len(tokens))
+                self._run(
+                    tokens[first:last],
+                    [slot] * (last - first),
+                    range(first, last),
+                    range(max(unwanted - first, 0), last - first),
+                    logits[max(first - unwanted, 0) : max(last - unwanted, 0)],
+                )
+                held.extend(tokens[first:last])
+            return logits
+
+    def step(self, slots: Sequence[int], texts: Sequence[list[int]]) -> Tensor:
+        """Logits ``(slots, vocabulary)`` after the last token of the text of every slot."""
+        with self._lock:
+            for slot in slots:
+                self.extend(slot, texts[slot][:-1], 0)  # nothing to do, unless others used the slot
+            logits = torch.empty(len(slots), self._vocabulary)
+            last = [texts[slot][-1] for slot in slots]
+            positions = [len(texts[slot]) - 1 for slot in slots]
+            self._run(last, slots, positions, range(len(slots)), logits)
+            for slot, token in zip(slots, last, strict=True):
+                self._held[slot].append(token)
+            return logits
+
+    def _run(
+        self,
+        ids: Sequence[int],
+        slots: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int],
+        logits: Tensor,
+    ) -> None:
+        self._decoder.run(
+            np.array(ids, dtype=np.int64),
+            np.array(slots, dtype=np.int64),
+            np.array(positions, dtype=np.int64),
+            np.array(wanted, dtype=np.int64),
+            logits.numpy(),
+        )
+
+
+def _common(held: list[int], tokens: list[int]) -> int:
+    """How many tokens both begin with."""
+    if held == tokens[: len(held)]:
+        return len(held)
+    return next(i for i in range(len(held)) if i == len(tokens) or held[i] != tokens[i])
