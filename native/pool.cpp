@@ -1,6 +1,7 @@
 #include "pool.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <mutex>
 #include <thread>
@@ -11,6 +12,9 @@ namespace {
 
 // About 20 microseconds: the next matrix of a model usually comes within that.
 constexpr int kSpins = 1000;
+// About 200 more, in which others may have the core: the next token usually comes within those, and
+// waking a thread that sleeps takes as long.
+constexpr int kYields = 500;
 
 inline void pause_briefly() {
 #if defined(__x86_64__)
@@ -80,6 +84,10 @@ void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old)
   for (int spin = 0; spin < kSpins; ++spin) {
     if (value.load(std::memory_order_acquire) != old) return;
     pause_briefly();
+  }
+  for (int turn = 0; turn < kYields; ++turn) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    sched_yield();
   }
   value.wait(old, std::memory_order_acquire);
 }

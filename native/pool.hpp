@@ -19,7 +19,8 @@ void run_parts(std::size_t parts, PoolWork work, void* context);
 // The same if the pool is free; otherwise nothing, and false.
 bool try_run_parts(std::size_t parts, PoolWork work, void* context);
 
-// Waits until `value` is no longer `old`: spins for some microseconds, then sleeps.
+// Waits until `value` is no longer `old`: spins for some microseconds, lets others have the core
+// for some more, then sleeps.
 void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old);
 
 template <typename Body>

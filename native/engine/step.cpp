@@ -162,11 +162,10 @@ void Step::project(const Site& site, const float* x, std::size_t stride, const f
   const Range panels = share(linear.panels());
   multiply(linear, 0, entered, projected, size, panels);
   if (output_norm == nullptr) {
-    const std::size_t last = std::min(panels.last * kPanelRows, size);
+    const std::size_t first = panels.first * kPanelRows;
+    const std::size_t last = std::max(first, std::min(panels.last * kPanelRows, size));
     for (std::size_t t = 0; t < count; ++t) {
-      for (std::size_t i = panels.first * kPanelRows; i < last; ++i) {
-        hidden[t * size + i] += projected[t * size + i];
-      }
+      kernels_.add(hidden + t * size + first, projected + t * size + first, last - first);
     }
   } else {
     barrier_.wait();
@@ -174,7 +173,7 @@ void Step::project(const Site& site, const float* x, std::size_t stride, const f
     for (std::size_t t = rows.first; t < rows.last; ++t) {
       float* const row = projected + t * size;
       kernels_.norm(row, output_norm, size, model_.epsilon, row);
-      for (std::size_t i = 0; i < size; ++i) hidden[t * size + i] += row[i];
+      kernels_.add(hidden + t * size, row, size);
     }
   }
   barrier_.wait();
@@ -272,11 +271,10 @@ void Step::multiply(const Linear& linear, std::size_t form, const Entered& enter
                           panels.first, panels.last);
   }
   if (linear.bias == nullptr) return;
+  const std::size_t first = panels.first * kPanelRows;
   const std::size_t last = std::min(panels.last * kPanelRows, linear.rows);
   for (std::size_t t = 0; t < entered.tokens; ++t) {
-    for (std::size_t i = panels.first * kPanelRows; i < last; ++i) {
-      y[t * stride + i] += linear.bias[i];
-    }
+    kernels_.add(y + t * stride + first, linear.bias + first, last - first);
   }
 }
 

@@ -7,14 +7,11 @@ TERSOR_FORCED Floats stored(const void* from, std::size_t index) {
   if (kStorage == Storage::float16) {
     return from_float16(loaded<Halves>(static_cast<const std::uint16_t*>(from) + index));
   }
-  return __builtin_convertvector(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index),
-                                 Floats);
+  return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
 }
 
 template <Storage kStorage, std::size_t kRows>
 struct Attention {
-  static constexpr std::size_t kBlocks = kAttentionBlock / kKeyBlock;
-
   const KeysValues& cache;
   const AttentionRow* rows;
   float* outputs;  // (kRows, padded)
@@ -35,7 +32,20 @@ struct Attention {
     for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
     for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
          start += kAttentionBlock) {
-      multiply_keys(start);
+      // Keys beyond the last that is seen need not be multiplied.
+      switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
+        case 1:
+          multiply_keys<1>(start);
+          break;
+        case 2:
+          multiply_keys<2>(start);
+          break;
+        case 3:
+          multiply_keys<3>(start);
+          break;
+        default:
+          multiply_keys<4>(start);
+      }
       if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
       for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
       const std::size_t begin = first > start ? first : start;
@@ -52,6 +62,7 @@ struct Attention {
     }
   }
 
+  template <std::size_t kBlocks>
   inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
     const std::size_t size = cache.dimensions;
     Floats products[kRows][kBlocks] = {};
@@ -89,7 +100,7 @@ struct Attention {
     for (std::size_t i = 0; i < low; ++i) row[i] = lowest();
     for (std::size_t i = high; i < kAttentionBlock; ++i) row[i] = lowest();
     Floats largest = loaded<Floats>(row);
-    for (std::size_t b = 1; b < kBlocks; ++b) {
+    for (std::size_t b = 1; b < kAttentionBlock / kLanes; ++b) {
       const Floats other = loaded<Floats>(row + b * kLanes);
       largest = other > largest ? other : largest;
     }
@@ -102,7 +113,7 @@ struct Attention {
       tops[r] = top;
     }
     Floats sum = {};
-    for (std::size_t b = 0; b < kBlocks; ++b) {
+    for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       const Floats score = loaded<Floats>(row + b * kLanes);
       const Floats weight = score == lowest() ? Floats{} : exponential(score - top);
       sum += weight;

@@ -83,7 +83,7 @@ struct Tile {
       for (std::size_t t = 0; t < kTokens; ++t) pairs[h][t] = _mm256_setzero_si256();
     }
     for (std::size_t c = first; c < last; ++c) {
-      const std::uint8_t* from = w.codes + (panel * chunks + c) * chunk_bytes(4);
+      const std::uint8_t* from = w.codes + w.first_chunk(panel) + c * w.chunk_step(panel);
       for (std::size_t h = 0; h < kHalves; ++h) {
         const __m256i both = load(from + 32 * h);
         const __m256i low = low_bits(both), high = high_bits(both);
@@ -105,7 +105,7 @@ struct Tile {
   inline __attribute__((always_inline)) void multiply8(std::size_t first, std::size_t last,
                                                        std::size_t chunks) {
     for (std::size_t c = first; c < last; ++c) {
-      const std::uint8_t* from = w.codes + (panel * chunks + c) * chunk_bytes(8);
+      const std::uint8_t* from = w.codes + w.first_chunk(panel) + c * w.chunk_step(panel);
       for (std::size_t quarter = 0; quarter < 2 * kHalves; ++quarter) {
         const std::size_t h = quarter % kHalves, four = quarter / kHalves * 4;
         const __m256i whole = load(from + 32 * quarter);
@@ -195,10 +195,11 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::siz
 
 std::size_t multiply_only(std::size_t rounds) {
   constexpr std::size_t kSums = 8;
-  __m256i sums[kSums] = {};
+  __m256i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi16(static_cast<short>(i));
   __m256i codes = _mm256_set1_epi8(1);
   for (std::size_t round = 0; round < rounds; ++round) {
-    asm volatile("" : "+x"(codes));
+    asm volatile("" : "+x"(codes));  // or the products are computed once
     for (std::size_t i = 0; i < kSums; ++i) {
       sums[i] = _mm256_add_epi16(sums[i], _mm256_maddubs_epi16(codes, codes));
     }
@@ -208,7 +209,7 @@ std::size_t multiply_only(std::size_t rounds) {
 }
 
 const Kernels kKernels = {"avx2", quantize_tokens, linear,   float_linear, norm,
-                          rotate, gate_with, soft_cap, store, attend,
+                          add, rotate, gate_with, soft_cap, store, attend,
                           multiply_only};
 
 }  // namespace

@@ -23,6 +23,9 @@ inline __attribute__((always_inline)) __m512i four_codes(const std::int8_t* from
   return _mm512_set1_epi32(four);
 }
 
+// Bytes of weights ahead of what is multiplied.
+constexpr std::size_t kPrefetch = 4096;
+
 // Weights of kPanels panels times kTokens tokens: that many vectors of sums.
 template <unsigned kBits, std::size_t kPanels, std::size_t kTokens>
 struct Tile {
@@ -35,15 +38,19 @@ struct Tile {
 
   inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
     const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
+    const std::uint8_t* codes = w.codes + w.first_chunk(panel);
+    const std::size_t step = w.chunk_step(panel);
     for (std::size_t p = 0; p < kPanels; ++p) {
       for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] = _mm512_setzero_ps();
     }
     for (std::size_t g = 0; g < groups; ++g) {
-      for (std::size_t p = 0; p < kPanels; ++p) {
-        for (std::size_t t = 0; t < kTokens; ++t) sums[p][t] = _mm512_setzero_si512();
-      }
+      start(g, groups);
       const std::size_t last = g + 1 < groups ? (g + 1) * whole : chunks;
-      for (std::size_t c = g * whole; c < last; ++c) multiply(c, chunks);
+      for (std::size_t c = g * whole; c < last; ++c) {
+        if (kTokens <= 2) prefetch(codes);
+        multiply(codes, c, chunks);
+        codes += step;
+      }
       scale(g, groups);
     }
     for (std::size_t p = 0; p < kPanels; ++p) {
@@ -57,11 +64,28 @@ struct Tile {
     }
   }
 
-  inline __attribute__((always_inline)) void multiply(std::size_t c, std::size_t chunks) {
+  // With one zero for all weights, sums start at what it takes away.
+  inline __attribute__((always_inline)) void start(std::size_t g, std::size_t groups) {
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const std::int32_t shift = w.zeros == nullptr ? -w.zero * a.sums[(token + t) * groups + g] : 0;
+      const __m512i shifts = _mm512_set1_epi32(shift);
+      for (std::size_t p = 0; p < kPanels; ++p) sums[p][t] = shifts;
+    }
+  }
+
+  // Few tokens wait for memory, and the processor's own prefetching stops at every page.
+  inline __attribute__((always_inline)) void prefetch(const std::uint8_t* codes) const {
+    for (std::size_t line = 0; line < kPanels * chunk_bytes(kBits); line += 64) {
+      __builtin_prefetch(codes + kPrefetch + line);
+    }
+  }
+
+  inline __attribute__((always_inline)) void multiply(const std::uint8_t* codes, std::size_t c,
+                                                      std::size_t chunks) {
     const __m512i low_half = _mm512_set1_epi8(0x0f);
     __m512i low[kPanels], high[kPanels];
     for (std::size_t p = 0; p < kPanels; ++p) {
-      const std::uint8_t* from = w.codes + ((panel + p) * chunks + c) * chunk_bytes(kBits);
+      const std::uint8_t* from = codes + p * chunk_bytes(kBits);
       low[p] = _mm512_loadu_si512(from);
       if (kBits == 8) {
         high[p] = _mm512_loadu_si512(from + 64);
@@ -71,8 +95,8 @@ struct Tile {
       }
     }
     for (std::size_t t = 0; t < kTokens; ++t) {
-      const std::int8_t* codes = a.codes + ((token + t) * chunks + c) * kChunk;
-      const __m512i first = four_codes(codes), second = four_codes(codes + 4);
+      const std::int8_t* activations = a.codes + ((token + t) * chunks + c) * kChunk;
+      const __m512i first = four_codes(activations), second = four_codes(activations + 4);
       for (std::size_t p = 0; p < kPanels; ++p) {
         sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], first);
         sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], high[p], second);
@@ -84,18 +108,22 @@ struct Tile {
     for (std::size_t p = 0; p < kPanels; ++p) {
       const std::size_t parameter = ((panel + p) * groups + g) * kPanelRows;
       const __m512 scales = scales_at(parameter);
-      const __m512i zeros =
-          w.zeros == nullptr
-              ? _mm512_set1_epi32(w.zero)
-              : _mm512_cvtepu8_epi32(
-                    _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+      if (w.zeros != nullptr) take_zeros(p, parameter, g, groups);
       for (std::size_t t = 0; t < kTokens; ++t) {
-        const std::size_t index = (token + t) * groups + g;
-        const __m512i shift = _mm512_mullo_epi32(zeros, _mm512_set1_epi32(a.sums[index]));
-        const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[p][t], shift));
-        const __m512 unit = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[index]));
+        const __m512 exact = _mm512_cvtepi32_ps(sums[p][t]);
+        const __m512 unit = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[(token + t) * groups + g]));
         totals[p][t] = _mm512_fmadd_ps(exact, unit, totals[p][t]);
       }
+    }
+  }
+
+  inline __attribute__((always_inline)) void take_zeros(std::size_t p, std::size_t parameter,
+                                                        std::size_t g, std::size_t groups) {
+    const __m512i zeros = _mm512_cvtepu8_epi32(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const __m512i codes = _mm512_set1_epi32(a.sums[(token + t) * groups + g]);
+      sums[p][t] = _mm512_sub_epi32(sums[p][t], _mm512_mullo_epi32(zeros, codes));
     }
   }
 
@@ -112,12 +140,18 @@ struct Tile {
 template <unsigned kBits, std::size_t kTokens>
 void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
                   std::size_t stride, std::size_t first, std::size_t last) {
-  constexpr std::size_t kPanels = kTokens <= 2 ? 4 : 2;
-  std::size_t panel = first;
-  for (; panel + kPanels <= last; panel += kPanels) {
-    Tile<kBits, kPanels, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+  constexpr std::size_t kMost = kTokens <= 2 ? 4 : 2;
+  for (std::size_t panel = first; panel < last;) {
+    const std::size_t count = panels_together(panel, last, kMost);
+    if (count == 4) {
+      Tile<kBits, kMost, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+    } else if (count == 2) {
+      Tile<kBits, 2, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+    } else {
+      Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+    }
+    panel += count;
   }
-  for (; panel < last; ++panel) Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
 }
 
 template <unsigned kBits>
@@ -152,10 +186,10 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::siz
 
 std::size_t multiply_only(std::size_t rounds) {
   constexpr std::size_t kSums = 16;
-  __m512i sums[kSums] = {};
-  __m512i codes = _mm512_set1_epi8(1);
+  __m512i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_set1_epi32(static_cast<int>(i));
+  const __m512i codes = _mm512_set1_epi8(1);
   for (std::size_t round = 0; round < rounds; ++round) {
-    asm volatile("" : "+v"(codes));
     for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], codes, codes);
   }
   for (std::size_t i = 0; i < kSums; ++i) asm volatile("" : : "v"(sums[i]));
@@ -163,7 +197,7 @@ std::size_t multiply_only(std::size_t rounds) {
 }
 
 const Kernels kKernels = {"avx512_vnni", quantize_tokens, linear,   float_linear, norm,
-                          rotate, gate_with, soft_cap, store, attend,
+                          add, rotate, gate_with, soft_cap, store, attend,
                           multiply_only};
 
 }  // namespace

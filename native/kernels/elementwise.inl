@@ -12,6 +12,10 @@ static void norm(const float* x, const float* weight, std::size_t size, float ep
   for (std::size_t i = 0; i < size; ++i) y[i] = weight[i] * (x[i] * factor);
 }
 
+static void add(float* to, const float* from, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
+}
+
 static void rotate(float* x, const float* cosines, const float* sines, std::size_t half) {
   for (std::size_t i = 0; i < half; ++i) {
     const float first = x[i], second = x[i + half];

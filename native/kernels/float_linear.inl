@@ -67,7 +67,8 @@ struct DecodedTile {
   static void run(const FloatWeights& weights, const float* x, std::size_t x_stride, float* y,
                   std::size_t stride, std::size_t panel) {
     const PackedWeights& w = *weights.packed;
-    const std::size_t groups = w.groups(), chunks = w.chunks();
+    const std::size_t groups = w.groups(), step = w.chunk_step(panel);
+    const std::uint8_t* codes = w.codes + w.first_chunk(panel);
     const Floats table = kTable ? loaded<Floats>(weights.values) : Floats{};
     Floats totals[kPanels][kTokens] = {};
     for (std::size_t g = 0; g < groups; ++g) {
@@ -77,14 +78,12 @@ struct DecodedTile {
         zeros[p] = zeros_of(w, ((panel + p) * groups + g) * kPanelRows);
       }
       const std::size_t last = (g + 1) * w.group < w.columns ? (g + 1) * w.group : w.columns;
-      std::size_t c = g * w.group_chunks();
-      for (std::size_t k = g * w.group; k < last; k += kChunk, ++c) {
+      for (std::size_t k = g * w.group; k < last; k += kChunk, codes += step) {
         const std::size_t count = last - k < kChunk ? last - k : kChunk;
         for (std::size_t j = 0; j < count; ++j) {
           Floats values[kPanels];
           for (std::size_t p = 0; p < kPanels; ++p) {
-            const std::uint8_t* chunk = w.codes + ((panel + p) * chunks + c) * chunk_bytes(kBits);
-            values[p] = decoded(chunk, j, table, zeros[p]);
+            values[p] = decoded(codes + p * chunk_bytes(kBits), j, table, zeros[p]);
           }
           for (std::size_t t = 0; t < kTokens; ++t) {
             for (std::size_t p = 0; p < kPanels; ++p) {
@@ -105,12 +104,18 @@ struct DecodedTile {
 template <typename Tile, std::size_t kTokens>
 static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
                          std::size_t stride, std::size_t first, std::size_t last) {
-  constexpr std::size_t kPanels = kTokens <= 2 ? 4 : 2;
-  std::size_t panel = first;
-  for (; panel + kPanels <= last; panel += kPanels) {
-    Tile::template run<kPanels, kTokens>(w, x, x_stride, y, stride, panel);
+  constexpr std::size_t kMost = kTokens <= 2 ? 4 : 2;
+  for (std::size_t panel = first; panel < last;) {
+    const std::size_t count = panels_together(panel, last, kMost);
+    if (count == 4) {
+      Tile::template run<kMost, kTokens>(w, x, x_stride, y, stride, panel);
+    } else if (count == 2) {
+      Tile::template run<2, kTokens>(w, x, x_stride, y, stride, panel);
+    } else {
+      Tile::template run<1, kTokens>(w, x, x_stride, y, stride, panel);
+    }
+    panel += count;
   }
-  for (; panel < last; ++panel) Tile::template run<1, kTokens>(w, x, x_stride, y, stride, panel);
 }
 
 template <typename Tile>

@@ -1,4 +1,4 @@
-// float16 and back; compiled anew for every level.
+// float16 and back, and int8 to float; compiled anew for every level.
 
 #if defined(__AVX512F__)
 
@@ -11,7 +11,21 @@ TERSOR_FORCED Halves to_float16(Floats values) {
       _mm512_maskz_cvtps_ph(0xffff, same_bits<__m512>(values), _MM_FROUND_TO_NEAREST_INT));
 }
 
+TERSOR_FORCED Floats from_int8(Bytes codes) {
+  const __m512i wide = _mm512_maskz_cvtepi8_epi32(0xffff, same_bits<__m128i>(codes));
+  return same_bits<Floats>(_mm512_maskz_cvtepi32_ps(0xffff, wide));
+}
+
 #elif defined(__F16C__)
+
+TERSOR_FORCED Floats from_int8(Bytes codes) {
+  __m128i lanes;
+  put(&lanes, codes);
+  const __m256 halves[2] = {
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(lanes)),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(lanes, 8)))};
+  return loaded<Floats>(halves);
+}
 
 TERSOR_FORCED Floats from_float16(Halves bits) {
   __m128i parts[2];
@@ -29,6 +43,8 @@ TERSOR_FORCED Halves to_float16(Floats values) {
 }
 
 #else
+
+TERSOR_FORCED Floats from_int8(Bytes codes) { return __builtin_convertvector(codes, Floats); }
 
 TERSOR_FORCED Floats from_float16(Halves bits) {
   const Words words = __builtin_convertvector(bits, Words);

@@ -24,6 +24,7 @@ struct Kernels {
                        std::size_t last);
   // y = weight * x / sqrt(mean(x^2) + epsilon); y may be x.
   void (*norm)(const float* x, const float* weight, std::size_t size, float epsilon, float* y);
+  void (*add)(float* to, const float* from, std::size_t size);
   // Turns the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given.
   void (*rotate)(float* x, const float* cosines, const float* sines, std::size_t half);
   // gate = activation(gate) * up.

@@ -18,6 +18,8 @@ namespace tersor {
 
 // Rows of a weight that are multiplied together: a panel.
 constexpr std::size_t kPanelRows = 16;
+// Panels whose chunks take turns in memory, so that multiplying them together reads one stream.
+constexpr std::size_t kBlockPanels = 4;
 // Columns of a group come in chunks of 8; missing ones hold activation 0.
 constexpr std::size_t kChunk = 8;
 // Tokens that share the unpacking of a weight.
@@ -34,7 +36,7 @@ TERSOR_LOCAL constexpr std::size_t chunk_bytes(unsigned bits) {
 }
 
 struct PackedWeights {
-  const std::uint8_t* codes;    // (panels, chunks, chunk_bytes)
+  const std::uint8_t* codes;    // (blocks, chunks, panels of the block, chunk_bytes)
   const std::uint16_t* scales;  // (panels, groups, kPanelRows), bfloat16; or null
   const float* wide_scales;     // the same as float, where bfloat16 does not hold them; or null
   const std::uint8_t* zeros;    // (panels, groups, kPanelRows), or null: `zero` everywhere
@@ -48,6 +50,15 @@ struct PackedWeights {
   // Chunks of all groups but the last are those of a whole group.
   TERSOR_LOCAL std::size_t chunks() const {
     return (groups() - 1) * group_chunks() + chunks_of(columns - (groups() - 1) * group);
+  }
+  // Where a panel's first chunk is, in bytes, and how far from one of its chunks to the next.
+  TERSOR_LOCAL std::size_t first_chunk(std::size_t panel) const {
+    const std::size_t within = panel % kBlockPanels;
+    return ((panel - within) * chunks() + within) * chunk_bytes(bits);
+  }
+  TERSOR_LOCAL std::size_t chunk_step(std::size_t panel) const {
+    const std::size_t left = panels() - panel / kBlockPanels * kBlockPanels;
+    return (left < kBlockPanels ? left : kBlockPanels) * chunk_bytes(bits);
   }
 };
 
@@ -65,6 +76,14 @@ struct TokenCodes {
   float* scales;
   std::int32_t* sums;
 };
+
+// How many panels from `panel` on, a power of two up to `most`, lie in one block and before `last`.
+TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_t last,
+                                                   std::size_t most) {
+  std::size_t count = most;
+  while (panel % count != 0 || panel + count > last) count /= 2;
+  return count;
+}
 
 // Packs codes (rows, columns), of `bits` bits each, for `group` columns to a group.
 void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,

@@ -37,7 +37,7 @@ float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t
     const std::size_t parameter = (panel * groups + g) * kPanelRows + row;
     std::int32_t sum = 0;
     for (std::size_t c = first; c < last; ++c) {
-      const std::uint8_t* chunk = w.codes + (panel * chunks + c) * chunk_bytes(w.bits);
+      const std::uint8_t* chunk = w.codes + w.first_chunk(panel) + c * w.chunk_step(panel);
       for (std::size_t k = 0; k < kChunk; ++k) sum += code_at(w, chunk, row, k) * codes[c * kChunk + k];
     }
     const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
@@ -71,7 +71,7 @@ std::size_t multiply_only(std::size_t rounds) {
 }
 
 const Kernels kKernels = {"portable", quantize_tokens, linear,   float_linear, norm,
-                          rotate, gate_with, soft_cap, store, attend,
+                          add, rotate, gate_with, soft_cap, store, attend,
                           multiply_only};
 
 }  // namespace
@@ -87,7 +87,8 @@ void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t column
     for (std::size_t column = 0; column < columns; ++column) {
       const std::size_t g = column / group, within = column % group;
       const std::size_t c = g * shape.group_chunks() + within / kChunk, k = within % kChunk;
-      std::uint8_t* chunk = packed + ((row / kPanelRows) * chunks + c) * bytes;
+      const std::size_t panel = row / kPanelRows;
+      std::uint8_t* chunk = packed + shape.first_chunk(panel) + c * shape.chunk_step(panel);
       const std::size_t half = k / 4, byte = (row % kPanelRows) * 4 + k % 4;
       const std::uint8_t code = codes[row * columns + column];
       if (bits == 8) {

@@ -1,29 +1,38 @@
 // Quantizing of tokens, compiled anew for every level: nothing in here may be shared between files that
 // are compiled for different instruction sets.
 
-static void quantize_group(const float* x, std::size_t size, std::int8_t* codes, float* scale,
-                           std::int32_t* sum) {
-  // Compared as integers, because a NaN must come out as the largest.
-  std::uint32_t largest = 0;
-  for (std::size_t k = 0; k < size; ++k) {
-    std::uint32_t bits;
-    __builtin_memcpy(&bits, x + k, sizeof bits);
-    bits &= 0x7fffffffu;
-    largest = bits > largest ? bits : largest;
+// The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
+static float largest_magnitude(const float* x, std::size_t size) {
+  Ints largest = {};
+  std::size_t k = 0;
+  for (; k < size; k += kLanes) {
+    const Ints bits = same_bits<Ints>(loaded_some(x + k, size - k)) & 0x7fffffff;
+    largest = larger(largest, bits);
   }
-  float top;
-  __builtin_memcpy(&top, &largest, sizeof top);
+  return same_bits<float>(largest_of(largest));
+}
+
+// A product and a sum, not fused: every level finds the same codes.
+__attribute__((optimize("fp-contract=off"))) static void quantize_group(const float* x, std::size_t size, std::int8_t* codes, float* scale,
+                           std::int32_t* sum) {
+  const float top = largest_magnitude(x, size);
   *scale = top / 127.0f;
   const float inverse = top > 0.0f && top < __builtin_inff() ? 127.0f / top : 0.0f;
-  std::int32_t total = 0;
-  for (std::size_t k = 0; k < size; ++k) {
-    constexpr float kShift = 12582912.0f;  // adding it rounds to an integer, ties to even
-    const float level = (x[k] * inverse + kShift) - kShift;
-    const std::int32_t code = level >= -127.0f && level <= 127.0f ? static_cast<std::int32_t>(level) : 0;
-    codes[k] = static_cast<std::int8_t>(code);
+  Ints total = {};
+  for (std::size_t k = 0; k < size; k += kLanes) {
+    const Floats shift = all(12582912.0f);  // adding it rounds to an integer, ties to even
+    const Floats level = (loaded_some(x + k, size - k) * inverse + shift) - shift;
+    const Ints inside = (level >= -127.0f) & (level <= 127.0f);
+    const Ints code = __builtin_convertvector(inside ? level : Floats{}, Ints);
     total += code;
+    const Bytes narrow = __builtin_convertvector(code, Bytes);
+    if (size - k >= kLanes) {
+      put(codes + k, narrow);
+    } else {
+      __builtin_memcpy(codes + k, &narrow, size - k);
+    }
   }
-  *sum = total;
+  *sum = sum_of(total);
 }
 
 static void quantize_tokens(const float* x, std::size_t stride, std::size_t tokens,

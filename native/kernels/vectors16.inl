@@ -51,24 +51,34 @@ TERSOR_FORCED Floats from_bfloat16(Halves bits) {
   return same_bits<Floats>(words);
 }
 
-TERSOR_FORCED float sum_of(Floats vector) {
-  float lanes[kLanes];
-  put(lanes, vector);
-  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
+// The lanes that lie 8, 4, 2 and 1 further on.
+template <typename Vector>
+TERSOR_FORCED Vector shifted(Vector vector, int by) {
+  const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return __builtin_shuffle(vector, (lane + by) & 15);
 }
 
-TERSOR_FORCED float largest_of(Floats vector) {
-  float lanes[kLanes];
-  put(lanes, vector);
-  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (std::size_t i = 0; i < width; ++i) {
-      lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
-    }
-  }
-  return lanes[0];
+template <typename Vector>
+TERSOR_FORCED auto sum_of(Vector vector) {
+  vector += shifted(vector, 8);
+  vector += shifted(vector, 4);
+  vector += shifted(vector, 2);
+  vector += shifted(vector, 1);
+  return vector[0];
+}
+
+template <typename Vector>
+TERSOR_FORCED Vector larger(Vector a, Vector b) {
+  return b > a ? b : a;
+}
+
+template <typename Vector>
+TERSOR_FORCED auto largest_of(Vector vector) {
+  vector = larger(vector, shifted(vector, 8));
+  vector = larger(vector, shifted(vector, 4));
+  vector = larger(vector, shifted(vector, 2));
+  vector = larger(vector, shifted(vector, 1));
+  return vector[0];
 }
 
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.

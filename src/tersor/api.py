@@ -12,7 +12,7 @@ from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.result import Result
 from tersor.recipes import Adjustments, Recipe, load_recipe
-from tersor.runtime.generate import generate_text
+from tersor.runtime.generate import EngineOptions, generate_text
 
 Progress = Callable[[int, int], None]
 
@@ -62,17 +62,20 @@ def evaluate(
     context: int = 1024,
     windows: int | None = None,
     skip: int = 0,
+    engine: EngineOptions | None = None,
 ) -> tuple[Evaluation, ...]:
     """Perplexity, and against ``base`` the KL divergence, one result per text file.
 
     ``windows`` of ``context`` tokens, the first ``skip`` positions of each unscored. Without texts
-    the public-domain one that comes with tersor is used.
+    the public-domain one that comes with tersor is used. ``engine``: run ``directory`` by the
+    engine, and measure what its kernels round too.
     """
     return evaluate_directory(
         Path(directory),
         base=None if base is None else Path(base),
         texts=[Path(text) for text in texts],
         protocol=Protocol(context, windows, skip),
+        engine=engine,
     )
 
 

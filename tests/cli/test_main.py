@@ -11,6 +11,18 @@ from safetensors.torch import load_file
 from tersor.cli.main import run
 from tiny_models import save_tiny
 
+COMMANDS = [
+    "restore",
+    "quantize",
+    "evaluate",
+    "compare",
+    "recipes",
+    "demo",
+    "generate",
+    "chat",
+    "bench",
+]
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -37,23 +49,11 @@ def test_help_needs_no_heavy_import() -> None:
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    for command in (
-        "restore",
-        "quantize",
-        "evaluate",
-        "compare",
-        "generate",
-        "chat",
-        "bench",
-        "recipes",
-    ):
+    for command in COMMANDS:
         assert command in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["restore", "quantize", "evaluate", "compare", "generate", "chat", "bench", "recipes", "demo"],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     assert "Usage: tersor" in capsys.readouterr().out

@@ -13,11 +13,12 @@ import tersor
 from tersor.errors import EngineError, SourceError, TextError
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
+from tersor.runtime.generate import EngineOptions
 from tersor.runtime.kernels import levels
 from tersor.runtime.load import load
 from tersor.runtime.sampling import Sampling
 from tersor.runtime.session import CHUNK
-from tiny_models import save_tiny, save_tokenizer, tokens
+from tiny_models import save_text, save_tiny, save_tokenizer, tokens
 
 # Windows shorter than the text, and layers of both kinds where a family has them.
 SMALLER: dict[str, dict[str, Any]] = {
@@ -309,3 +310,15 @@ def test_biases(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path, attention_bias=True, mlp_bias=True)
     found = Engine(tmp_path, **FLOAT).logits(TEXT)
     torch.testing.assert_close(found, expected(tmp_path, TEXT), rtol=0, atol=3e-5)
+
+
+def test_the_engine_is_scored_like_any_model(quantized: Path, tmp_path: Path) -> None:
+    text = save_text(tmp_path / "text.txt", 400)
+    options: dict[str, Any] = {"base": quantized, "texts": [text], "context": 64, "skip": 8}
+    (exact,) = tersor.evaluate(
+        quantized, **options, engine=EngineOptions(activation_bits=16, cache="float32")
+    )
+    (rounded,) = tersor.evaluate(quantized, **options, engine=EngineOptions())
+    assert exact.kl_mean is not None
+    assert rounded.kl_mean is not None
+    assert exact.kl_mean < 1e-7 < rounded.kl_mean < 1e-2

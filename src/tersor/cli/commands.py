@@ -7,7 +7,9 @@ import typer
 
 from tersor.cli.app import app
 from tersor.cli.options import (
+    ActivationBits,
     AllowPickle,
+    CacheType,
     CalibrationTexts,
     Context,
     Directory,
@@ -119,6 +121,11 @@ def evaluate(
     context: Context = 1024,
     windows: Windows = None,
     skip: Skip = 0,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Run DIRECTORY by tersor's own kernels.")
+    ] = False,
+    activation_bits: ActivationBits = 8,
+    cache: CacheType = "float16",
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +146,7 @@ def evaluate(
     """Measure perplexity, divergence from the original, and task accuracy."""
     from tersor.cli import show
     from tersor.pipeline import evaluation
+    from tersor.runtime.generate import EngineOptions
 
     with bars() as watch:
         found = evaluation.evaluate_directory(
@@ -146,6 +154,7 @@ def evaluate(
             base=base,
             texts=text or (),
             protocol=evaluation.Protocol(context, windows, skip),
+            engine=EngineOptions(activation_bits, cache, context) if engine else None,
             progress=watch("evaluate"),
         )
     scores = None

@@ -40,3 +40,10 @@ AllowPickle = Annotated[
     bool,
     typer.Option("--allow-pickle", help="Accept .bin weights (loaded with weights_only)."),
 ]
+ActivationBits = Annotated[
+    int,
+    typer.Option(help="Of the engine: 8 (integer kernels) or 16 (left alone, more slowly)."),
+]
+CacheType = Annotated[
+    str, typer.Option("--cache", help="Keys and values of the engine: float32, float16 or int8.")
+]

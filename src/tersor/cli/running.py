@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersor.cli.app import app
-from tersor.cli.options import Directory, Json
+from tersor.cli.options import ActivationBits, CacheType, Directory, Json
 from tersor.cli.progress import bars
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ TopK = Annotated[int, typer.Option(help="Draw among so many tokens; 0: all.", mi
 TopP = Annotated[float, typer.Option(help="Draw among tokens that hold this probability.")]
 MinP = Annotated[float, typer.Option(help="Leave out what is less likely, relative to the top.")]
 Seed = Annotated[int, typer.Option(help="Random seed of the draws.")]
-ActivationBits = Annotated[
-    int, typer.Option(help="8: integer kernels; 16: activations are left alone, more slowly.")
-]
-CacheType = Annotated[str, typer.Option("--cache", help="float32, float16 or int8.")]
 LongestContext = Annotated[
     int | None,
     typer.Option("--context", help="Longest text in tokens.", min=1, show_default="the model's"),

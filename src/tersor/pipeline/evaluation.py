@@ -12,6 +12,8 @@ from tersor.checkpoints.files import write_text
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
+from tersor.runtime.engine_module import EngineModule
+from tersor.runtime.generate import EngineOptions
 from tersor.runtime.load import load, load_tokenizer
 
 Progress = Callable[[int, int], None]
@@ -47,14 +49,17 @@ def evaluate_directory(
     base: Path | None = None,
     texts: Sequence[Path] = (),
     protocol: Protocol = Protocol(),
+    engine: EngineOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[Evaluation, ...]:
     """One :class:`Evaluation` per text, in float32; against ``base`` if it is given.
 
-    Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
+    With ``engine``, the engine runs ``directory``, so that its kernels' own rounding is measured;
+    ``base`` is run by transformers. Raises :class:`~tersor.errors.EngineError` for what it does
+    not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
     named = text_windows(load_tokenizer(directory), texts, protocol)
-    model = load(directory)
+    model = load(directory) if engine is None else EngineModule(engine.open(directory))
     original = None if base is None else load(base)
     total = sum(len(tokens) for _, tokens in named)
     done = 0
