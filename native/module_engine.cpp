@@ -153,6 +153,16 @@ class Builder {
     }
   }
 
+  void set_packed_embedding(const Weights& weights, float scale) {
+    const Linear& linear = weights.linear;
+    check(linear.columns == model.hidden && linear.packed.codes != nullptr,
+          "a packed embedding is as wide as the model");
+    model.vocabulary = linear.rows;
+    model.embedding_scale = scale;
+    model.packed_embedding = linear;
+    kept.insert(kept.end(), weights.kept.begin(), weights.kept.end());
+  }
+
   void add_rope(Array<float, 2> cosines, Array<float, 2> sines) {
     const std::size_t half = cosines.shape(1);
     check(sines.shape(0) == cosines.shape(0) && sines.shape(1) == half &&
@@ -315,7 +325,8 @@ void define_engine(nb::module_& m) {
   define_dense<std::uint16_t>(weights);
   define_dense<float>(weights);
   weights.def_prop_ro("rows", [](const Weights& w) { return w.linear.rows; })
-      .def_prop_ro("columns", [](const Weights& w) { return w.linear.columns; });
+      .def_prop_ro("columns", [](const Weights& w) { return w.linear.columns; })
+      .def_prop_ro("is_packed", [](const Weights& w) { return w.linear.packed.codes != nullptr; });
   nb::class_<Builder>(m, "DecoderBuilder", "A decoder, put together piece by piece.")
       .def(nb::init<std::size_t, std::size_t, std::size_t, std::size_t, std::size_t, float, float,
                     float, float, const std::string&>(),
@@ -325,6 +336,8 @@ void define_engine(nb::module_& m) {
       .def("set_embedding", &Builder::set_embedding<std::uint16_t>, nb::arg("table"),
            nb::arg("scale"))
       .def("set_embedding", &Builder::set_embedding<float>, nb::arg("table"), nb::arg("scale"))
+      .def("set_packed_embedding", &Builder::set_packed_embedding, nb::arg("weights"),
+           nb::arg("scale"))
       .def("add_rope", &Builder::add_rope, nb::arg("cosines"), nb::arg("sines"))
       .def("add_layer", &Builder::add_layer, nb::arg("attention_norm"), nb::arg("attention"),
            nb::arg("query_norm").none(), nb::arg("key_norm").none(), nb::arg("attention_output"),

@@ -44,13 +44,6 @@ std::size_t packed_bytes(std::size_t rows, std::size_t columns, std::size_t grou
   return shape.panels() * shape.chunks() * chunk_bytes(bits);
 }
 
-void pack(Matrix<const std::uint8_t> codes, Bytes<std::uint8_t> packed, std::size_t group,
-          unsigned bits) {
-  const std::size_t rows = codes.shape(0), columns = codes.shape(1);
-  check(packed.shape(0) == packed_bytes(rows, columns, group, bits), "wrong size of packed");
-  nb::gil_scoped_release release;
-  pack_panels(codes.data(), rows, columns, group, bits, packed.data());
-}
 
 template <typename T>
 void check_parameters(const Parameters<T>& found, const PackedWeights& weights) {
@@ -71,6 +64,24 @@ struct Share {
   Share(std::size_t count, std::size_t parts, std::size_t i)
       : first(count * i / parts), last(count * (i + 1) / parts) {}
 };
+
+void pack(Matrix<const std::uint8_t> codes, Bytes<std::uint8_t> packed, std::size_t group,
+          unsigned bits, std::size_t threads) {
+  const std::size_t rows = codes.shape(0), columns = codes.shape(1);
+  check(packed.shape(0) == packed_bytes(rows, columns, group, bits), "wrong size of packed");
+  check(threads > 0, "at least one thread");
+  const std::uint8_t* const from = codes.data();
+  std::uint8_t* const to = packed.data();
+  nb::gil_scoped_release release;
+  std::fill(to, to + packed.shape(0), std::uint8_t{0});
+  const std::size_t panels = (rows + kPanelRows - 1) / kPanelRows, parts = std::min(threads, panels);
+  auto body = [&](std::size_t part) {
+    const Share share(panels, parts, part);
+    pack_panels(from, rows, columns, group, bits, to, share.first * kPanelRows,
+                std::min(share.last * kPanelRows, rows));
+  };
+  in_parts(parts, body);
+}
 
 void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix<const float>& x,
               Matrix<float>& y, std::size_t threads) {
@@ -190,7 +201,7 @@ void define_kernels(nb::module_& m) {
   m.def("packed_bytes", &packed_bytes, nb::arg("rows"), nb::arg("columns"), nb::arg("group"),
         nb::arg("bits"), "Size of a packed weight.");
   m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
-        nb::arg("bits"), "Pack unsigned codes (rows, columns) for the kernels.");
+        nb::arg("bits"), nb::arg("threads"), "Pack unsigned codes (rows, columns) for the kernels.");
   m.def("read_seconds", &read_seconds, nb::arg("buffer"), nb::arg("threads"),
         "Seconds to read a buffer once.");
   m.def("products_per_second", &products_per_second, nb::arg("level"), nb::arg("threads"),

@@ -50,8 +50,10 @@ struct Model {
   std::size_t hidden, heads, key_heads, head_size, mlp_size, vocabulary;
   float epsilon, query_scale, attention_cap, final_cap, embedding_scale;
   Activation activation;
-  const float* wide_embedding = nullptr;  // (vocabulary, hidden), or as bfloat16:
+  // One of: (vocabulary, hidden), the same as bfloat16, or codes.
+  const float* wide_embedding = nullptr;
   const std::uint16_t* narrow_embedding = nullptr;
+  Linear packed_embedding;
   const float* final_norm = nullptr;
   Site head;
   std::vector<Rope> ropes;

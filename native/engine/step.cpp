@@ -17,6 +17,34 @@ std::size_t form_of(const Site& site, std::size_t index) {
   return form;
 }
 
+float from_bfloat16(std::uint16_t half) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// One row of packed weights as floats.
+void decode_row(const Linear& linear, std::size_t row, float* to) {
+  const PackedWeights& w = linear.packed;
+  const std::size_t panel = row / kPanelRows, lane = row % kPanelRows, step = w.chunk_step(panel);
+  const std::uint8_t* chunk = w.codes + w.first_chunk(panel) + lane * 4;
+  for (std::size_t g = 0; g < w.groups(); ++g) {
+    const std::size_t parameter = (panel * w.groups() + g) * kPanelRows + lane;
+    const float scale = w.scales == nullptr ? w.wide_scales[parameter] : from_bfloat16(w.scales[parameter]);
+    const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
+    const std::size_t last = std::min((g + 1) * w.group, w.columns);
+    for (std::size_t k = g * w.group; k < last; k += kChunk, chunk += step) {
+      for (std::size_t j = 0; j < std::min(kChunk, last - k); ++j) {
+        const int code = w.bits == 8 ? chunk[j / 4 * 4 * kPanelRows + j % 4]
+                                     : chunk[j % 4] >> (j / 4 * 4) & 0x0f;
+        const float level = linear.values == nullptr ? static_cast<float>(code - zero) : linear.values[code];
+        to[k + j] = level * scale;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void Step::run() {
@@ -30,17 +58,15 @@ void Step::embed() {
   const Range rows = share(tokens_.size());
   for (std::size_t t = rows.first; t < rows.last; ++t) {
     float* const to = all_.hidden_.data() + t * size;
-    const std::size_t from = tokens_[t].id * size;
-    for (std::size_t i = 0; i < size; ++i) {
-      float value;
-      if (model_.wide_embedding != nullptr) {
-        value = model_.wide_embedding[from + i];
-      } else {
-        const std::uint32_t bits = static_cast<std::uint32_t>(model_.narrow_embedding[from + i]) << 16;
-        std::memcpy(&value, &bits, sizeof value);
-      }
-      to[i] = value * model_.embedding_scale;
+    const std::size_t id = tokens_[t].id, from = id * size;
+    if (model_.wide_embedding != nullptr) {
+      std::copy_n(model_.wide_embedding + from, size, to);
+    } else if (model_.narrow_embedding != nullptr) {
+      for (std::size_t i = 0; i < size; ++i) to[i] = from_bfloat16(model_.narrow_embedding[from + i]);
+    } else {
+      decode_row(model_.packed_embedding, id, to);
     }
+    for (std::size_t i = 0; i < size; ++i) to[i] *= model_.embedding_scale;
   }
   barrier_.wait();
 }

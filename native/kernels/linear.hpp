@@ -85,8 +85,9 @@ TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_
   return count;
 }
 
-// Packs codes (rows, columns), of `bits` bits each, for `group` columns to a group.
+// Packs rows first..last of codes (rows, columns), of `bits` bits each, for `group` columns to a group, into
+// bytes that were 0. Rows of different panels can be packed at the same time.
 void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
-                 unsigned bits, std::uint8_t* packed);
+                 unsigned bits, std::uint8_t* packed, std::size_t first, std::size_t last);
 
 }  // namespace tersor

@@ -79,22 +79,23 @@ const Kernels kKernels = {"portable", quantize_tokens, linear,   float_linear, n
 const Kernels* portable_kernels() { return &kKernels; }
 
 void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
-                 unsigned bits, std::uint8_t* packed) {
+                 unsigned bits, std::uint8_t* packed, std::size_t first, std::size_t last) {
   const PackedWeights shape = {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
-  const std::size_t panels = shape.panels(), chunks = shape.chunks(), bytes = chunk_bytes(bits);
-  for (std::size_t i = 0; i < panels * chunks * bytes; ++i) packed[i] = 0;
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t column = 0; column < columns; ++column) {
-      const std::size_t g = column / group, within = column % group;
-      const std::size_t c = g * shape.group_chunks() + within / kChunk, k = within % kChunk;
-      const std::size_t panel = row / kPanelRows;
-      std::uint8_t* chunk = packed + shape.first_chunk(panel) + c * shape.chunk_step(panel);
-      const std::size_t half = k / 4, byte = (row % kPanelRows) * 4 + k % 4;
-      const std::uint8_t code = codes[row * columns + column];
-      if (bits == 8) {
-        chunk[half * 4 * kPanelRows + byte] = code;
-      } else {
-        chunk[byte] = static_cast<std::uint8_t>(chunk[byte] | (code & 0x0f) << (4 * half));
+  for (std::size_t row = first; row < last; ++row) {
+    const std::size_t panel = row / kPanelRows, step = shape.chunk_step(panel);
+    std::uint8_t* chunk = packed + shape.first_chunk(panel) + row % kPanelRows * 4;
+    for (std::size_t start = 0; start < columns; start += group) {
+      const std::size_t stop = start + group < columns ? start + group : columns;
+      for (std::size_t column = start; column < stop; column += kChunk, chunk += step) {
+        const std::uint8_t* const from = codes + row * columns + column;
+        const std::size_t count = stop - column < kChunk ? stop - column : kChunk;
+        for (std::size_t k = 0; k < count; ++k) {
+          if (bits == 8) {
+            chunk[k / 4 * 4 * kPanelRows + k % 4] = from[k];
+          } else {
+            chunk[k % 4] = static_cast<std::uint8_t>(chunk[k % 4] | (from[k] & 0x0f) << (k / 4 * 4));
+          }
+        }
       }
     }
   }

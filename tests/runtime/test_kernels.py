@@ -258,7 +258,7 @@ for level in {levels!r}:
             size = _native.packed_bytes(rows, columns, group, bits)
             packed = guarded(np.zeros(size, np.uint8))
             codes = guarded(np.ones((rows, columns), np.uint8))
-            _native.pack_panels(codes, packed, group, bits)
+            _native.pack_panels(codes, packed, group, bits, 2)
             scales = guarded(np.ones((panels, groups, 16), np.float32))
             zeros = guarded(np.zeros((panels, groups, 16), np.uint8))
             for tokens in (1, 3, 9):

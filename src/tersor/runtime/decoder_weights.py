@@ -33,7 +33,7 @@ class Weights:
 
     linears: Mapping[str, _native.Weights]
     norms: Mapping[str, Tensor]
-    embedding: Tensor
+    embedding: Tensor | _native.Weights
     bytes_per_token: int
     products_per_token: int
     notes: tuple[str, ...]
@@ -71,6 +71,12 @@ class _Reader:
             return self.artifact.linear(name).weight.dequantize()
         weight = self.tensor(f"{name}.weight")
         return weight if weight.dtype == torch.bfloat16 else weight.float()
+
+    def embedding(self) -> Tensor | _native.Weights:
+        """The table of the embedding; if it is quantized and the head's too, the head's codes."""
+        head = self.linears[_HEAD]
+        shared = _EMBEDDING in self.quantized and not self.has(_HEAD)
+        return head if shared and head.is_packed else self.dense(_EMBEDDING)
 
     def add(self, name: str, weights_of: str | None = None) -> None:
         """Make the linear ``name``, whose weights may be another module's."""
@@ -160,7 +166,7 @@ def read_weights(directory: Path, shape: DecoderShape, *, integer: bool) -> Weig
         f"{count} linears of {name} run on dequantized weights"
         for name, count in reader.floats.items()
     )
-    return Weights(reader.linears, norms, reader.dense(_EMBEDDING), reader.size, products, notes)
+    return Weights(reader.linears, norms, reader.embedding(), reader.size, products, notes)
 
 
 def linear_names(shape: DecoderShape) -> Sequence[str]:
@@ -210,10 +216,12 @@ def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.Deco
         final_cap=shape.final_cap,
         activation=shape.activation,
     )
-    table = weights.embedding.contiguous()
-    if table.dtype == torch.bfloat16:
-        table = table.view(torch.uint16)
-    builder.set_embedding(table.numpy(), shape.embedding_scale)
+    table = weights.embedding
+    if isinstance(table, Tensor):
+        halves = table.view(torch.uint16) if table.dtype == torch.bfloat16 else table
+        builder.set_embedding(halves.contiguous().numpy(), shape.embedding_scale)
+    else:
+        builder.set_packed_embedding(table, shape.embedding_scale)
     for rope in shape.ropes:
         cosines, sines = rope.table(positions)
         builder.add_rope(cosines.numpy(), sines.numpy())

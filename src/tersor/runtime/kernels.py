@@ -98,7 +98,9 @@ def pack_codes(
     size = min(weight.scheme.group_size or group or columns, columns)
     groups = -(-columns // size)
     packed = torch.empty(_native.packed_bytes(rows, columns, size, bits), dtype=torch.uint8)
-    _native.pack_panels(codes.contiguous().numpy(), packed.numpy(), size, bits)
+    _native.pack_panels(
+        codes.contiguous().numpy(), packed.numpy(), size, bits, torch.get_num_threads()
+    )
     scale = weight.scale.value()
     narrow = scale.to(torch.bfloat16)
     return PackedLinear(
