@@ -81,7 +81,7 @@ def main() -> None:
     rows: dict[str, dict[str, object]] = json.loads(store.read_text()) if store.exists() else {}
     tokenizer = load_tokenizer(arguments.model)
     tokens = windows(tokenizer, read_text([arguments.text]), 1024, arguments.windows)
-    base = CachedBase(tersor.load(arguments.model), tokens, arguments.out, skip=512)
+    base = CachedBase(tersor.load(arguments.model, kernels=False), tokens, arguments.out, skip=512)
     for name in arguments.variants.split(","):
         if name not in rows:
             made = tersor.quantize(
@@ -92,7 +92,10 @@ def main() -> None:
                 force=True,
             )
             scored = evaluate_model(
-                tersor.load(arguments.out / "artifact"), base.windows, base=base, skip=512
+                tersor.load(arguments.out / "artifact", kernels=False),
+                base.windows,
+                base=base,
+                skip=512,
             )
             assert scored.kl_mean is not None
             rows[name] = {

@@ -123,7 +123,10 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = arguments.out / "methods.json"
     rows: dict[str, dict[str, object]] = json.loads(store.read_text()) if store.exists() else {}
-    original, tokenizer = tersor.load(arguments.model), load_tokenizer(arguments.model)
+    original, tokenizer = (
+        tersor.load(arguments.model, kernels=False),
+        load_tokenizer(arguments.model),
+    )
     bases = []
     for text in arguments.text:
         tokens = windows(tokenizer, read_text([text]), 1024, 16)
@@ -133,7 +136,7 @@ def main() -> None:
             directory = arguments.out / row.replace(":", "-")
             made = quantize_row(arguments, row, directory)
             found: dict[str, object] = {"row": row, **made}
-            model = tersor.load(directory)
+            model = tersor.load(directory, kernels=False)
             for name, base in bases:
                 scored = evaluate_model(model, base.windows, base=base, skip=512)
                 found[f"{name} ppl"] = round(scored.perplexity, 3)

@@ -3,8 +3,8 @@
     python benchmarks/random_model.py -o DIR [--tokenizer MODEL_DIR] [--layers 28]
 
 Writes DIR/model (bfloat16, Hugging Face), DIR/w4 and DIR/w8a8 (quantized by tersor: W4 in groups
-of 128, W8A8 per channel, embedding and head as all else) and DIR/f16.gguf. Speed does not depend on what the weights are,
-so this is as good as the real one for timing.
+of 128, W8A8 per channel, embedding and head as all else) and DIR/f16.gguf. Speed does not depend
+on what the weights are, so this is as good as the real one for timing.
 """
 
 import argparse

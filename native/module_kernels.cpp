@@ -107,7 +107,7 @@ void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix
   const QuantizedTokens quantized = {codes.data(), scales.data(), sums.data(), tokens};
   const std::size_t parts = std::min(threads, weights.panels());
   auto rows = [&](std::size_t part) {
-    const Share share(weights.panels(), parts, part);
+    const PanelShare share(weights.panels(), parts, part);
     kernels.linear(weights, quantized, y.data(), weights.rows, share.first, share.last);
   };
   in_parts(parts, rows);

@@ -80,18 +80,22 @@ void Step::layer(std::size_t index) {
   for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
     const Linear& linear = layer.attention.linears[i];
     const std::size_t form = linear.integer ? form_of(layer.attention, i) : 0;
-    multiply(linear, form, entered, all_.attention_.data() + row, width, share(linear.panels()));
+    multiply(linear, form, entered, all_.attention_.data() + row, width, share_panels(linear.panels()));
     row += linear.rows;
+    if (i + 1 < layer.attention.linears.size()) anticipate(layer.attention.linears[i + 1]);
   }
+  anticipate(layer.attention_output.linears[0]);
   barrier_.wait();
   rotate_and_store(layer, index);
   barrier_.wait();
   attend(layer, index);
   barrier_.wait();
   project(layer.attention_output, all_.attended_.data(), model_.heads * model_.head_size,
-          layer.attention_output_norm);
+          layer.attention_output_norm, layer.mlp.linears[0]);
   gated_mlp(layer);
-  project(layer.mlp_output, all_.mlp_.data(), 2 * model_.mlp_size, layer.mlp_output_norm);
+  const bool is_last = index + 1 == model_.layers.size();
+  project(layer.mlp_output, all_.mlp_.data(), 2 * model_.mlp_size, layer.mlp_output_norm,
+          is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
 // Queries of all heads, then keys, then values lie in a row of `attention_`.
@@ -179,14 +183,16 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
 }
 
 // hidden += linear(x), or its norm.
-void Step::project(const Site& site, const float* x, std::size_t stride, const float* output_norm) {
+void Step::project(const Site& site, const float* x, std::size_t stride, const float* output_norm,
+                   const Linear& next) {
   const std::size_t size = model_.hidden, count = tokens_.size();
   const Linear& linear = site.linears[0];
   const Entered entered = enter(site, x, stride, count, nullptr);
   float* const projected = all_.projected_.data();
   float* const hidden = all_.hidden_.data();
-  const Range panels = share(linear.panels());
+  const Range panels = share_panels(linear.panels());
   multiply(linear, 0, entered, projected, size, panels);
+  anticipate(next);
   if (output_norm == nullptr) {
     const std::size_t first = panels.first * kPanelRows;
     const std::size_t last = std::max(first, std::min(panels.last * kPanelRows, size));
@@ -211,10 +217,11 @@ void Step::gated_mlp(const Layer& layer) {
   const Entered entered = enter(layer.mlp, all_.hidden_.data(), model_.hidden, tokens_.size(),
                                 layer.mlp_norm);
   const std::vector<Linear>& linears = layer.mlp.linears;
-  const Range panels = share((size + kPanelRows - 1) / kPanelRows);
+  const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
   float* const y = all_.mlp_.data();
   const std::size_t form = linears[0].integer ? form_of(layer.mlp, 0) : 0;
   multiply(linears[0], form, entered, y, stride, panels);
+  if (linears.size() == 2) anticipate(linears[1]);
   if (linears.size() == 1) {
     const std::size_t up = size / kPanelRows;
     multiply(linears[0], form, entered, y, stride, {up + panels.first, up + panels.last});
@@ -228,6 +235,7 @@ void Step::gated_mlp(const Layer& layer) {
     float* const row = y + t * stride + first;
     kernels_.gate(model_.activation, row, row + size, count);
   }
+  anticipate(layer.mlp_output.linears[0]);
   barrier_.wait();
 }
 
@@ -241,13 +249,30 @@ void Step::predict() {
   barrier_.wait();
   const Entered entered = enter(model_.head, all_.wanted_.data(), size, count, model_.final_norm);
   const Linear& linear = model_.head.linears[0];
-  const Range panels = share(linear.panels());
+  const Range panels = share_panels(linear.panels());
   multiply(linear, 0, entered, logits_, model_.vocabulary, panels);
   if (model_.final_cap > 0.0f) {
     const std::size_t first = panels.first * kPanelRows;
     const std::size_t last = std::min(panels.last * kPanelRows, model_.vocabulary);
     for (std::size_t i = 0; i < count && first < last; ++i) {
       kernels_.soft_cap(logits_ + i * model_.vocabulary + first, last - first, model_.final_cap);
+    }
+  }
+}
+
+void Step::anticipate(const Linear& linear) const {
+  if (!linear.integer || tokens_.size() >= kFewTokens) return;
+  constexpr std::size_t kCodes = 4096, kScales = 1024;
+  const PackedWeights& w = linear.packed;
+  const std::size_t panel = share_panels(linear.panels()).first;
+  const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
+  for (std::size_t i = 0; i < kCodes; i += 64) __builtin_prefetch(codes + i);
+  const std::size_t parameter = panel * w.groups() * kPanelRows;
+  for (std::size_t i = 0; i < kScales; i += 64) {
+    if (w.scales != nullptr) {
+      __builtin_prefetch(w.scales + parameter + i / sizeof *w.scales);
+    } else {
+      __builtin_prefetch(w.wide_scales + parameter + i / sizeof *w.wide_scales);
     }
   }
 }

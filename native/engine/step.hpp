@@ -52,6 +52,11 @@ class Step {
     return {count * part_ / parts_, count * (part_ + 1) / parts_};
   }
 
+  Range share_panels(std::size_t panels) const {
+    const PanelShare mine(panels, parts_, part_);
+    return {mine.first, mine.last};
+  }
+
   void embed();
   void layer(std::size_t index);
   void attend(const Layer& layer, std::size_t index);
@@ -59,10 +64,13 @@ class Step {
   void attend_many(const Layer& layer, std::size_t index);
   AttentionRow row_of(const Layer& layer, std::size_t token, std::size_t head) const;
   void rotate_and_store(const Layer& layer, std::size_t index);
-  void project(const Site& site, const float* x, std::size_t stride, const float* output_norm);
+  void project(const Site& site, const float* x, std::size_t stride, const float* output_norm,
+               const Linear& next);
   void gated_mlp(const Layer& layer);
   void predict();
 
+  // Has the first of what this thread will read of a linear brought near.
+  void anticipate(const Linear& linear) const;
   Entered enter(const Site& site, const float* x, std::size_t stride, std::size_t tokens,
                 const float* norm);
   void enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,

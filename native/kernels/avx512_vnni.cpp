@@ -33,7 +33,10 @@ struct Tile {
   const QuantizedTokens& a;
   std::size_t panel, token;
 
-  __m512i sums[kPanels][kTokens];
+  // With few tokens every sum is kept in two parts, so that an instruction need not wait for the one before.
+  static constexpr std::size_t kParts = kTokens <= 2 ? 2 : 1;
+
+  __m512i sums[kPanels][kTokens][kParts];
   __m512 totals[kPanels][kTokens];
 
   inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
@@ -45,6 +48,7 @@ struct Tile {
     }
     for (std::size_t g = 0; g < groups; ++g) {
       start(g, groups);
+      if (kTokens <= 2) prefetch_scales(g, groups);
       const std::size_t last = g + 1 < groups ? (g + 1) * whole : chunks;
       for (std::size_t c = g * whole; c < last; ++c) {
         if (kTokens <= 2) prefetch(codes);
@@ -69,7 +73,10 @@ struct Tile {
     for (std::size_t t = 0; t < kTokens; ++t) {
       const std::int32_t shift = w.zeros == nullptr ? -w.zero * a.sums[(token + t) * groups + g] : 0;
       const __m512i shifts = _mm512_set1_epi32(shift);
-      for (std::size_t p = 0; p < kPanels; ++p) sums[p][t] = shifts;
+      for (std::size_t p = 0; p < kPanels; ++p) {
+        sums[p][t][kParts - 1] = _mm512_setzero_si512();
+        sums[p][t][0] = shifts;
+      }
     }
   }
 
@@ -78,6 +85,16 @@ struct Tile {
     for (std::size_t line = 0; line < kPanels * chunk_bytes(kBits); line += 64) {
       __builtin_prefetch(codes + kPrefetch + line);
     }
+  }
+
+  // Scales of the panels that come next.
+  inline __attribute__((always_inline)) void prefetch_scales(std::size_t g, std::size_t groups) const {
+    const std::size_t size = w.scales != nullptr ? sizeof *w.scales : sizeof *w.wide_scales;
+    const char* const scales = w.scales != nullptr ? reinterpret_cast<const char*>(w.scales)
+                                                   : reinterpret_cast<const char*>(w.wide_scales);
+    const std::size_t bytes = kPanels * kPanelRows * size;
+    const char* const next = scales + (panel + kPanels) * groups * kPanelRows * size + g * bytes;
+    for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(next + line);
   }
 
   inline __attribute__((always_inline)) void multiply(const std::uint8_t* codes, std::size_t c,
@@ -98,8 +115,8 @@ struct Tile {
       const std::int8_t* activations = a.codes + ((token + t) * chunks + c) * kChunk;
       const __m512i first = four_codes(activations), second = four_codes(activations + 4);
       for (std::size_t p = 0; p < kPanels; ++p) {
-        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], first);
-        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], high[p], second);
+        sums[p][t][0] = _mm512_dpbusd_epi32(sums[p][t][0], low[p], first);
+        sums[p][t][kParts - 1] = _mm512_dpbusd_epi32(sums[p][t][kParts - 1], high[p], second);
       }
     }
   }
@@ -108,9 +125,14 @@ struct Tile {
     for (std::size_t p = 0; p < kPanels; ++p) {
       const std::size_t parameter = ((panel + p) * groups + g) * kPanelRows;
       const __m512 scales = scales_at(parameter);
+      if (kParts == 2) {
+        for (std::size_t t = 0; t < kTokens; ++t) {
+          sums[p][t][0] = _mm512_add_epi32(sums[p][t][0], sums[p][t][1 % kParts]);
+        }
+      }
       if (w.zeros != nullptr) take_zeros(p, parameter, g, groups);
       for (std::size_t t = 0; t < kTokens; ++t) {
-        const __m512 exact = _mm512_cvtepi32_ps(sums[p][t]);
+        const __m512 exact = _mm512_cvtepi32_ps(sums[p][t][0]);
         const __m512 unit = _mm512_mul_ps(scales, _mm512_set1_ps(a.scales[(token + t) * groups + g]));
         totals[p][t] = _mm512_fmadd_ps(exact, unit, totals[p][t]);
       }
@@ -123,7 +145,7 @@ struct Tile {
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
     for (std::size_t t = 0; t < kTokens; ++t) {
       const __m512i codes = _mm512_set1_epi32(a.sums[(token + t) * groups + g]);
-      sums[p][t] = _mm512_sub_epi32(sums[p][t], _mm512_mullo_epi32(zeros, codes));
+      sums[p][t][0] = _mm512_sub_epi32(sums[p][t][0], _mm512_mullo_epi32(zeros, codes));
     }
   }
 
@@ -135,22 +157,15 @@ struct Tile {
   }
 };
 
-// Panels that are multiplied together: with few tokens more of them, so that an instruction need not
-// wait for the one before.
 template <unsigned kBits, std::size_t kTokens>
 void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
                   std::size_t stride, std::size_t first, std::size_t last) {
-  constexpr std::size_t kMost = kTokens <= 2 ? 4 : 2;
-  for (std::size_t panel = first; panel < last;) {
-    const std::size_t count = panels_together(panel, last, kMost);
-    if (count == 4) {
-      Tile<kBits, kMost, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
-    } else if (count == 2) {
+  for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
+    if (panels_together(panel, last) == 2) {
       Tile<kBits, 2, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
     } else {
       Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
     }
-    panel += count;
   }
 }
 

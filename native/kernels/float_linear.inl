@@ -104,17 +104,12 @@ struct DecodedTile {
 template <typename Tile, std::size_t kTokens>
 static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
                          std::size_t stride, std::size_t first, std::size_t last) {
-  constexpr std::size_t kMost = kTokens <= 2 ? 4 : 2;
-  for (std::size_t panel = first; panel < last;) {
-    const std::size_t count = panels_together(panel, last, kMost);
-    if (count == 4) {
-      Tile::template run<kMost, kTokens>(w, x, x_stride, y, stride, panel);
-    } else if (count == 2) {
+  for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
+    if (panels_together(panel, last) == 2) {
       Tile::template run<2, kTokens>(w, x, x_stride, y, stride, panel);
     } else {
       Tile::template run<1, kTokens>(w, x, x_stride, y, stride, panel);
     }
-    panel += count;
   }
 }
 

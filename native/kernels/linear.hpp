@@ -19,7 +19,7 @@ namespace tersor {
 // Rows of a weight that are multiplied together: a panel.
 constexpr std::size_t kPanelRows = 16;
 // Panels whose chunks take turns in memory, so that multiplying them together reads one stream.
-constexpr std::size_t kBlockPanels = 4;
+constexpr std::size_t kBlockPanels = 2;
 // Columns of a group come in chunks of 8; missing ones hold activation 0.
 constexpr std::size_t kChunk = 8;
 // Tokens that share the unpacking of a weight.
@@ -77,13 +77,25 @@ struct TokenCodes {
   std::int32_t* sums;
 };
 
-// How many panels from `panel` on, a power of two up to `most`, lie in one block and before `last`.
-TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_t last,
-                                                   std::size_t most) {
-  std::size_t count = most;
-  while (panel % count != 0 || panel + count > last) count /= 2;
-  return count;
+// How many panels from `panel` on lie in its block and before `last`.
+TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_t last) {
+  const std::size_t left = kBlockPanels - panel % kBlockPanels;
+  return panel + left < last ? left : last - panel;
 }
+
+// The i-th of `parts` shares of some panels: whole blocks.
+struct PanelShare {
+  std::size_t first, last;
+  TERSOR_LOCAL PanelShare(std::size_t panels, std::size_t parts, std::size_t i)
+      : first(start(panels, parts, i)), last(start(panels, parts, i + 1)) {}
+
+ private:
+  TERSOR_LOCAL static std::size_t start(std::size_t panels, std::size_t parts, std::size_t i) {
+    const std::size_t blocks = (panels + kBlockPanels - 1) / kBlockPanels;
+    const std::size_t panel = blocks * i / parts * kBlockPanels;
+    return panel < panels ? panel : panels;
+  }
+};
 
 // Packs rows first..last of codes (rows, columns), of `bits` bits each, for `group` columns to a group, into
 // bytes that were 0. Rows of different panels can be packed at the same time.

@@ -106,7 +106,7 @@ def test_at_8_bits_the_model_computes_what_it_did(
 ) -> None:
     model = models(family)
     quantize(model, tmp_path / "out", with_bits(small(recipe), 8))
-    loaded, tokens = load(tmp_path / "out"), calibration_tokens(model)[:8]
+    loaded, tokens = load(tmp_path / "out", kernels=False), calibration_tokens(model)[:8]
     # Of most tokens: some go to another expert than before.
     errors = distances(logits(loaded, tokens), logits(original(model), tokens))
     assert float(errors.median()) < 0.05
@@ -137,7 +137,7 @@ def test_gptq_loses_less_than_nearest(models: Models, made: Made, family: str) -
     errors: dict[str, dict[str, float]] = {}
     for recipe in ("imatrix", "gptq"):
         model, out, _ = made(family, recipe)
-        load(out)
+        load(out, kernels=False)
         weights, stored = dense(model), dense(out)
         errors[recipe] = {}
         for name, hessian in hessians.items():
@@ -242,7 +242,7 @@ def test_awq_changes_norms_and_helps_the_model(tmp_path: Path) -> None:
     lost = {}
     for recipe in ("imatrix", "awq"):
         quantize(model, tmp_path / recipe, small(recipe, range=load_recipe("w4").range))
-        lost[recipe] = distance(logits(load(tmp_path / recipe), tokens), expected)
+        lost[recipe] = distance(logits(load(tmp_path / recipe, kernels=False), tokens), expected)
     assert lost["awq"] < 0.9 * lost["imatrix"]
     before, after = dense(model), dense(tmp_path / "awq")
     for norm in ("input_layernorm", "post_attention_layernorm"):
@@ -280,7 +280,12 @@ def test_scaling_reaches_what_is_left_out_and_the_function_stays(
     recipe = with_bits(small("awq", exclude=("k_proj", "down_proj")), 8)
     quantize(model, tmp_path / "out", recipe)
     tokens = calibration_tokens(model)[:8]
-    assert distance(logits(load(tmp_path / "out"), tokens), logits(original(model), tokens)) < 0.03
+    assert (
+        distance(
+            logits(load(tmp_path / "out", kernels=False), tokens), logits(original(model), tokens)
+        )
+        < 0.03
+    )
 
 
 def test_overrides_have_their_own_bits_and_groups(models: Models, tmp_path: Path) -> None:
@@ -331,7 +336,7 @@ def test_added_biases_leave_no_mean_error(
     weights, stored = dense(model), dense(out)
     names = [name for name in linears(model) if name.replace(".weight", ".bias") in stored]
     assert len(names) == count
-    inputs = inputs_of(load(out), names, calibration_tokens(model))
+    inputs = inputs_of(load(out, kernels=False), names, calibration_tokens(model))
     for name in names:
         lost = (weights[name] - stored[name]).double() @ inputs[name].double().mean(0)
         error = (lost - stored[name.replace(".weight", ".bias")]).abs().max()
@@ -372,14 +377,14 @@ def test_a_rotated_model_computes_what_it_did(
 ) -> None:
     model = models(family, **overrides)
     result = quantize(model, tmp_path / "out", with_bits(small("rotate-gptq"), 8))
-    loaded, tokens = load(tmp_path / "out"), calibration_tokens(model)[:8]
+    loaded, tokens = load(tmp_path / "out", kernels=False), calibration_tokens(model)[:8]
     errors = distances(logits(loaded, tokens), logits(original(model), tokens))
     assert float(errors.median()) < 0.02
     before, after = dense(model), dense(tmp_path / "out")
     moved = [n for n in linears(model) if distance(after[n], before[n]) > 0.5]
     assert len(moved) == len(linears(model))
     if overrides or family == "gpt2":
-        assert not load(tmp_path / "out").config.tie_word_embeddings
+        assert not load(tmp_path / "out", kernels=False).config.tie_word_embeddings
         assert any("no longer the embedding" in note for note in result.notes)
 
 
@@ -391,7 +396,7 @@ def test_a_rotated_bfloat16_model_is_stored_in_bfloat16(tmp_path: Path) -> None:
     assert set(floats.values()) == {torch.bfloat16}
     tokens = calibration_tokens(tmp_path / "model")[:8]
     expected = logits(original(tmp_path / "model"), tokens)
-    assert distance(logits(load(tmp_path / "out"), tokens), expected) < 0.05
+    assert distance(logits(load(tmp_path / "out", kernels=False), tokens), expected) < 0.05
 
 
 # Clipping by outputs

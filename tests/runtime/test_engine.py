@@ -36,8 +36,8 @@ TEXT = tokens(batch=1, length=40)[0].tolist()
 FLOAT: dict[str, Any] = {"activation_bits": 16, "cache": "float32"}
 
 
-def expected(directory: Path, text: Sequence[int], **options: Any) -> Tensor:
-    model = load(directory, **options)
+def expected(directory: Path, text: Sequence[int], *, kernels: bool = False) -> Tensor:
+    model = load(directory, kernels=kernels)
     model.set_attn_implementation("eager")
     with torch.inference_mode():
         found: Tensor = model(torch.tensor([list(text)])).logits[0]
@@ -169,7 +169,9 @@ def test_engines_in_several_threads_at_once(quantized: Path) -> None:
 
 def test_greedy_text_is_that_of_transformers(llama: Path) -> None:
     made = [t.id for t in Engine(llama, **FLOAT).generate(TEXT, max_new_tokens=20)]
-    whole = load(llama).generate(torch.tensor([TEXT]), max_new_tokens=20, do_sample=False)
+    whole = load(llama, kernels=False).generate(
+        torch.tensor([TEXT]), max_new_tokens=20, do_sample=False
+    )
     assert made == whole[0, len(TEXT) :].tolist()
 
 

@@ -58,7 +58,7 @@ def test_transformers_dequantizes_to_our_bits(
     # Asymmetric artifacts take transformers' other path: it computes in the type of the scales,
     # whatever type is asked for.
     asymmetric = recipe in ("vanilla-int8-asym", "w4-asym", "w3")
-    ours = weights(tersor.load(out, dtype=torch.bfloat16 if asymmetric else dtype))
+    ours = weights(tersor.load(out, kernels=False, dtype=torch.bfloat16 if asymmetric else dtype))
     ours = {name: weight.to(dtype) for name, weight in ours.items()}
     assert set(theirs) == set(ours)
     for name, weight in ours.items():
@@ -69,7 +69,7 @@ def test_transformers_dequantizes_to_our_bits(
 @pytest.mark.parametrize("recipe", ["w4", "nf4"])
 def test_load_gives_the_dequantized_weights(tmp_path: Path, family: str, recipe: str) -> None:
     out = artifact(tmp_path, family, recipe, group_size=16)
-    model = tersor.load(out)
+    model = tersor.load(out, kernels=False)
     # A model in which every weight has been replaced by hand.
     from transformers import AutoModelForCausalLM
 
@@ -89,7 +89,7 @@ def test_load_gives_the_dequantized_weights(tmp_path: Path, family: str, recipe:
 @pytest.mark.parametrize("recipe", ["w4", "w8a8", "fp8", "nvfp4", "mxfp4", "kmeans", "log2"])
 def test_every_kind_of_artifact_generates(tmp_path: Path, recipe: str) -> None:
     flags = {"group_size": 16} if recipe in ("w4", "kmeans", "log2") else {}
-    model = tersor.load(artifact(tmp_path, "qwen2", recipe, **flags))
+    model = tersor.load(artifact(tmp_path, "qwen2", recipe, **flags), kernels=False)
     made = model.generate(tokens(batch=1, length=4), max_new_tokens=4, min_new_tokens=4)
     assert made.shape == (1, 8)
 
@@ -98,7 +98,7 @@ def test_quantized_embeddings_load_and_stay_tied(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model", tie_word_embeddings=True)
     flags = Adjustments(group_size=16, include=("embed_tokens",))
     tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=flags)
-    model = tersor.load(tmp_path / "out")
+    model = tersor.load(tmp_path / "out", kernels=False)
     assert model.lm_head.weight is model.model.embed_tokens.weight
     theirs = transformers_model(tmp_path / "out", torch.float32)
     assert torch.equal(theirs.lm_head.weight, model.lm_head.weight)  # type: ignore[union-attr]
@@ -109,7 +109,7 @@ def test_importing_the_plugin_is_enough_for_transformers(tmp_path: Path) -> None
 
     out = artifact(tmp_path, "gpt2", "w4", group_size=16)
     theirs = transformers_model(out, torch.float32)
-    ours = tersor.load(out)
+    ours = tersor.load(out, kernels=False)
     for name, weight in weights(ours).items():
         assert torch.equal(weights(theirs)[name], weight)
 

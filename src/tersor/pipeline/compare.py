@@ -80,7 +80,7 @@ class _Run:
     watch: Watch
 
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
-        original = load(self.base_directory)
+        original = load(self.base_directory, kernels=False)
         tokenizer = load_tokenizer(self.base_directory)
         named = text_windows(tokenizer, self.texts, self.protocol)
         skip = self.protocol.skip
@@ -109,7 +109,7 @@ class _Run:
             progress=self.watch(f"quantize {name}"),
         )
         seconds = time.perf_counter() - started
-        model = load(directory)
+        model = load(directory, kernels=False)
         for (text, tokens), base in zip(named, bases, strict=True):
             evaluation = evaluate_model(
                 model,

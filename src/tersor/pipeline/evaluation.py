@@ -59,8 +59,10 @@ def evaluate_directory(
     not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
     named = text_windows(load_tokenizer(directory), texts, protocol)
-    model = load(directory) if engine is None else EngineModule(engine.open(directory))
-    original = None if base is None else load(base)
+    model = (
+        load(directory, kernels=False) if engine is None else EngineModule(engine.open(directory))
+    )
+    original = None if base is None else load(base, kernels=False)
     total = sum(len(tokens) for _, tokens in named)
     done = 0
     results = []

@@ -16,17 +16,17 @@ from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.quant_linear import use_kernels
 
 
-def load(
-    directory: str | Path, *, dtype: torch.dtype = torch.float32, kernels: bool = False
-) -> Any:
+def load(directory: str | Path, *, dtype: torch.dtype = torch.float32, kernels: bool = True) -> Any:
     """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
 
-    With ``kernels``, quantized linears run on tersor's native kernels, which round activations to
-    int8 (:mod:`tersor.runtime.quant_linear`); those for which there is none stay as follows, and a
-    warning says so.
-    Weights are dequantized to ``dtype`` and activations, where the scheme quantizes them, are
-    rounded as an integer kernel would round them. Both formats that tersor writes are read by
-    tersor itself, so what runs is exactly what the artifact says. Ordinary directories load too.
+    Quantized linears run on tersor's native kernels, which round activations to int8
+    (:mod:`tersor.runtime.quant_linear`); those for which there is none run as without ``kernels``,
+    and a warning says so.
+
+    Without ``kernels`` nothing is rounded but what the artifact says: weights are dequantized to
+    ``dtype``, and activations, where the scheme quantizes them, are rounded as an integer kernel
+    would round them. Both formats that tersor writes are read by tersor itself. Ordinary
+    directories load too.
 
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`.
     """
