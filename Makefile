@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check sanitize format bench clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,20 @@ demo: $(VENV)/.installed $(VENV)/.model
 
 test: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) -m pytest
+
+# Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC or Clang.
+SANITIZED := engine/cache engine/decoder engine/sample engine/step kernels/dispatch kernels/portable pool
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+sanitize:
+	set -e; for kind in address,undefined thread; do \
+	  dir=build/sanitize-$$kind; mkdir -p $$dir; \
+	  build="$(CXX) -std=c++20 -O1 -g -Wno-psabi -fsanitize=$$kind -fno-sanitize-recover=all -Inative"; \
+	  $$build $(AVX2) -c native/kernels/avx2.cpp -o $$dir/avx2.o; \
+	  $$build $(AVX512) -c native/kernels/avx512_vnni.cpp -o $$dir/avx512.o; \
+	  $$build tests/native/sanitized.cpp $(SANITIZED:%=native/%.cpp) $$dir/*.o -pthread -o $$dir/run; \
+	  $$dir/run; \
+	done
 
 check: $(VENV)/.installed-dev $(VENV)/.model
 	$(VENV)/bin/ruff check .
