@@ -29,20 +29,23 @@ Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t t
       threads_(threads),
       most_tokens_(most_tokens),
       own_(threads) {
-  hidden_.resize(most_tokens * model_.hidden);
-  projected_.resize(most_tokens * model_.hidden);
-  wanted_.resize(most_tokens * model_.hidden);
-  attention_.resize(most_tokens * model_.attention_width());
-  attended_.resize(most_tokens * model_.heads * model_.head_size);
-  mlp_.resize(most_tokens * 2 * model_.mlp_size);
+  hidden_stride_ = stride_of(model_.hidden);
+  attention_stride_ = stride_of(model_.attention_width());
+  attended_stride_ = stride_of(model_.heads * model_.head_size);
+  mlp_stride_ = stride_of(2 * model_.mlp_size);
+  hidden_.resize(most_tokens * hidden_stride_);
+  projected_.resize(most_tokens * hidden_stride_);
+  wanted_.resize(most_tokens * hidden_stride_);
+  attention_.resize(most_tokens * attention_stride_);
+  attended_.resize(most_tokens * attended_stride_);
+  mlp_.resize(most_tokens * mlp_stride_);
   for (Work& work : own_) reserve(work, kFewTokens);
   reserve(shared_, most_tokens);
 }
 
 void Decoder::reserve(Work& work, std::size_t tokens) const {
-  std::size_t forms = 0, codes = 0, groups = 0, columns = 0;
+  std::size_t forms = 0, codes = 0, groups = 0;
   each_site(model_, [&](const Site& site) {
-    columns = std::max(columns, site.columns());
     forms = std::max(forms, site.linears.size());
     for (const Linear& linear : site.linears) {
       if (!linear.integer) continue;
@@ -50,7 +53,7 @@ void Decoder::reserve(Work& work, std::size_t tokens) const {
       groups = std::max(groups, linear.packed.groups());
     }
   });
-  work.normed.resize(tokens * columns);
+  work.normed.resize(tokens * hidden_stride_);
   work.scratch.resize(attention_scratch((model_.head_size + 15) / 16 * 16));
   work.codes.resize(forms);
   for (Codes& form : work.codes) {

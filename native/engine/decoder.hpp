@@ -37,6 +37,13 @@ class Decoder {
  private:
   friend class Step;
 
+  // From one token's row of floats to the next: never a multiple of 1 kB, or the rows of tokens that are
+  // multiplied together would fall on the same few lines of the first cache.
+  static std::size_t stride_of(std::size_t width) {
+    const std::size_t rounded = (width + 15) / 16 * 16;
+    return rounded % 256 == 0 ? rounded + 16 : rounded;
+  }
+
   // Codes of tokens, for one size of groups.
   struct Codes {
     std::vector<std::int8_t> codes;
@@ -56,6 +63,7 @@ class Decoder {
   Cache cache_;
   const Kernels& kernels_;
   std::size_t threads_, most_tokens_;
+  std::size_t hidden_stride_, attention_stride_, attended_stride_, mlp_stride_;
   std::vector<float> hidden_, attention_, attended_, mlp_, projected_, wanted_;
   std::vector<Work> own_;
   Work shared_;

@@ -57,7 +57,7 @@ void Step::embed() {
   const std::size_t size = model_.hidden;
   const Range rows = share(tokens_.size());
   for (std::size_t t = rows.first; t < rows.last; ++t) {
-    float* const to = all_.hidden_.data() + t * size;
+    float* const to = all_.hidden_.data() + t * all_.hidden_stride_;
     const std::size_t id = tokens_[t].id, from = id * size;
     if (model_.wide_embedding != nullptr) {
       std::copy_n(model_.wide_embedding + from, size, to);
@@ -73,8 +73,8 @@ void Step::embed() {
 
 void Step::layer(std::size_t index) {
   const Layer& layer = model_.layers[index];
-  const std::size_t width = model_.attention_width();
-  const Entered entered = enter(layer.attention, all_.hidden_.data(), model_.hidden, tokens_.size(),
+  const std::size_t width = all_.attention_stride_;
+  const Entered entered = enter(layer.attention, all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
                                 layer.attention_norm);
   std::size_t row = 0;
   for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
@@ -90,11 +90,11 @@ void Step::layer(std::size_t index) {
   barrier_.wait();
   attend(layer, index);
   barrier_.wait();
-  project(layer.attention_output, all_.attended_.data(), model_.heads * model_.head_size,
+  project(layer.attention_output, all_.attended_.data(), all_.attended_stride_,
           layer.attention_output_norm, layer.mlp.linears[0]);
   gated_mlp(layer);
   const bool is_last = index + 1 == model_.layers.size();
-  project(layer.mlp_output, all_.mlp_.data(), 2 * model_.mlp_size, layer.mlp_output_norm,
+  project(layer.mlp_output, all_.mlp_.data(), all_.mlp_stride_, layer.mlp_output_norm,
           is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
@@ -106,7 +106,7 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   for (std::size_t unit = units.first; unit < units.last; ++unit) {
     const std::size_t t = unit / turned, head = unit % turned;
     const Token& token = tokens_[t];
-    float* const row = all_.attention_.data() + t * model_.attention_width();
+    float* const row = all_.attention_.data() + t * all_.attention_stride_;
     float* const x = row + head * size;
     const bool is_query = head < model_.heads;
     const float* const norm = is_query ? layer.query_norm : layer.key_norm;
@@ -126,8 +126,8 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
 AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t head) const {
   const std::size_t size = model_.head_size, last = tokens_[token].position + 1;
   const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
-  return {all_.attention_.data() + token * model_.attention_width() + head * size,
-          all_.attended_.data() + (token * model_.heads + head) * size, first, last};
+  return {all_.attention_.data() + token * all_.attention_stride_ + head * size,
+          all_.attended_.data() + token * all_.attended_stride_ + head * size, first, last};
 }
 
 void Step::attend(const Layer& layer, std::size_t index) {
@@ -185,27 +185,27 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
 // hidden += linear(x), or its norm.
 void Step::project(const Site& site, const float* x, std::size_t stride, const float* output_norm,
                    const Linear& next) {
-  const std::size_t size = model_.hidden, count = tokens_.size();
+  const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens_.size();
   const Linear& linear = site.linears[0];
   const Entered entered = enter(site, x, stride, count, nullptr);
   float* const projected = all_.projected_.data();
   float* const hidden = all_.hidden_.data();
   const Range panels = share_panels(linear.panels());
-  multiply(linear, 0, entered, projected, size, panels);
+  multiply(linear, 0, entered, projected, step, panels);
   anticipate(next);
   if (output_norm == nullptr) {
     const std::size_t first = panels.first * kPanelRows;
     const std::size_t last = std::max(first, std::min(panels.last * kPanelRows, size));
     for (std::size_t t = 0; t < count; ++t) {
-      kernels_.add(hidden + t * size + first, projected + t * size + first, last - first);
+      kernels_.add(hidden + t * step + first, projected + t * step + first, last - first);
     }
   } else {
     barrier_.wait();
     const Range rows = share(count);
     for (std::size_t t = rows.first; t < rows.last; ++t) {
-      float* const row = projected + t * size;
+      float* const row = projected + t * step;
       kernels_.norm(row, output_norm, size, model_.epsilon, row);
-      kernels_.add(hidden + t * size, row, size);
+      kernels_.add(hidden + t * step, row, size);
     }
   }
   barrier_.wait();
@@ -213,8 +213,8 @@ void Step::project(const Site& site, const float* x, std::size_t stride, const f
 
 // Gate and up, of one linear or two, side by side in `mlp_`; what is kept is where the gate was.
 void Step::gated_mlp(const Layer& layer) {
-  const std::size_t size = model_.mlp_size, stride = 2 * size;
-  const Entered entered = enter(layer.mlp, all_.hidden_.data(), model_.hidden, tokens_.size(),
+  const std::size_t size = model_.mlp_size, stride = all_.mlp_stride_;
+  const Entered entered = enter(layer.mlp, all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
                                 layer.mlp_norm);
   const std::vector<Linear>& linears = layer.mlp.linears;
   const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
@@ -240,14 +240,14 @@ void Step::gated_mlp(const Layer& layer) {
 }
 
 void Step::predict() {
-  const std::size_t size = model_.hidden, count = wanted_.size();
+  const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_.size();
   const Range rows = share(count);
   for (std::size_t i = rows.first; i < rows.last; ++i) {
-    std::memcpy(all_.wanted_.data() + i * size, all_.hidden_.data() + wanted_[i] * size,
+    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + wanted_[i] * stride,
                 size * sizeof(float));
   }
   barrier_.wait();
-  const Entered entered = enter(model_.head, all_.wanted_.data(), size, count, model_.final_norm);
+  const Entered entered = enter(model_.head, all_.wanted_.data(), stride, count, model_.final_norm);
   const Linear& linear = model_.head.linears[0];
   const Range panels = share_panels(linear.panels());
   multiply(linear, 0, entered, logits_, model_.vocabulary, panels);
@@ -284,7 +284,7 @@ Step::Entered Step::enter(const Site& site, const float* x, std::size_t stride, 
   enter_rows(site, x, stride, norm, work, few ? Range{0, tokens} : share(tokens));
   if (!few) barrier_.wait();
   if (norm == nullptr) return {x, stride, tokens, &work.codes};
-  return {work.normed.data(), site.columns(), tokens, &work.codes};
+  return {work.normed.data(), all_.hidden_stride_, tokens, &work.codes};
 }
 
 void Step::enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,
@@ -293,7 +293,7 @@ void Step::enter_rows(const Site& site, const float* x, std::size_t stride, cons
   for (std::size_t t = rows.first; t < rows.last; ++t) {
     const float* row = x + t * stride;
     if (norm != nullptr) {
-      float* const normed = work.normed.data() + t * columns;
+      float* const normed = work.normed.data() + t * all_.hidden_stride_;
       kernels_.norm(row, norm, columns, model_.epsilon, normed);
       row = normed;
     }
