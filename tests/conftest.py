@@ -13,6 +13,12 @@ settings.register_profile("tersor", deadline=None, derandomize=True)
 settings.load_profile("tersor")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed weights of a test are kept with the test."""
+    monkeypatch.setenv("TERSOR_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real small model, restored to a bfloat16 Hugging Face directory."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import EngineError, SourceError
-from tersor.formats import QuantizedLinear
 from tersor.grids import CodebookGrid, IntegerGrid
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_shape import DecoderShape
-from tersor.runtime.kernels import PackedLinear, pack_codes, pack_linear, panels
-from tersor.runtime.quant_linear import ACTIVATION_GROUP, is_the_kernels
+from tersor.runtime.kernels import PackedLinear, pack_codes, panels
+from tersor.runtime.packed_cache import PackedCache
+from tersor.runtime.quant_linear import is_the_kernels, packed_of
 
 _EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
 
@@ -44,6 +45,7 @@ class _Reader:
     source: Source
     artifact: Artifact | None
     integer: bool
+    cache: PackedCache
     linears: dict[str, _native.Weights] = field(default_factory=dict)
     size: int = 0
     products: int = 0
@@ -83,7 +85,7 @@ class _Reader:
         holder = weights_of or name
         bias = self.bias(name)
         if self.artifact is not None and holder in self.quantized:
-            made, size = self._quantized(self.artifact.linear(holder), bias)
+            made, size = self._quantized(self.artifact, holder, bias)
         else:
             made, size = _dense(self.dense(holder), bias)
         self.linears[name] = made
@@ -91,16 +93,17 @@ class _Reader:
         self.products += made.rows * made.columns
 
     def _quantized(
-        self, found: QuantizedLinear, bias: "np.typing.NDArray[np.float32] | None"
+        self, artifact: Artifact, name: str, bias: "np.typing.NDArray[np.float32] | None"
     ) -> tuple[_native.Weights, int]:
-        weight, activations = found.weight, found.scheme.activations
-        if activations is not None and not is_the_kernels(activations, found):
+        scheme = artifact.schemes[name]
+        activations = scheme.activations
+        if activations is not None and not is_the_kernels(scheme):
             raise EngineError(f"activations {activations}")
+        if isinstance(scheme.weights.grid, IntegerGrid):
+            packed = self.cache.linear(name, partial(packed_of, artifact, name))
+            return _packed(packed, self.integer or activations is not None, None, bias)
+        weight = artifact.linear(name).weight
         grid = weight.grid
-        if isinstance(grid, IntegerGrid):
-            group = ACTIVATION_GROUP if activations is None else None
-            integer = self.integer or activations is not None
-            return _packed(pack_linear(weight, group), integer, None, bias)
         if activations is None and isinstance(grid, CodebookGrid) and grid.bits <= 4:
             levels = torch.zeros(16)
             levels[: len(grid.levels)] = torch.tensor(grid.levels)
@@ -153,12 +156,13 @@ def read_weights(directory: Path, shape: DecoderShape, *, integer: bool) -> Weig
     """
     source = open_directory(directory)
     artifact = open_artifact(directory) if "quantization_config" in source.config else None
-    reader = _Reader(source, artifact, integer)
+    reader = _Reader(source, artifact, integer, PackedCache(directory))
     for layer in range(shape.layers):
         for name in linear_names(shape):
             reader.add(f"model.layers.{layer}.{name}")
     products = reader.products
     reader.add(_HEAD, None if reader.has(_HEAD) else _EMBEDDING)
+    reader.cache.save()
     norms = {name: reader.tensor(f"{name}.weight").float() for name in _norm_names(shape)}
     if shape.norm_offset:
         norms = {name: weight + shape.norm_offset for name, weight in norms.items()}

@@ -1,11 +1,13 @@
 """Linears of a transformers model on tersor's native kernels."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
-from tersor.formats import QuantizedLinear
-from tersor.grids import ActivationScheme, Granularity, IntegerGrid, Symmetry
+from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.kernels import PackedLinear, linear, pack_linear
+from tersor.runtime.packed_cache import PackedCache
 
 # Columns of a token that share a scale where the weight does not say: few enough for a token's
 # largest value not to drown the others.
@@ -47,43 +49,50 @@ def use_kernels(model: nn.Module, artifact: Artifact) -> dict[str, str]:
     token where the scheme says so. Returns the quantized modules that stay with torch, and why.
     """
     modules = dict(model.named_modules())
+    cache = PackedCache(artifact.source.path)
     left: dict[str, str] = {}
-    for name in artifact.schemes:
-        found = artifact.linear(name)
-        reason = _why_not(modules.get(name), found)
+    for name, scheme in artifact.schemes.items():
+        reason = _why_not(modules.get(name), scheme)
         if reason:
             left[name] = reason
             continue
-        activations = found.scheme.activations
-        group = ACTIVATION_GROUP if activations is None else None
         bias = modules[name].bias
-        packed = pack_linear(found.weight, group)
+        packed = cache.linear(name, partial(packed_of, artifact, name))
         replaced = QuantLinear(packed, bias if isinstance(bias, Tensor) else None)
         model.set_submodule(name, replaced)
+    cache.save()
     return left
 
 
-def _why_not(module: nn.Module | None, found: QuantizedLinear) -> str:
+def packed_of(artifact: Artifact, name: str) -> PackedLinear:
+    """An integer linear of an artifact, packed anew."""
+    found = artifact.linear(name)
+    group = ACTIVATION_GROUP if found.scheme.activations is None else None
+    return pack_linear(found.weight, group)
+
+
+def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
     """Why there is no kernel for a linear; empty if there is one."""
     if module is None:
         return "the model holds no module of that name"
-    grid, activations = found.scheme.weights.grid, found.scheme.activations
+    grid, activations = scheme.weights.grid, scheme.activations
     if not isinstance(grid, IntegerGrid):
         return f"no integer kernel for {grid.name}"
-    if activations is not None and not is_the_kernels(activations, found):
+    if activations is not None and not is_the_kernels(scheme):
         return f"no kernel for activations {activations}"
     return ""
 
 
-def is_the_kernels(activations: ActivationScheme, found: QuantizedLinear) -> bool:
-    """Whether a scheme rounds activations just as the kernels do."""
-    scheme = activations.tensor
-    plain = found.scheme.weights.granularity is not Granularity.GROUP
+def is_the_kernels(scheme: Scheme) -> bool:
+    """Whether a scheme that rounds activations does so just as the kernels do."""
+    activations = scheme.activations
+    if activations is None or not activations.dynamic:
+        return False
+    tensor = activations.tensor
     return (
-        activations.dynamic
-        and plain
-        and scheme.granularity is Granularity.TOKEN
-        and isinstance(scheme.grid, IntegerGrid)
-        and scheme.grid.bits == 8
-        and scheme.grid.symmetry is Symmetry.RESTRICTED
+        scheme.weights.granularity is not Granularity.GROUP
+        and tensor.granularity is Granularity.TOKEN
+        and isinstance(tensor.grid, IntegerGrid)
+        and tensor.grid.bits == 8
+        and tensor.grid.symmetry is Symmetry.RESTRICTED
     )
