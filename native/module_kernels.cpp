@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cache.hpp"
 #include "kernels/kernels.hpp"
 #include "pool.hpp"
 
@@ -139,6 +140,49 @@ void linear(const std::string& level, Matrix<const float> x, Bytes<const std::ui
   if (x.shape(0) > 0) multiply(kernels, weights, x, y, threads);
 }
 
+// Heads of queries (heads, T, size) and of keys and values (key heads, T, size) to (T, heads, size), on one
+// thread: a position sees those up to itself.
+void causal_attention(const std::string& level, Parameters<const float> queries,
+                      Parameters<const float> keys, Parameters<const float> values,
+                      Parameters<float> out, float scale) {
+  const std::size_t heads = queries.shape(0), count = queries.shape(1), size = queries.shape(2);
+  const std::size_t key_heads = keys.shape(0);
+  const auto like_keys = [&](const auto& array) {
+    return array.shape(0) == key_heads && array.shape(1) == count && array.shape(2) == size;
+  };
+  check(count > 0 && size > 0 && key_heads > 0 && heads % key_heads == 0 && like_keys(keys) &&
+            like_keys(values),
+        "queries, keys and values are (heads, T, size)");
+  check(out.shape(0) == count && out.shape(1) == heads && out.shape(2) == size,
+        "the output is (T, heads, size)");
+  const Kernels& kernels = kernels_of(level);
+  nb::gil_scoped_release release;
+  constexpr std::size_t kTile = 16;
+  const std::size_t together = heads / key_heads;
+  const Cache cache(1, 1, 1, size, count, Storage::float32);
+  const KeysValues held = cache.head(0, 0, 0);
+  std::vector<float> scaled(queries.data(), queries.data() + heads * count * size);
+  for (float& value : scaled) value *= scale;
+  std::vector<float> scratch(attention_scratch(held.padded()));
+  std::vector<AttentionRow> rows;
+  for (std::size_t head = 0; head < key_heads; ++head) {
+    for (std::size_t t = 0; t < count; ++t) {
+      const std::size_t place = (head * count + t) * size;
+      kernels.store(held, t, keys.data() + place, values.data() + place);
+    }
+    for (std::size_t first = 0; first < count; first += kTile) {
+      rows.clear();
+      for (std::size_t t = first; t < std::min(first + kTile, count); ++t) {
+        for (std::size_t i = head * together; i < (head + 1) * together; ++i) {
+          rows.push_back({scaled.data() + (i * count + t) * size,
+                          out.data() + (t * heads + i) * size, 0, t + 1});
+        }
+      }
+      kernels.attend(held, rows.data(), rows.size(), 0.0f, scratch.data());
+    }
+  }
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -202,6 +246,9 @@ void define_kernels(nb::module_& m) {
         nb::arg("bits"), "Size of a packed weight.");
   m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
         nb::arg("bits"), nb::arg("threads"), "Pack unsigned codes (rows, columns) for the kernels.");
+  m.def("causal_attention", &causal_attention, nb::arg("level"), nb::arg("queries"),
+        nb::arg("keys"), nb::arg("values"), nb::arg("out"), nb::arg("scale"),
+        "Attention of every position to those up to itself.");
   m.def("read_seconds", &read_seconds, nb::arg("buffer"), nb::arg("threads"),
         "Seconds to read a buffer once.");
   m.def("products_per_second", &products_per_second, nb::arg("level"), nb::arg("threads"),

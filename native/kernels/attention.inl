@@ -48,11 +48,7 @@ struct Attention {
       }
       if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
       for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
-      const std::size_t begin = first > start ? first : start;
-      const std::size_t end = last < start + kAttentionBlock ? last : start + kAttentionBlock;
-      std::size_t lane = 0;
-      for (; lane + 4 * kLanes <= padded; lane += 4 * kLanes) add_values<4>(lane, start, begin, end);
-      for (; lane < padded; lane += kLanes) add_values<1>(lane, start, begin, end);
+      add_all_values(start);
     }
     for (std::size_t r = 0; r < kRows; ++r) {
       const float inverse = 1.0f / sums[r];
@@ -122,6 +118,48 @@ struct Attention {
     sums[r] += sum_of(sum);
   }
 
+  // Positions that all rows see together, others for each row: what a row does not see, be it NaN, must not
+  // be multiplied by 0.
+  inline __attribute__((always_inline)) void add_all_values(std::size_t start) {
+    const std::size_t stop = start + kAttentionBlock, padded = cache.padded();
+    std::size_t from = start, to = stop;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      from = rows[r].first > from ? rows[r].first : from;
+      to = rows[r].last < to ? rows[r].last : to;
+    }
+    if (from < to) {
+      std::size_t lane = 0;
+      for (; lane + 4 * kLanes <= padded; lane += 4 * kLanes) add_values<4>(lane, start, from, to);
+      for (; lane < padded; lane += kLanes) add_values<1>(lane, start, from, to);
+    } else {
+      from = to = stop;
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const std::size_t first = rows[r].first > start ? rows[r].first : start;
+      const std::size_t last = rows[r].last < stop ? rows[r].last : stop;
+      add_row(r, start, first, last < from ? last : from);
+      add_row(r, start, first > to ? first : to, last);
+    }
+  }
+
+  inline __attribute__((always_inline)) void add_row(std::size_t r, std::size_t start,
+                                                     std::size_t first, std::size_t last) {
+    const std::size_t padded = cache.padded();
+    for (std::size_t i = first; i < last; ++i) {
+      const float weight = weight_of(r, start, i);
+      for (std::size_t lane = 0; lane < padded; lane += kLanes) {
+        float* const at = outputs + r * padded + lane;
+        put(at, loaded<Floats>(at) + stored<kStorage>(cache.values, i * padded + lane) * weight);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) float weight_of(std::size_t r, std::size_t start,
+                                                        std::size_t i) const {
+    const float weight = scores[r * kAttentionBlock + i - start];
+    return kStorage == Storage::int8 ? weight * cache.value_scales[i] : weight;
+  }
+
   template <std::size_t kVectors>
   inline __attribute__((always_inline)) void add_values(std::size_t lane, std::size_t start,
                                                         std::size_t begin, std::size_t end) {
@@ -138,8 +176,7 @@ struct Attention {
         values[v] = stored<kStorage>(cache.values, i * padded + lane + v * kLanes);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
-        float weight = scores[r * kAttentionBlock + i - start];
-        if (kStorage == Storage::int8) weight *= cache.value_scales[i];
+        const float weight = weight_of(r, start, i);
         for (std::size_t v = 0; v < kVectors; ++v) found[r][v] += values[v] * weight;
       }
     }

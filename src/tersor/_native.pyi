@@ -196,5 +196,13 @@ def sample(
     min_p: float,
     uniform: float,
 ) -> int: ...
+def causal_attention(
+    level: str,
+    queries: NDArray[np.float32],
+    keys: NDArray[np.float32],
+    values: NDArray[np.float32],
+    out: NDArray[np.float32],
+    scale: float,
+) -> None: ...
 def read_seconds(buffer: NDArray[np.uint8], threads: int) -> float: ...
 def products_per_second(level: str, threads: int) -> float: ...

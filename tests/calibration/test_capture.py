@@ -11,6 +11,7 @@ from torch import Tensor
 
 import tiny_models
 from tersor.calibration import collect
+from tersor.calibration.attention import use_native_attention
 from tersor.calibration.statistics import AbsMax, MeanSquare, MinMax, MovingMinMax
 from tersor.checkpoints.source import Source, TensorInfo, open_source
 from tersor.errors import SourceError, TextError
@@ -89,6 +90,7 @@ def make(family: str, directory: Path, *, fused: bool = False, **overrides: Any)
 
 def naive(tiny: Tiny, tokens: Tensor) -> dict[str, Tensor]:
     """Input of every linear, ``(tokens, in)``, from one forward of the whole model."""
+    use_native_attention(tiny.model)  # so that the two can be equal to the last bit
     inputs: dict[str, Tensor] = {}
     weights = tiny.source.read(tiny.source.tensors)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import tiny_models
+from tersor.calibration.attention import use_native_attention
 from tersor.calibration.blocks import BlockCall, Visit, cut
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder, _fill_computed_buffers
@@ -43,6 +44,7 @@ def test_the_final_norms_output_is_the_models(family: str, tmp_path: Path) -> No
     model: Any = tiny_models.save_tiny(family, tmp_path)
     tokens = tiny_models.tokens(batch=3)
     found = walk(decoder_of(open_source(tmp_path)), tokens, run, rows=2)
+    use_native_attention(model)
     with torch.no_grad():
         expected = model.base_model(tokens, use_cache=False).last_hidden_state
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import tersor
 from tersor.errors import EngineError, SourceError, TextError
+from tersor.instructions import levels
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
 from tersor.runtime.generate import EngineOptions
-from tersor.runtime.kernels import levels
 from tersor.runtime.load import load
 from tersor.runtime.sampling import Sampling
 from tersor.runtime.session import CHUNK

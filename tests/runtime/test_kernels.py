@@ -13,9 +13,10 @@ from calibrating import threads
 from tersor import _native
 from tersor.errors import MachineError, SchemeError
 from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme, nf4
+from tersor.instructions import level, levels
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.runtime.kernels import PackedLinear, level, levels, linear, pack_linear
+from tersor.runtime.kernels import PackedLinear, linear, pack_linear
 
 G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
 SCHEMES = [

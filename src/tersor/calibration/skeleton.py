@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tersor.calibration.attention import use_native_attention
 from tersor.calibration.blocks import BlockCall, Visit
 from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
@@ -211,6 +212,7 @@ def _build(source: Source) -> nn.Module:
             f"{source.path}: transformers cannot build {model_type} from config.json "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         ) from error
+    use_native_attention(model)
     return model
 
 

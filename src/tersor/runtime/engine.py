@@ -11,9 +11,9 @@ from torch import Tensor
 from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import EngineError, TextError
+from tersor.instructions import level
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
-from tersor.runtime.kernels import level
 from tersor.runtime.load import load_tokenizer
 from tersor.runtime.lookup import draft
 from tersor.runtime.sampling import Sampler, Sampling

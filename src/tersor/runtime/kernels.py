@@ -5,15 +5,15 @@ float32 (``native/kernels/linear.hpp``). The level of instructions is the best t
 ``TERSOR_ISA`` (``portable``, ``avx2``, ``avx512_vnni``) forces another.
 """
 
-import os
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tersor import _native
-from tersor.errors import MachineError, SchemeError
+from tersor.errors import SchemeError
 from tersor.grids import IntegerGrid, QuantizedTensor
+from tersor.instructions import level
 
 _PANEL = 16
 
@@ -35,26 +35,6 @@ class PackedLinear:
     columns: int
     group: int
     bits: int
-
-
-def level() -> str:
-    """The level of kernels that will run.
-
-    Raises :class:`MachineError` if ``TERSOR_ISA`` names one that this machine does not have.
-    """
-    wanted = os.environ.get("TERSOR_ISA", "")
-    if not wanted:
-        return _native.best_level()
-    if not _native.has_level(wanted):
-        raise MachineError(
-            f"TERSOR_ISA={wanted}: this machine cannot run it; it has {', '.join(levels())}"
-        )
-    return wanted
-
-
-def levels() -> tuple[str, ...]:
-    """The levels that this machine can run, best first."""
-    return tuple(name for name in ("avx512_vnni", "avx2", "portable") if _native.has_level(name))
 
 
 def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:

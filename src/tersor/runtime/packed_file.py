@@ -1,8 +1,8 @@
 """Packed weights in a file that is mapped, not read.
 
 ``TERSORPK``, the header's length (8 bytes, little-endian), the header (JSON), and arrays at
-multiples of 64 bytes, where the kernels want them. A private format: files of another version, or that are
-not whole, are as if they were not there.
+multiples of 64 bytes, where the kernels want them. A private format: files of another version, or
+that are not whole, are as if they were not there.
 """
 
 import json

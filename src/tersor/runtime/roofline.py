@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from tersor import _native
-from tersor.runtime.kernels import level
+from tersor.instructions import level
 
 _TIMES = 5
 

@@ -1,0 +1,30 @@
+"""Which level of instructions the native kernels use.
+
+The best that the machine has; ``TERSOR_ISA`` (``portable``, ``avx2``, ``avx512_vnni``) forces
+another.
+"""
+
+import os
+
+from tersor import _native
+from tersor.errors import MachineError
+
+
+def level() -> str:
+    """The level of kernels that will run.
+
+    Raises :class:`MachineError` if ``TERSOR_ISA`` names one that this machine does not have.
+    """
+    wanted = os.environ.get("TERSOR_ISA", "")
+    if not wanted:
+        return _native.best_level()
+    if not _native.has_level(wanted):
+        raise MachineError(
+            f"TERSOR_ISA={wanted}: this machine cannot run it; it has {', '.join(levels())}"
+        )
+    return wanted
+
+
+def levels() -> tuple[str, ...]:
+    """The levels that this machine can run, best first."""
+    return tuple(name for name in ("avx512_vnni", "avx2", "portable") if _native.has_level(name))
