@@ -1,0 +1,62 @@
+"""The README's table of methods from the rows of `benchmarks/methods.py`.
+
+    python benchmarks/methods_table.py [benchmarks/results/methods.json]
+
+Seconds and memory are shown for W4 in groups only: the other rows were made while the machine did
+other things, and take as long.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+SCHEMES = {
+    "w8a8": "W8A8 per channel and token",
+    "w4": "W4 g64",
+    "w3": "W3 g64",
+    "w2": "W2 g64",
+    "w4c": "W4 per channel",
+    "w3c": "W3 per channel",
+    "w2c": "W2 per channel",
+}
+NAMES = {
+    "w4": "nearest",
+    "w8a8": "nearest",
+    "llmcompressor_gptq": "llm-compressor 0.14, GPTQ",
+    "autoround_light": "AutoRound, light",
+}
+TIMED = ("w4",)
+
+
+def line(scheme: str, method: str, row: dict[str, float], first: bool) -> str:
+    name = NAMES.get(method, f"`{method}`")
+    losses = [
+        f"{row[f'{text} ppl']:.2f} | {row[f'{text} KL']:.4f}"
+        for text in ("wiki.test", "shakespeare")
+    ]
+    timed = scheme in TIMED
+    seconds = f"{row['seconds']:.0f}" if timed and row["seconds"] >= 10 else ""
+    if timed and row["seconds"] < 10:
+        seconds = f"{row['seconds']:.1f}"
+    memory = f"{row['peak_gb']:.2f} GB" if timed else ""
+    label = SCHEMES[scheme] if first else ""
+    return f"| {label} | {name} | {' | '.join(losses)} | {seconds} | {memory} |"
+
+
+def main() -> None:
+    default = Path(__file__).parent / "results" / "methods.json"
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    rows = json.loads(file.read_text())
+    for scheme in SCHEMES:
+        mine = [
+            (row.split(":")[1], found)
+            for row, found in rows.items()
+            if row.startswith(f"{scheme}:")
+        ]
+        mine.sort(key=lambda pair: -pair[1]["wiki.test KL"])
+        for index, (method, found) in enumerate(mine):
+            print(line(scheme, method, found, index == 0))
+
+
+if __name__ == "__main__":
+    main()
