@@ -1,6 +1,10 @@
 // Which kernels this machine can run.
 #include <cstring>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
+
 #include "kernels.hpp"
 
 namespace tersor {
@@ -10,6 +14,16 @@ namespace {
 bool runs_avx2() {
 #if defined(__x86_64__) && defined(__GNUC__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#else
+  return false;
+#endif
+}
+
+// GCC 12 does not know AVX-VNNI by name: leaf 7, subleaf 1, bit 4 of eax. Its registers are AVX2's.
+bool runs_avx_vnni() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return runs_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 #else
   return false;
 #endif
@@ -29,12 +43,15 @@ bool runs_avx512_vnni() {
 
 const Kernels* best_kernels() {
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
+  if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
   if (runs_avx2()) return avx2_kernels();
   return portable_kernels();
 }
 
 const Kernels* kernels_named(const char* name) {
   if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
+  if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
+  if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();
   if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
   return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
 }

@@ -43,6 +43,8 @@ struct Kernels {
 // dispatch.cpp to say.
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();
+const Kernels* avx_vnni_kernels();
+const Kernels* avx512vl_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
 
 // The best level that this machine can run, or the one called `name`; null if it has none of that name.

@@ -1,13 +1,15 @@
 """Which level of instructions the native kernels use.
 
-The best that the machine has; ``TERSOR_ISA`` (``portable``, ``avx2``, ``avx512_vnni``) forces
-another.
+The best that the machine has; ``TERSOR_ISA`` (``portable``, ``avx2``,
+``avx_vnni``, ``avx512_vnni``) forces another.
 """
 
 import os
 
 from tersor import _native
 from tersor.errors import MachineError
+
+_LEVELS = ("avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "portable")
 
 
 def level() -> str:
@@ -27,4 +29,4 @@ def level() -> str:
 
 def levels() -> tuple[str, ...]:
     """The levels that this machine can run, best first."""
-    return tuple(name for name in ("avx512_vnni", "avx2", "portable") if _native.has_level(name))
+    return tuple(name for name in _LEVELS if _native.has_level(name))

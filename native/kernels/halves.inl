@@ -1,0 +1,116 @@
+// Linears with vectors of 256 bits: 8 rows x 4 columns, so a panel takes two. The file that includes this says
+// how codes are multiplied.
+
+constexpr std::size_t kHalves = 2;
+
+TERSOR_FORCED __m256i load(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+
+TERSOR_FORCED __m256i low_bits(__m256i bytes) {
+  return _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f));
+}
+
+TERSOR_FORCED __m256i high_bits(__m256i bytes) { return low_bits(_mm256_srli_epi16(bytes, 4)); }
+
+TERSOR_FORCED __m256i four_codes(const std::int8_t* from) {
+  std::int32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return _mm256_set1_epi32(four);
+}
+
+// A panel times kTokens tokens. `Multiply::chunks(tile, codes, step, first, last)` adds the products of chunks
+// first..last to `sums`.
+template <typename Multiply, std::size_t kTokens>
+struct HalvesTile {
+  const PackedWeights& w;
+  const QuantizedTokens& a;
+  std::size_t panel, token;
+
+  __m256i sums[kHalves][kTokens];
+  __m256 totals[kHalves][kTokens];
+
+  inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
+    const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
+    const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
+    const std::size_t step = w.chunk_step(panel);
+    for (std::size_t h = 0; h < kHalves; ++h) {
+      for (std::size_t t = 0; t < kTokens; ++t) totals[h][t] = _mm256_setzero_ps();
+    }
+    for (std::size_t g = 0; g < groups; ++g) {
+      for (std::size_t h = 0; h < kHalves; ++h) {
+        for (std::size_t t = 0; t < kTokens; ++t) sums[h][t] = _mm256_setzero_si256();
+      }
+      Multiply::chunks(*this, codes, step, g * whole, g + 1 < groups ? (g + 1) * whole : chunks);
+      scale(g, groups);
+    }
+    store(y, stride);
+  }
+
+  inline __attribute__((always_inline)) const std::int8_t* activations(std::size_t t,
+                                                                       std::size_t c) const {
+    return a.codes + ((token + t) * w.chunks() + c) * kChunk;
+  }
+
+  inline __attribute__((always_inline)) void scale(std::size_t g, std::size_t groups) {
+    for (std::size_t h = 0; h < kHalves; ++h) {
+      const std::size_t parameter = (panel * groups + g) * kPanelRows + 8 * h;
+      const __m256 scales = scales_at(parameter);
+      const __m256i zeros =
+          w.zeros == nullptr
+              ? _mm256_set1_epi32(w.zero)
+              : _mm256_cvtepu8_epi32(
+                    _mm_loadl_epi64(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        const std::size_t index = (token + t) * groups + g;
+        const __m256i shift = _mm256_mullo_epi32(zeros, _mm256_set1_epi32(a.sums[index]));
+        const __m256 exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[h][t], shift));
+        const __m256 unit = _mm256_mul_ps(scales, _mm256_set1_ps(a.scales[index]));
+        totals[h][t] = _mm256_fmadd_ps(exact, unit, totals[h][t]);
+      }
+    }
+  }
+
+  inline __attribute__((always_inline)) __m256 scales_at(std::size_t parameter) const {
+    if (w.scales == nullptr) return _mm256_loadu_ps(w.wide_scales + parameter);
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.scales + parameter));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+
+  inline __attribute__((always_inline)) void store(float* y, std::size_t stride) const {
+    const std::size_t first = panel * kPanelRows;
+    const std::size_t count = w.rows - first < kPanelRows ? w.rows - first : kPanelRows;
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      float* to = y + (token + t) * stride + first;
+      alignas(32) float rows[kPanelRows];
+      for (std::size_t h = 0; h < kHalves; ++h) _mm256_store_ps(rows + 8 * h, totals[h][t]);
+      __builtin_memcpy(to, rows, count * sizeof(float));
+    }
+  }
+};
+
+template <typename Multiply, std::size_t kTokens>
+void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
+                  std::size_t stride, std::size_t first, std::size_t last) {
+  for (std::size_t panel = first; panel < last; ++panel) {
+    HalvesTile<Multiply, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+  }
+}
+
+template <typename Multiply>
+void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+                std::size_t first, std::size_t last) {
+  // There are 16 registers: more tokens at a time would not stay in them.
+  constexpr std::size_t kTokens = 4, kTogether = 4;
+  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t, float*,
+                         std::size_t, std::size_t, std::size_t);
+  static constexpr Times kTimes[kTokens] = {tokens_times<Multiply, 1>, tokens_times<Multiply, 2>,
+                                            tokens_times<Multiply, 3>, tokens_times<Multiply, 4>};
+  for (std::size_t panel = first; panel < last; panel += kTogether) {
+    const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
+    for (std::size_t token = 0; token < a.tokens; token += kTokens) {
+      const std::size_t left = a.tokens - token;
+      kTimes[(left < kTokens ? left : kTokens) - 1](w, a, token, y, stride, panel, stop);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// Linears with VNNI on vectors of 256 bits; the file that includes this defines TERSOR_DPBUSD, which multiplies
+// unsigned with signed bytes and adds the products, four by four, to int32.
+
+template <unsigned kBits>
+struct MultiplyVnni {
+  template <typename Multiply, std::size_t kTokens>
+  TERSOR_FORCED void chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes,
+                            std::size_t step, std::size_t first, std::size_t last) {
+    for (std::size_t c = first; c < last; ++c) {
+      for (std::size_t h = 0; h < kHalves; ++h) {
+        const __m256i both = load(codes + c * step + 32 * h);
+        const __m256i low = kBits == 8 ? both : low_bits(both);
+        const __m256i high = kBits == 8 ? load(codes + c * step + 64 + 32 * h) : high_bits(both);
+        for (std::size_t t = 0; t < kTokens; ++t) {
+          const std::int8_t* x = tile.activations(t, c);
+          tile.sums[h][t] = TERSOR_DPBUSD(tile.sums[h][t], low, four_codes(x));
+          tile.sums[h][t] = TERSOR_DPBUSD(tile.sums[h][t], high, four_codes(x + 4));
+        }
+      }
+    }
+  }
+};
+
+void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+            std::size_t first, std::size_t last) {
+  if (w.bits == 8) {
+    all_tokens<MultiplyVnni<8>>(w, a, y, stride, first, last);
+  } else {
+    all_tokens<MultiplyVnni<4>>(w, a, y, stride, first, last);
+  }
+}
+
+std::size_t multiply_only(std::size_t rounds) {
+  constexpr std::size_t kSums = 8;
+  __m256i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi32(static_cast<int>(i));
+  const __m256i codes = _mm256_set1_epi8(1);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < kSums; ++i) sums[i] = TERSOR_DPBUSD(sums[i], codes, codes);
+  }
+  for (std::size_t i = 0; i < kSums; ++i) asm volatile("" : : "x"(sums[i]));
+  return rounds * kSums * 32;
+}
