@@ -48,6 +48,8 @@ def test_generate_explains_what_is_wrong(
     assert run(["generate", str(model), *flags]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert "bug" not in captured.err
     assert message in captured.err
     assert captured.err.count("\n") == 1
 

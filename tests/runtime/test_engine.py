@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import tersor
-from tersor.errors import EngineError, SourceError, TextError
+from tersor.errors import EngineError, RecipeError, SourceError, TextError
 from tersor.instructions import levels
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
@@ -270,10 +270,12 @@ def test_what_the_engine_does_not_run(tmp_path: Path, llama: Path) -> None:
     save_tiny("opt", tmp_path / "opt")
     with pytest.raises(EngineError, match="'opt'"):
         Engine(tmp_path / "opt")
-    with pytest.raises(EngineError, match="4 bits"):
+    with pytest.raises(RecipeError, match="4 bits"):
         Engine(llama, activation_bits=4)
-    with pytest.raises(EngineError, match="int4"):
+    with pytest.raises(RecipeError, match="int4"):
         Engine(llama, cache="int4")
+    with pytest.warns(UserWarning, match="200 tokens is more than the 128"):
+        Engine(llama, context=200)
     with pytest.raises(EngineError, match="3 prompts"):
         next(Engine(llama, batch=2).generate_batch([[1], [2], [3]]))
     with pytest.raises(SourceError, match="not a model directory"):

@@ -1,5 +1,6 @@
 """The engine: a decoder's forward pass, cache and sampling, without torch in the loop."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
-from tersor.errors import EngineError, TextError
+from tersor.errors import EngineError, RecipeError, TextError
 from tersor.instructions import level
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
@@ -42,7 +43,7 @@ class Engine:
 
     Architectures: :data:`tersor.runtime.decoder_shape.FAMILIES`. Raises :class:`EngineError` for
     others, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError` for
-    directories that cannot be read.
+    directories that cannot be read, :class:`RecipeError` for options that make no sense.
     """
 
     def __init__(
@@ -64,14 +65,20 @@ class Engine:
         from transformers import AutoConfig
 
         if activation_bits not in (8, 16):
-            raise EngineError(f"activations of {activation_bits} bits; it runs 8 and 16")
+            raise RecipeError(f"activations of {activation_bits} bits; the engine has 8 and 16")
         if cache not in CACHES:
-            raise EngineError(f"a cache of {cache!r}; it has {', '.join(CACHES)}")
+            raise RecipeError(f"a cache of {cache!r}; the engine has {', '.join(CACHES)}")
         self.directory = Path(directory)
         open_directory(self.directory)
         config = AutoConfig.from_pretrained(self.directory)
         self.shape = decoder_shape(config)
         self.context = context or min(self.shape.positions, _LONGEST_CONTEXT)
+        if self.context > self.shape.positions:
+            warnings.warn(
+                f"a context of {self.context} tokens is more than the {self.shape.positions} that "
+                "the model was made for",
+                stacklevel=2,
+            )
         self.threads = threads or torch.get_num_threads()
         self.batch = batch
         weights = read_weights(self.directory, self.shape, integer=activation_bits == 8)
