@@ -115,7 +115,7 @@ def test_smoothquant_leaves_alone_what_is_not_finite_and_says_so(
     note = "model.layers.0.mlp.up_proj.weight (and 4 more): not scaled, because"
     assert reported_everywhere(result, note)
     before, after = dense(llama), dense(tmp_path / "out")
-    for name, changed in (("0.post_attention_layernorm", True), ("1.input_layernorm", False)):
+    for name, changed in (("0.input_layernorm", True), ("1.input_layernorm", False)):
         weight = f"model.layers.{name}.weight"
         assert torch.equal(before[weight], after[weight]) is not changed
 
