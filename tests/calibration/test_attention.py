@@ -59,9 +59,10 @@ def test_what_is_not_plain_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     found, _ = attention(module(), query, key, value, mask)
     repeated = (key.repeat_interleave(3, 1), value.repeat_interleave(3, 1))
     torch.testing.assert_close(found, expected(query, *repeated, attn_mask=mask))
-    trained = query.requires_grad_()
-    found, _ = attention(module(), trained, key, value, None)
-    assert found.requires_grad
+    for trained in (0, 1, 2):
+        given = [x.clone().requires_grad_(i == trained) for i, x in enumerate((query, key, value))]
+        found, _ = attention(module(), *given, None)
+        assert found.requires_grad
     both_ways, _ = attention(module(), query.detach(), key, value, None, is_causal=False)
     torch.testing.assert_close(both_ways, expected(query.detach(), key, value))
 

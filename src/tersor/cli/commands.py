@@ -148,6 +148,8 @@ def evaluate(
     from tersor.pipeline import evaluation
     from tersor.runtime.generate import EngineOptions
 
+    if not engine and (activation_bits, cache) != (8, "float16"):
+        raise RecipeError("--activation-bits and --cache are the engine's; add --engine")
     with bars() as watch:
         found = evaluation.evaluate_directory(
             directory,
@@ -159,7 +161,9 @@ def evaluate(
         )
     scores = None
     if tasks is not None:
-        scores = evaluation.evaluate_directory_tasks(directory, tasks.split(","), task_path, limit)
+        scores = evaluation.evaluate_directory_tasks(
+            directory, tasks.split(","), task_path, limit, kernels=engine
+        )
     if update_card:
         evaluation.update_card(directory, found[0])
     show.evaluations(found, scores, as_json)

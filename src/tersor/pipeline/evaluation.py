@@ -101,8 +101,13 @@ def _offset(progress: Progress, done: int, total: int) -> Progress:
 
 
 def evaluate_directory_tasks(
-    directory: Path, tasks: Sequence[str], task_path: Path | None, limit: int | None
+    directory: Path,
+    tasks: Sequence[str],
+    task_path: Path | None,
+    limit: int | None,
+    *,
+    kernels: bool = False,
 ) -> dict[str, Any]:
-    """lm-eval tasks on the model that :func:`tersor.load` gives."""
-    model, tokenizer = load(directory), load_tokenizer(directory)
+    """lm-eval tasks on the model that :func:`tersor.load` gives, with native linears or not."""
+    model, tokenizer = load(directory, kernels=kernels), load_tokenizer(directory)
     return evaluate_tasks(model, tokenizer, tasks, include_path=task_path, limit=limit)
