@@ -15,6 +15,7 @@
 
 #include "engine/decoder.hpp"
 #include "engine/sample.hpp"
+#include "fixed_input.hpp"
 
 namespace nb = nanobind;
 
@@ -53,14 +54,16 @@ template <typename Scale>
 Weights packed_weights(Array<std::uint8_t, 1> codes, Array<Scale, 3> scales,
                        std::optional<Array<std::uint8_t, 3>> zeros, int zero, std::size_t rows,
                        std::size_t columns, std::size_t group, unsigned bits, bool integer,
-                       std::optional<Floats1> values, std::optional<Floats1> bias) {
-  check(rows > 0 && columns > 0 && group > 0 && group <= columns && (bits == 4 || bits == 8),
+                       const Input& input, std::optional<Floats1> values,
+                       std::optional<Floats1> bias) {
+  check(rows > 0 && columns > 0 && group > 0 && group <= columns && is_packed_width(bits),
         "not the shape of a packed weight");
   Weights made;
   Linear& linear = made.linear;
   linear.rows = rows;
   linear.columns = columns;
   linear.integer = integer;
+  linear.input = fixed_input(input);
   PackedWeights& packed = linear.packed;
   packed.zero = zero;
   packed.rows = rows;
@@ -307,7 +310,7 @@ void define_packed(nb::class_<Weights>& weights) {
   weights.def_static("packed", &packed_weights<Scale>, nb::arg("codes"), nb::arg("scales"),
                      nb::arg("zeros").none(), nb::arg("zero"), nb::arg("rows"), nb::arg("columns"),
                      nb::arg("group"), nb::arg("bits"), nb::arg("integer"),
-                     nb::arg("values").none(), nb::arg("bias").none());
+                     nb::arg("fixed").none(), nb::arg("values").none(), nb::arg("bias").none());
 }
 
 template <typename Value>

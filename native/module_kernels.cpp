@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/cache.hpp"
+#include "fixed_input.hpp"
 #include "kernels/kernels.hpp"
 #include "pool.hpp"
 
@@ -36,7 +37,7 @@ void check(bool ok, const char* what) {
 PackedWeights shape_of(std::size_t rows, std::size_t columns, std::size_t group, unsigned bits) {
   check(rows > 0 && columns > 0, "a weight has rows and columns");
   check(group > 0 && group <= columns, "a group has at least one column and at most all");
-  check(bits == 4 || bits == 8, "bits must be 4 or 8");
+  check(is_packed_width(bits), "bits must be 2, 3, 4 or 8");
   return {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
 }
 
@@ -44,7 +45,6 @@ std::size_t packed_bytes(std::size_t rows, std::size_t columns, std::size_t grou
   const PackedWeights shape = shape_of(rows, columns, group, bits);
   return shape.panels() * shape.chunks() * chunk_bytes(bits);
 }
-
 
 template <typename T>
 void check_parameters(const Parameters<T>& found, const PackedWeights& weights) {
@@ -84,8 +84,8 @@ void pack(Matrix<const std::uint8_t> codes, Bytes<std::uint8_t> packed, std::siz
   in_parts(parts, body);
 }
 
-void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix<const float>& x,
-              Matrix<float>& y, std::size_t threads) {
+void multiply(const Kernels& kernels, const PackedWeights& weights, const FixedInput& input,
+              const Matrix<const float>& x, Matrix<float>& y, std::size_t threads) {
   const std::size_t tokens = x.shape(0), groups = weights.groups();
   const std::size_t width = weights.chunks() * kChunk;
   std::vector<std::int8_t> codes(tokens * width);
@@ -94,13 +94,13 @@ void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix
   auto quantize = [&](std::size_t part) {
     const Share share(tokens, std::min(threads, tokens), part);
     kernels.quantize(x.data() + share.first * weights.columns, weights.columns,
-                     share.last - share.first, weights.columns, weights.group,
+                     share.last - share.first, weights.columns, weights.group, input,
                      {codes.data() + share.first * width, scales.data() + share.first * groups,
                       sums.data() + share.first * groups});
   };
   // One token is quantized sooner than it is shared.
   if (tokens < 8) {
-    kernels.quantize(x.data(), weights.columns, tokens, weights.columns, weights.group,
+    kernels.quantize(x.data(), weights.columns, tokens, weights.columns, weights.group, input,
                      {codes.data(), scales.data(), sums.data()});
   } else {
     in_parts(std::min(threads, tokens), quantize);
@@ -117,7 +117,8 @@ void multiply(const Kernels& kernels, const PackedWeights& weights, const Matrix
 template <typename Scale>
 void linear(const std::string& level, Matrix<const float> x, Bytes<const std::uint8_t> packed,
             Parameters<const Scale> scales, std::optional<Parameters<const std::uint8_t>> zeros,
-            int zero, std::size_t group, unsigned bits, Matrix<float> y, std::size_t threads) {
+            int zero, std::size_t group, unsigned bits, const Input& input, Matrix<float> y,
+            std::size_t threads) {
   PackedWeights weights = shape_of(y.shape(1), x.shape(1), group, bits);
   check(packed.shape(0) == packed_bytes(y.shape(1), x.shape(1), group, bits),
         "packed is not of a weight of this shape");
@@ -135,9 +136,10 @@ void linear(const std::string& level, Matrix<const float> x, Bytes<const std::ui
     weights.zeros = zeros->data();
   }
   weights.zero = zero;
+  const FixedInput fixed = fixed_input(input);
   const Kernels& kernels = kernels_of(level);
   nb::gil_scoped_release release;
-  if (x.shape(0) > 0) multiply(kernels, weights, x, y, threads);
+  if (x.shape(0) > 0) multiply(kernels, weights, fixed, x, y, threads);
 }
 
 // Heads of queries (heads, T, size) and of keys and values (key heads, T, size) to (T, heads, size), on one
@@ -231,8 +233,9 @@ template <typename Scale>
 void define_linear(nb::module_& m) {
   m.def("linear", &linear<Scale>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
         nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
-        nb::arg("bits"), nb::arg("y"), nb::arg("threads"),
-        "y = x W^T with x quantized per token and group; uint16 scales are bfloat16.");
+        nb::arg("bits"), nb::arg("fixed").none(), nb::arg("y"), nb::arg("threads"),
+        "y = x W^T with x quantized per token and group, or by (scale, zero, lowest); uint16 scales "
+        "are bfloat16.");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace tersor {
 // A linear: weights in one form, and perhaps a bias of `rows` floats.
 struct Linear {
   bool integer = false;       // activations become int8
+  FixedInput input = {};      // how, if that is fixed
   PackedWeights packed = {};  // of integer linears, and of those whose codes are decoded
   const float* wide = nullptr;
   const std::uint16_t* narrow = nullptr;

@@ -9,11 +9,18 @@ namespace {
 // Tokens of a long prompt whose queries are attended together.
 constexpr std::size_t kTileTokens = 16;
 
+bool same(const FixedInput& a, const FixedInput& b) {
+  return a.scale == b.scale && a.zero == b.zero && a.lowest == b.lowest;
+}
+
 // Index of the first linear of a site whose activations are quantized as this one's are.
 std::size_t form_of(const Site& site, std::size_t index) {
   std::size_t form = 0;
   const auto& linears = site.linears;
-  while (!linears[form].integer || linears[form].packed.group != linears[index].packed.group) ++form;
+  while (!linears[form].integer || linears[form].packed.group != linears[index].packed.group ||
+         !same(linears[form].input, linears[index].input)) {
+    ++form;
+  }
   return form;
 }
 
@@ -28,7 +35,7 @@ float from_bfloat16(std::uint16_t half) {
 void decode_row(const Linear& linear, std::size_t row, float* to) {
   const PackedWeights& w = linear.packed;
   const std::size_t panel = row / kPanelRows, lane = row % kPanelRows, step = w.chunk_step(panel);
-  const std::uint8_t* chunk = w.codes + w.first_chunk(panel) + lane * 4;
+  const std::uint8_t* chunk = w.codes + w.first_chunk(panel);
   for (std::size_t g = 0; g < w.groups(); ++g) {
     const std::size_t parameter = (panel * w.groups() + g) * kPanelRows + lane;
     const float scale = w.scales == nullptr ? w.wide_scales[parameter] : from_bfloat16(w.scales[parameter]);
@@ -36,8 +43,7 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
     const std::size_t last = std::min((g + 1) * w.group, w.columns);
     for (std::size_t k = g * w.group; k < last; k += kChunk, chunk += step) {
       for (std::size_t j = 0; j < std::min(kChunk, last - k); ++j) {
-        const int code = w.bits == 8 ? chunk[j / 4 * 4 * kPanelRows + j % 4]
-                                     : chunk[j % 4] >> (j / 4 * 4) & 0x0f;
+        const int code = static_cast<int>(code_at(chunk, w.bits, lane, j));
         const float level = linear.values == nullptr ? static_cast<float>(code - zero) : linear.values[code];
         to[k + j] = level * scale;
       }
@@ -301,7 +307,7 @@ void Step::enter_rows(const Site& site, const float* x, std::size_t stride, cons
       if (!site.linears[i].integer || form_of(site, i) != i) continue;
       const PackedWeights& packed = site.linears[i].packed;
       Decoder::Codes& codes = work.codes[i];
-      kernels_.quantize(row, stride, 1, columns, packed.group,
+      kernels_.quantize(row, stride, 1, columns, packed.group, site.linears[i].input,
                         {codes.codes.data() + t * packed.chunks() * kChunk,
                          codes.scales.data() + t * packed.groups(),
                          codes.sums.data() + t * packed.groups()});

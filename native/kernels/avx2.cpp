@@ -1,6 +1,6 @@
 // Linears with AVX2: bytes are multiplied to sums of two in int16, and those are added up in int32.
 //
-// A code of 4 bits times an activation is at most 15 * 127, so eight sums of two such products fit int16.
+// A code of up to 4 bits times an activation is at most 15 * 127, so eight sums of two such products fit int16.
 // Codes of 8 bits are split into two of 4.
 #include "kernels.hpp"
 
@@ -23,7 +23,8 @@ TERSOR_FORCED __m256i widened(__m256i pairs) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-struct Multiply4 {
+template <unsigned kBits>
+struct MultiplyNarrow {
   template <typename Tile>
   TERSOR_FORCED void chunks(Tile& tile, const std::uint8_t* codes, std::size_t step,
                             std::size_t first, std::size_t last) {
@@ -38,9 +39,9 @@ struct Multiply4 {
                                 std::size_t step, std::size_t first, std::size_t last) {
     __m256i pairs[kHalves][kTokens] = {};
     for (std::size_t c = first; c < last; ++c) {
-      for (std::size_t h = 0; h < kHalves; ++h) {
-        const __m256i both = load(codes + c * step + 32 * h);
-        const __m256i low = low_bits(both), high = high_bits(both);
+      for (int h = 0; h < kHalves; ++h) {
+        const __m256i low = unpacked<kBits>(codes + c * step, 0, h);
+        const __m256i high = unpacked<kBits>(codes + c * step, 1, h);
         for (std::size_t t = 0; t < kTokens; ++t) {
           const std::int8_t* x = tile.activations(t, c);
           pairs[h][t] = _mm256_add_epi16(pairs[h][t], _mm256_maddubs_epi16(low, four_codes(x)));
@@ -56,7 +57,7 @@ struct Multiply4 {
   }
 };
 
-struct Multiply8 {
+struct MultiplyWide {
   template <typename Multiply, std::size_t kTokens>
   TERSOR_FORCED void chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes,
                             std::size_t step, std::size_t first, std::size_t last) {
@@ -64,7 +65,7 @@ struct Multiply8 {
       for (std::size_t quarter = 0; quarter < 2 * kHalves; ++quarter) {
         const std::size_t h = quarter % kHalves, four = quarter / kHalves * 4;
         const __m256i whole = load(codes + c * step + 32 * quarter);
-        const __m256i low = low_bits(whole), high = high_bits(whole);
+        const __m256i low = bits_at<4>(whole, 0), high = bits_at<4>(whole, 4);
         for (std::size_t t = 0; t < kTokens; ++t) {
           const __m256i x = four_codes(tile.activations(t, c) + four);
           const __m256i sixteens = widened(_mm256_maddubs_epi16(high, x));
@@ -79,11 +80,11 @@ struct Multiply8 {
 
 void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
             std::size_t first, std::size_t last) {
-  if (w.bits == 8) {
-    all_tokens<Multiply8>(w, a, y, stride, first, last);
-  } else {
-    all_tokens<Multiply4>(w, a, y, stride, first, last);
-  }
+  const auto run = w.bits == 8   ? all_tokens<MultiplyWide>
+                   : w.bits == 4 ? all_tokens<MultiplyNarrow<4>>
+                   : w.bits == 3 ? all_tokens<MultiplyNarrow<3>>
+                                 : all_tokens<MultiplyNarrow<2>>;
+  run(w, a, y, stride, first, last);
 }
 
 std::size_t multiply_only(std::size_t rounds) {

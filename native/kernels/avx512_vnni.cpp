@@ -23,6 +23,35 @@ inline __attribute__((always_inline)) __m512i four_codes(const std::int8_t* from
   return _mm512_set1_epi32(four);
 }
 
+TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
+  std::uint64_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(4));
+}
+
+// The halves of a chunk, a code to a byte.
+template <unsigned kBits>
+TERSOR_FORCED void unpack(const std::uint8_t* from, __m512i& first, __m512i& second) {
+  if (kBits == 8) {
+    first = _mm512_loadu_si512(from);
+    second = _mm512_loadu_si512(from + 64);
+  } else if (kBits == 4) {
+    const __m512i both = _mm512_loadu_si512(from), mask = _mm512_set1_epi8(15);
+    first = _mm512_and_si512(both, mask);
+    second = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+  } else {
+    const __m512i shifts = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0), mask = _mm512_set1_epi8(3);
+    const __m512i all = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    const __m512i turned = _mm512_srlv_epi64(all, shifts);
+    first = _mm512_and_si512(turned, mask);
+    second = _mm512_and_si512(_mm512_srli_epi64(turned, 4), mask);
+  }
+  if (kBits == 3) {
+    first = with_third_bits(first, from + third_bits(0));
+    second = with_third_bits(second, from + third_bits(1));
+  }
+}
+
 // Bytes of weights ahead of what is multiplied.
 constexpr std::size_t kPrefetch = 4096;
 
@@ -99,17 +128,9 @@ struct Tile {
 
   inline __attribute__((always_inline)) void multiply(const std::uint8_t* codes, std::size_t c,
                                                       std::size_t chunks) {
-    const __m512i low_half = _mm512_set1_epi8(0x0f);
     __m512i low[kPanels], high[kPanels];
     for (std::size_t p = 0; p < kPanels; ++p) {
-      const std::uint8_t* from = codes + p * chunk_bytes(kBits);
-      low[p] = _mm512_loadu_si512(from);
-      if (kBits == 8) {
-        high[p] = _mm512_loadu_si512(from + 64);
-      } else {
-        high[p] = _mm512_and_si512(_mm512_srli_epi16(low[p], 4), low_half);
-        low[p] = _mm512_and_si512(low[p], low_half);
-      }
+      unpack<kBits>(codes + p * chunk_bytes(kBits), low[p], high[p]);
     }
     for (std::size_t t = 0; t < kTokens; ++t) {
       const std::int8_t* activations = a.codes + ((token + t) * chunks + c) * kChunk;
@@ -192,11 +213,11 @@ void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std:
 
 void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
             std::size_t first, std::size_t last) {
-  if (w.bits == 8) {
-    all_tokens<8>(w, a, y, stride, first, last);
-  } else {
-    all_tokens<4>(w, a, y, stride, first, last);
-  }
+  const auto run = w.bits == 8   ? all_tokens<8>
+                   : w.bits == 4 ? all_tokens<4>
+                   : w.bits == 3 ? all_tokens<3>
+                                 : all_tokens<2>;
+  run(w, a, y, stride, first, last);
 }
 
 std::size_t multiply_only(std::size_t rounds) {

@@ -41,13 +41,27 @@ struct DirectTile {
   }
 };
 
+// The codes of a column of a chunk.
+template <unsigned kBits>
+TERSOR_FORCED Words column_codes(const std::uint8_t* chunk, std::size_t column) {
+  const std::uint32_t half = column / 4, byte = column % 4, shift = 8 * byte + 4 * half;
+  if (kBits == 8) return loaded<Words>(chunk + 64 * half) >> (8 * byte) & 0xff;
+  if (kBits == 4) return loaded<Words>(chunk) >> shift & 0x0f;
+  const Words eight = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  const Words low = twice<Words>(chunk) >> (shift + 2 * eight) & 3;
+  if (kBits == 2) return low;
+  std::uint32_t thirds[2];
+  __builtin_memcpy(thirds, chunk + third_bits(half), sizeof thirds);
+  const Words row = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+  const Words third = (eight != 0 ? Words{} + thirds[1] : Words{} + thirds[0]) >> (4 * row + byte) & 1;
+  return low | third << 2;
+}
+
 // Codes, decoded: `code - zero`, or `values[code]` with kTable.
 template <unsigned kBits, bool kTable>
 struct DecodedTile {
   TERSOR_FORCED Floats decoded(const std::uint8_t* chunk, std::size_t j, Floats table, Floats zeros) {
-    const std::size_t half = j / 4, shift = 8 * (j % 4);
-    const Words words = loaded<Words>(kBits == 8 ? chunk + 64 * half : chunk);
-    const Words codes = kBits == 8 ? (words >> shift) & 0xff : (words >> (shift + 4 * half)) & 0x0f;
+    const Words codes = column_codes<kBits>(chunk, j);
     const Ints index = same_bits<Ints>(codes);
     if (kTable) return __builtin_shuffle(table, index);
     return __builtin_convertvector(index, Floats) - zeros;
@@ -143,6 +157,8 @@ static void float_linear(const FloatWeights& w, const float* x, std::size_t x_st
   const auto run = w.wide != nullptr     ? float_panels<DirectTile<WideColumns>>
                    : w.narrow != nullptr ? float_panels<DirectTile<NarrowColumns>>
                    : w.packed->bits == 8 ? float_panels<DecodedTile<8, false>>
+                   : w.packed->bits == 3 ? float_panels<DecodedTile<3, false>>
+                   : w.packed->bits == 2 ? float_panels<DecodedTile<2, false>>
                    : w.values != nullptr ? float_panels<DecodedTile<4, true>>
                                          : float_panels<DecodedTile<4, false>>;
   run(w, x, x_stride, tokens, y, stride, first, last);

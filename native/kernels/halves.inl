@@ -1,17 +1,37 @@
 // Linears with vectors of 256 bits: 8 rows x 4 columns, so a panel takes two. The file that includes this says
 // how codes are multiplied.
 
-constexpr std::size_t kHalves = 2;
+constexpr int kHalves = 2;
 
 TERSOR_FORCED __m256i load(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
 
-TERSOR_FORCED __m256i low_bits(__m256i bytes) {
-  return _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f));
+// The lowest kBits bits of every byte, `shift` bits up.
+template <int kBits>
+TERSOR_FORCED __m256i bits_at(__m256i bytes, int shift) {
+  return _mm256_and_si256(_mm256_srli_epi16(bytes, shift), _mm256_set1_epi8((1 << kBits) - 1));
 }
 
-TERSOR_FORCED __m256i high_bits(__m256i bytes) { return low_bits(_mm256_srli_epi16(bytes, 4)); }
+// 4 in every byte whose bit is set in 32 of them.
+TERSOR_FORCED __m256i third_bits_of(const std::uint8_t* from) {
+  std::int32_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  const __m256i byte = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201u));
+  const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte), bit);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(4));
+}
+
+// Rows 8h..8h + 7 of a half of a chunk, a code to a byte.
+template <unsigned kBits>
+TERSOR_FORCED __m256i unpacked(const std::uint8_t* chunk, int half, int h) {
+  if (kBits == 8) return load(chunk + 64 * half + 32 * h);
+  if (kBits == 4) return bits_at<4>(load(chunk + 32 * h), 4 * half);
+  const __m256i low = bits_at<2>(load(chunk), 4 * half + 2 * h);
+  if (kBits == 2) return low;
+  return _mm256_or_si256(low, third_bits_of(chunk + third_bits(static_cast<std::size_t>(half)) + 4 * h));
+}
 
 TERSOR_FORCED __m256i four_codes(const std::int8_t* from) {
   std::int32_t four;

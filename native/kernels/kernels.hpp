@@ -11,10 +11,10 @@ enum class Activation { silu, gelu_tanh };
 
 struct Kernels {
   const char* name;
-  // Symmetric codes -127..127 of x (tokens, columns), rows `stride` apart, a scale for every token and
-  // group. What is not finite makes its group's scale not finite.
+  // Codes of x (tokens, columns), rows `stride` apart: symmetric, with a scale for every token and group, if
+  // `fixed` does not say otherwise. What is not finite makes its group's scale not finite.
   void (*quantize)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns,
-                   std::size_t group, const TokenCodes& to);
+                   std::size_t group, const FixedInput& fixed, const TokenCodes& to);
   // Writes rows of panels first..last of y (tokens, rows), rows of y `stride` apart.
   void (*linear)(const PackedWeights& weights, const QuantizedTokens& tokens, float* y,
                  std::size_t stride, std::size_t first, std::size_t last);

@@ -7,32 +7,17 @@
 // levels of instruction sets differ in nothing but the rounding of that last step.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
-// Code that files for different instruction sets share must not survive as a function: the linker keeps
-// one of them, perhaps the one that this machine cannot run.
-#define TERSOR_LOCAL __attribute__((always_inline))
+#include "codes.hpp"
 
 namespace tersor {
 
-// Rows of a weight that are multiplied together: a panel.
-constexpr std::size_t kPanelRows = 16;
 // Panels whose chunks take turns in memory, so that multiplying them together reads one stream.
 constexpr std::size_t kBlockPanels = 2;
-// Columns of a group come in chunks of 8; missing ones hold activation 0.
-constexpr std::size_t kChunk = 8;
 // Tokens that share the unpacking of a weight.
 constexpr std::size_t kMostTokens = 8;
 
 TERSOR_LOCAL constexpr std::size_t chunks_of(std::size_t columns) {
   return (columns + kChunk - 1) / kChunk;
-}
-
-// Bytes of a chunk of a panel. Weights of 8 bits: 16 rows x columns 0..3, then 16 rows x columns 4..7.
-// Of 4 bits: the same two halves in the low and in the high halves of bytes.
-TERSOR_LOCAL constexpr std::size_t chunk_bytes(unsigned bits) {
-  return kPanelRows * kChunk * bits / 8;
 }
 
 struct PackedWeights {
@@ -42,7 +27,7 @@ struct PackedWeights {
   const std::uint8_t* zeros;    // (panels, groups, kPanelRows), or null: `zero` everywhere
   std::int32_t zero;
   std::size_t rows, columns, group;
-  unsigned bits;  // 4 or 8
+  unsigned bits;  // 2, 3, 4 or 8
 
   TERSOR_LOCAL std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   TERSOR_LOCAL std::size_t groups() const { return (columns + group - 1) / group; }
@@ -68,6 +53,13 @@ struct QuantizedTokens {
   const float* scales;       // (tokens, groups)
   const std::int32_t* sums;  // (tokens, groups): of the codes of a group
   std::size_t tokens;
+};
+
+// How activations become codes where it was fixed beforehand: clip(round(x / scale) + zero), from `lowest` to
+// 127. What that zero adds to a product is for the caller to take away. With a scale of 0, scales are found.
+struct FixedInput {
+  float scale = 0.0f;
+  std::int32_t zero = 0, lowest = -127;
 };
 
 // Tokens on their way to being quantized; all pointers as above.

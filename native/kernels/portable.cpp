@@ -11,11 +11,8 @@ namespace {
 #include "float_linear.inl"
 #include "quantize.inl"
 
-std::int32_t code_at(const PackedWeights& w, const std::uint8_t* chunk, std::size_t row,
-                     std::size_t k) {
-  const std::size_t half = k / 4, byte = row * 4 + k % 4;
-  if (w.bits == 8) return chunk[half * 4 * kPanelRows + byte];
-  return (chunk[byte] >> (4 * half)) & 0x0f;
+std::int32_t code(const std::uint8_t* chunk, unsigned bits, std::size_t row, std::size_t column) {
+  return static_cast<std::int32_t>(code_at(chunk, bits, row, column));
 }
 
 float scale_at(const PackedWeights& w, std::size_t index) {
@@ -38,7 +35,7 @@ float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t
     std::int32_t sum = 0;
     for (std::size_t c = first; c < last; ++c) {
       const std::uint8_t* chunk = w.codes + w.first_chunk(panel) + c * w.chunk_step(panel);
-      for (std::size_t k = 0; k < kChunk; ++k) sum += code_at(w, chunk, row, k) * codes[c * kChunk + k];
+      for (std::size_t k = 0; k < kChunk; ++k) sum += code(chunk, w.bits, row, k) * codes[c * kChunk + k];
     }
     const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
     sum -= zero * a.sums[token * groups + g];
@@ -83,19 +80,13 @@ void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t column
   const PackedWeights shape = {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
   for (std::size_t row = first; row < last; ++row) {
     const std::size_t panel = row / kPanelRows, step = shape.chunk_step(panel);
-    std::uint8_t* chunk = packed + shape.first_chunk(panel) + row % kPanelRows * 4;
+    std::uint8_t* chunk = packed + shape.first_chunk(panel);
     for (std::size_t start = 0; start < columns; start += group) {
       const std::size_t stop = start + group < columns ? start + group : columns;
       for (std::size_t column = start; column < stop; column += kChunk, chunk += step) {
         const std::uint8_t* const from = codes + row * columns + column;
         const std::size_t count = stop - column < kChunk ? stop - column : kChunk;
-        for (std::size_t k = 0; k < count; ++k) {
-          if (bits == 8) {
-            chunk[k / 4 * 4 * kPanelRows + k % 4] = from[k];
-          } else {
-            chunk[k % 4] = static_cast<std::uint8_t>(chunk[k % 4] | (from[k] & 0x0f) << (k / 4 * 4));
-          }
-        }
+        for (std::size_t k = 0; k < count; ++k) put_code(chunk, bits, row % kPanelRows, k, from[k]);
       }
     }
   }

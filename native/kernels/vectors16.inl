@@ -18,6 +18,15 @@ TERSOR_FORCED Vector loaded(const T* from) {
   return vector;
 }
 
+// A vector whose halves are the same.
+template <typename Vector, typename T>
+TERSOR_FORCED Vector twice(const T* from) {
+  Vector vector;
+  __builtin_memcpy(&vector, from, sizeof vector / 2);
+  __builtin_memcpy(reinterpret_cast<char*>(&vector) + sizeof vector / 2, from, sizeof vector / 2);
+  return vector;
+}
+
 template <typename Vector, typename T>
 TERSOR_FORCED void put(T* to, Vector vector) {
   __builtin_memcpy(to, &vector, sizeof vector);

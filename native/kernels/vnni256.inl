@@ -7,10 +7,9 @@ struct MultiplyVnni {
   TERSOR_FORCED void chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes,
                             std::size_t step, std::size_t first, std::size_t last) {
     for (std::size_t c = first; c < last; ++c) {
-      for (std::size_t h = 0; h < kHalves; ++h) {
-        const __m256i both = load(codes + c * step + 32 * h);
-        const __m256i low = kBits == 8 ? both : low_bits(both);
-        const __m256i high = kBits == 8 ? load(codes + c * step + 64 + 32 * h) : high_bits(both);
+      for (int h = 0; h < kHalves; ++h) {
+        const __m256i low = unpacked<kBits>(codes + c * step, 0, h);
+        const __m256i high = unpacked<kBits>(codes + c * step, 1, h);
         for (std::size_t t = 0; t < kTokens; ++t) {
           const std::int8_t* x = tile.activations(t, c);
           tile.sums[h][t] = TERSOR_DPBUSD(tile.sums[h][t], low, four_codes(x));
@@ -23,11 +22,11 @@ struct MultiplyVnni {
 
 void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
             std::size_t first, std::size_t last) {
-  if (w.bits == 8) {
-    all_tokens<MultiplyVnni<8>>(w, a, y, stride, first, last);
-  } else {
-    all_tokens<MultiplyVnni<4>>(w, a, y, stride, first, last);
-  }
+  const auto run = w.bits == 8   ? all_tokens<MultiplyVnni<8>>
+                   : w.bits == 4 ? all_tokens<MultiplyVnni<4>>
+                   : w.bits == 3 ? all_tokens<MultiplyVnni<3>>
+                                 : all_tokens<MultiplyVnni<2>>;
+  run(w, a, y, stride, first, last);
 }
 
 std::size_t multiply_only(std::size_t rounds) {

@@ -98,6 +98,7 @@ def linear(
     zero: int,
     group: int,
     bits: int,
+    fixed: tuple[float, int, int] | None,
     y: NDArray[np.float32],
     threads: int,
 ) -> None: ...
@@ -114,6 +115,7 @@ class Weights:
         group: int,
         bits: int,
         integer: bool,
+        fixed: tuple[float, int, int] | None,
         values: NDArray[np.float32] | None,
         bias: NDArray[np.float32] | None,
     ) -> Weights: ...

@@ -89,7 +89,7 @@ Quantized quantized(const Kernels& kernels, const PackedWeights& w, const std::v
   Quantized made{std::vector<std::int8_t>(tokens * w.chunks() * kChunk),
                  std::vector<float>(tokens * w.groups()),
                  std::vector<std::int32_t>(tokens * w.groups())};
-  kernels.quantize(x.data(), w.columns, tokens, w.columns, w.group,
+  kernels.quantize(x.data(), w.columns, tokens, w.columns, w.group, {},
                    {made.codes.data(), made.scales.data(), made.sums.data()});
   return made;
 }

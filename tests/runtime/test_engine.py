@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 import tersor
+from calibrating import BUDGET
 from tersor.errors import EngineError, RecipeError, SourceError, TextError
 from tersor.instructions import levels
+from tersor.recipes import load_recipe
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
 from tersor.runtime.generate import EngineOptions
@@ -114,10 +117,12 @@ def test_formats_without_a_kernel_run_dequantized_and_say_so(llama: Path) -> Non
     assert any("dequantized" in note for note in Engine(out).notes)
 
 
-@pytest.mark.parametrize("recipe", ["w4", "vanilla-int8", "w8a8"])
+@pytest.mark.parametrize("recipe", ["w4", "w3", "w2", "vanilla-int8", "w8a8", "w8a8-static"])
 def test_integer_activations_give_what_native_linears_give(llama: Path, recipe: str) -> None:
     out = llama.parent / "out"
-    tersor.quantize(llama, out, recipe, adjustments=_small_groups(recipe))
+    text = save_text(llama.parent / "text", BUDGET.tokens)
+    small = replace(load_recipe(recipe), calibration=BUDGET)
+    tersor.quantize(llama, out, _small_groups(recipe).apply(small), calibration=[text])
     found = Engine(out, cache="float32").logits(TEXT)
     theirs = expected(out, TEXT, kernels=True)
     # A value near the middle of two codes may fall on either side.

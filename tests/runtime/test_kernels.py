@@ -16,7 +16,7 @@ from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, Te
 from tersor.instructions import level, levels
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.runtime.kernels import PackedLinear, linear, pack_linear
+from tersor.runtime.kernels import FixedInput, PackedLinear, linear, pack_linear
 
 G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
 SCHEMES = [
@@ -31,7 +31,11 @@ SCHEMES = [
     TensorScheme(IntegerGrid(4, Symmetry.NONE, signed=False), G, 20),
     TensorScheme(IntegerGrid(4, Symmetry.FULL), C),
     TensorScheme(IntegerGrid(3, Symmetry.NONE), G, 128),
+    TensorScheme(IntegerGrid(3, Symmetry.SIGNED_SCALE), C),
+    TensorScheme(IntegerGrid(3, Symmetry.FULL), G, 20),
     TensorScheme(IntegerGrid(2, Symmetry.SIGNED_SCALE), G, 16),
+    TensorScheme(IntegerGrid(2, Symmetry.NONE), G, 20),
+    TensorScheme(IntegerGrid(2, Symmetry.FULL), C),
 ]
 
 
@@ -84,7 +88,7 @@ def test_it_is_the_product_of_what_was_rounded(
         assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_extremes_do_not_overflow(at_level: str, bits: int) -> None:
     scheme = TensorScheme(IntegerGrid(bits, Symmetry.NONE, signed=False), C)
     weight = quantized(scheme, 32, 4096)
@@ -99,12 +103,35 @@ def test_extremes_do_not_overflow(at_level: str, bits: int) -> None:
         torch.testing.assert_close(linear(x, packed), exact, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_codes_take_as_much_memory_as_they_have_bits(bits: int) -> None:
+    packed = pack_linear(quantized(TensorScheme(IntegerGrid(bits, Symmetry.FULL), G, 64), 32, 128))
+    assert packed.codes.nbytes * 8 == 32 * 128 * (8 if bits == 6 else bits)
+
+
 def test_activations_in_smaller_groups_than_weights(at_level: str) -> None:
     weight = quantized(SCHEMES[9], 33, 200)
     packed = pack_linear(weight, group=64)
     assert packed.group == 64
     x = tokens(7, 200)
     assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
+
+
+def test_codes_that_were_fixed_beforehand(at_level: str) -> None:
+    weight = quantized(SCHEMES[9], 33, 200)
+    packed, fixed = pack_linear(weight, group=64), FixedInput(0.037, -19, -128)
+    x = tokens(11, 200)
+    codes = (x / fixed.scale).round().add(fixed.zero).clamp(-128, 127)
+    exact = codes.double() * float(torch.tensor(fixed.scale)) @ weight.dequantize().double().T
+    size = codes.abs().double() * fixed.scale @ weight.dequantize().abs().double().T
+    found = linear(x, packed, fixed)
+    assert bool(((found.double() - exact).abs() <= 1e-6 * size).all())
+    assert (int(codes.min()), int(codes.max())) == (-128, 127)
+    x[3, 7] = torch.nan
+    assert not bool(linear(x, packed, fixed)[3].isfinite().any())
+    for wrong in (FixedInput(0.0, 0, -127), FixedInput(1.0, 128, -127), FixedInput(1.0, 0, -129)):
+        with pytest.raises(ValueError, match="fixed input"):
+            linear(x, packed, wrong)
 
 
 def test_levels_differ_in_the_last_digits_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import tersor
 from tersor.runtime.engine import Engine
 from tersor.runtime.load import load
 from tersor.runtime.packed_cache import OFF
-from tersor.runtime.packed_file import read_packed, write_packed
+from tersor.runtime.packed_file import VERSION, read_packed, write_packed
 from tiny_models import save_tiny, tokens
 
 TEXT = tokens(batch=1, length=12)[0].tolist()
@@ -58,7 +58,7 @@ def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) ->
     broken = {
         "short": data[:-64],
         "magic": b"X" + data[1:],
-        "version": data.replace(b'"version": 1', b'"version": 0', 1),
+        "version": data.replace(f'"version": {VERSION}'.encode(), b'"version": 0', 1),
         "empty": b"",
         "header": data[:20] + b"}" + data[21:],
     }

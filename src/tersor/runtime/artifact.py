@@ -11,7 +11,7 @@ from torch import Tensor
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import FormatError
-from tersor.formats import QuantizedLinear, compressed_tensors, decode, own
+from tersor.formats import InputParameters, QuantizedLinear, compressed_tensors, decode, own
 from tersor.grids import Scheme
 
 QUANTIZED_SUFFIXES = (
@@ -49,6 +49,12 @@ class Artifact:
         tensors = self.source.read(present)
         by_suffix = {name.removeprefix(f"{module}."): t for name, t in tensors.items()}
         return decode(by_suffix, self.schemes[module], module)
+
+    def input(self, module: str) -> InputParameters | None:
+        """Parameters of static activations, without reading the weight."""
+        names = [f"{module}.{suffix}" for suffix in ("input_scale", "input_zero_point")]
+        found = self.source.read([name for name in names if name in self.source.tensors])
+        return InputParameters(found[names[0]], found.get(names[1])) if found else None
 
     def dense(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the unquantized model, names as in an unquantized checkpoint.

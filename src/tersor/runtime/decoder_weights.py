@@ -16,9 +16,10 @@ from tersor.errors import EngineError, SourceError
 from tersor.grids import CodebookGrid, IntegerGrid
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_shape import DecoderShape
-from tersor.runtime.kernels import PackedLinear, pack_codes, panels
+from tersor.runtime.kernels import FixedInput, PackedLinear, pack_codes, panels
 from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.quant_linear import is_the_kernels, packed_of
+from tersor.runtime.static_input import fixed_input, with_zero
 
 _EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
 
@@ -101,13 +102,19 @@ class _Reader:
             raise EngineError(f"activations {activations}")
         if isinstance(scheme.weights.grid, IntegerGrid):
             packed = self.cache.linear(name, partial(packed_of, artifact, name))
-            return _packed(packed, self.integer or activations is not None, None, bias)
+            return _packed(
+                packed,
+                self.integer or activations is not None,
+                fixed_input(artifact, name),
+                None,
+                bias,
+            )
         weight = artifact.linear(name).weight
         grid = weight.grid
         if activations is None and isinstance(grid, CodebookGrid) and grid.bits <= 4:
             levels = torch.zeros(16)
             levels[: len(grid.levels)] = torch.tensor(grid.levels)
-            return _packed(pack_codes(weight, weight.codes, 4, 0), False, levels, bias)
+            return _packed(pack_codes(weight, weight.codes, 4, 0), False, None, levels, bias)
         self.floats[grid.name] = self.floats.get(grid.name, 0) + 1
         return _dense(weight.dequantize(), bias)
 
@@ -115,15 +122,14 @@ class _Reader:
 def _packed(
     packed: PackedLinear,
     integer: bool,
+    fixed: FixedInput | None,
     levels: Tensor | None,
     bias: "np.typing.NDArray[np.float32] | None",
 ) -> tuple[_native.Weights, int]:
-    scales = packed.scales
-    if scales.dtype == torch.bfloat16:
-        scales = scales.view(torch.uint16)
+    shifted = with_zero(packed, fixed, None if bias is None else torch.from_numpy(bias))
     made = _native.Weights.packed(
         packed.codes.numpy(),
-        scales.numpy(),
+        packed.native_scales(),
         None if packed.zeros is None else packed.zeros.numpy(),
         packed.zero,
         packed.rows,
@@ -131,11 +137,12 @@ def _packed(
         packed.group,
         packed.bits,
         integer,
+        fixed,
         None if levels is None else levels.numpy(),
-        bias,
+        None if shifted is None else shifted.numpy(),
     )
     zeros = 0 if packed.zeros is None else packed.zeros.nbytes
-    return made, packed.codes.nbytes + scales.nbytes + zeros
+    return made, packed.codes.nbytes + packed.scales.nbytes + zeros
 
 
 def _dense(

@@ -6,7 +6,9 @@ float32 (``native/kernels/linear.hpp``). The level of instructions is the best t
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +38,22 @@ class PackedLinear:
     group: int
     bits: int
 
+    def native_scales(self) -> "np.typing.NDArray[np.uint16] | np.typing.NDArray[np.float32]":
+        """``scales`` as native code takes them: bfloat16 as its bits."""
+        narrow = self.scales.dtype == torch.bfloat16
+        return (self.scales.view(torch.uint16) if narrow else self.scales).numpy()
+
+
+class FixedInput(NamedTuple):
+    """Activations that become ``clip(round(x / scale) + zero)``, from ``lowest`` to 127.
+
+    ``zero`` and ``lowest`` are int8 codes.
+    """
+
+    scale: float
+    zero: int
+    lowest: int
+
 
 def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:
     """Pack a matrix ``(out, in)`` of integers of up to 8 bits.
@@ -53,7 +71,7 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
     return pack_codes(
         weight,
         unsigned,
-        4 if grid.bits <= 4 else 8,
+        grid.bits if grid.bits in (2, 3, 4) else 8,
         grid.offset - grid.code_min,
         zeros=None if zeros is None else (zeros.to(torch.int16) - grid.code_min).to(torch.uint8),
         group=group,
@@ -69,7 +87,7 @@ def pack_codes(
     zeros: Tensor | None = None,
     group: int | None = None,
 ) -> PackedLinear:
-    """Pack uint8 ``codes`` ``(out, in)`` of ``bits`` bits (4 or 8) with the scales of ``weight``.
+    """Pack uint8 ``codes (out, in)`` of 2, 3, 4 or 8 ``bits`` with the scales of ``weight``.
 
     ``zero`` and ``zeros``, uint8 and shaped as scales are: the codes of 0. ``group``: as in
     :func:`pack_linear`.
@@ -95,25 +113,24 @@ def pack_codes(
     )
 
 
-def linear(x: Tensor, packed: PackedLinear) -> Tensor:
+def linear(x: Tensor, packed: PackedLinear, fixed: FixedInput | None = None) -> Tensor:
     """``x Wᵀ``: ``(…, in)`` of any float type → ``(…, out)`` float32, on torch's threads.
 
+    ``fixed``: how activations become codes, if not by their own range; its zero is not taken away.
     What is not finite in a token makes that token's outputs not finite.
     """
     rows = x.reshape(-1, packed.columns).float().contiguous()
     y = torch.empty(len(rows), packed.rows)
-    scales = packed.scales
-    if scales.dtype == torch.bfloat16:
-        scales = scales.view(torch.uint16)
     _native.linear(
         level(),
         rows.numpy(),
         packed.codes.numpy(),
-        scales.numpy(),
+        packed.native_scales(),
         None if packed.zeros is None else packed.zeros.numpy(),
         packed.zero,
         packed.group,
         packed.bits,
+        fixed,
         y.numpy(),
         torch.get_num_threads(),
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tersor.runtime.kernels import PackedLinear
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"TERSORPK"
 _ALIGNED = 64
 _DTYPES = {"U8": torch.uint8, "BF16": torch.bfloat16, "F32": torch.float32}

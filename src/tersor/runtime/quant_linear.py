@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
 from tersor.runtime.artifact import Artifact
-from tersor.runtime.kernels import PackedLinear, linear, pack_linear
+from tersor.runtime.kernels import FixedInput, PackedLinear, linear, pack_linear
 from tersor.runtime.packed_cache import PackedCache
+from tersor.runtime.static_input import fixed_input, is_static_for_kernels, with_zero
 
 # Columns of a token that share a scale where the weight does not say: few enough for a token's
 # largest value not to drown the others.
@@ -21,16 +22,19 @@ class QuantLinear(nn.Module):
     ``weight``: it cannot be trained.
     """
 
-    def __init__(self, packed: PackedLinear, bias: Tensor | None) -> None:
-        """``bias``: ``(out,)``."""
+    def __init__(
+        self, packed: PackedLinear, bias: Tensor | None, fixed: FixedInput | None = None
+    ) -> None:
+        """``bias``: ``(out,)``. ``fixed``: how activations become codes, if not by their range."""
         super().__init__()
-        self.packed = packed
+        self.packed, self.fixed = packed, fixed
+        bias = with_zero(packed, fixed, bias)
         self.in_features, self.out_features = packed.columns, packed.rows
         self.register_buffer("bias", None if bias is None else bias.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
         """Inference only: no gradient passes."""
-        y = linear(x.detach(), self.packed)
+        y = linear(x.detach(), self.packed, self.fixed)
         bias = self.bias
         if isinstance(bias, Tensor):
             y += bias
@@ -58,7 +62,8 @@ def use_kernels(model: nn.Module, artifact: Artifact) -> dict[str, str]:
             continue
         bias = modules[name].bias
         packed = cache.linear(name, partial(packed_of, artifact, name))
-        replaced = QuantLinear(packed, bias if isinstance(bias, Tensor) else None)
+        given = bias if isinstance(bias, Tensor) else None
+        replaced = QuantLinear(packed, given, fixed_input(artifact, name))
         model.set_submodule(name, replaced)
     cache.save()
     return left
@@ -86,8 +91,10 @@ def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
 def is_the_kernels(scheme: Scheme) -> bool:
     """Whether a scheme that rounds activations does so just as the kernels do."""
     activations = scheme.activations
-    if activations is None or not activations.dynamic:
+    if activations is None:
         return False
+    if not activations.dynamic:
+        return is_static_for_kernels(scheme)
     tensor = activations.tensor
     return (
         scheme.weights.granularity is not Granularity.GROUP
