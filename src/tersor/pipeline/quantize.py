@@ -11,6 +11,7 @@ from torch import Tensor
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.source import Source
 from tersor.checkpoints.writer import ShardWriter
+from tersor.digest import tensor_digest
 from tersor.formats import QuantizedLinear, encode
 from tersor.grids import error_parts
 from tersor.models.experts import unfuse
@@ -18,7 +19,7 @@ from tersor.parallel import in_order
 from tersor.pipeline.activations import static_input
 from tersor.pipeline.artifact import verify, write_description
 from tersor.pipeline.calibrated import calibrated_works
-from tersor.pipeline.digest import combined_digest, linear_digest, tensor_digest
+from tersor.pipeline.digest import combined_digest, linear_digest
 from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.result import Result
 from tersor.pipeline.rounders import round_nearest

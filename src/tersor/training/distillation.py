@@ -11,11 +11,11 @@ train the norms, which are not quantized.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
 
+from tersor.digest import tensor_digest
 from tersor.errors import RecipeError
 from tersor.parallel import in_order
 from tersor.training.adam import Adam
@@ -55,7 +55,7 @@ class Qat:
     batch: int = 2048
     scale_rate: float = 1e-3
     norm_rate: float = 1e-3
-    position_rate: float = 0.05
+    position_rate: float = 0.03
 
     def __post_init__(self) -> None:
         _check("qat", self, (self.scale_rate, self.norm_rate, self.position_rate))
@@ -277,10 +277,7 @@ class _Kept:
 
 
 def _identity(problem: ModelProblem, settings: Distill | Qat, seed: int) -> str:
-    """Digest of all that the result depends on, before the first step."""
-    digest = blake2b(f"{settings} {seed} {problem.rows}".encode(), digest_size=16)
+    """All that the result depends on, before the first step."""
     parts = [problem.tokens, problem.teacher, problem.head, *problem.weights.values()]
     parts += [norm.parameter.detach() for norm in problem.norms.values()]
-    for tensor in parts:
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return f"{settings} {seed} {problem.rows} {tensor_digest(parts)}"
