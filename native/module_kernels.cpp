@@ -109,7 +109,7 @@ void multiply(const Kernels& kernels, const PackedWeights& weights, const FixedI
   const std::size_t parts = std::min(threads, weights.panels());
   auto rows = [&](std::size_t part) {
     const PanelShare share(weights.panels(), parts, part);
-    kernels.linear(weights, quantized, y.data(), weights.rows, share.first, share.last);
+    kernels.linear(weights, quantized, {y.data(), weights.rows, false}, share.first, share.last);
   };
   in_parts(parts, rows);
 }

@@ -80,13 +80,14 @@ void Step::embed() {
 void Step::layer(std::size_t index) {
   const Layer& layer = model_.layers[index];
   const std::size_t width = all_.attention_stride_;
-  const Entered entered = enter(layer.attention, all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
-                                layer.attention_norm);
+  const Entered entered = enter(layer.attention, {all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
+                                                  layer.attention_norm, false});
   std::size_t row = 0;
   for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
     const Linear& linear = layer.attention.linears[i];
     const std::size_t form = linear.integer ? form_of(layer.attention, i) : 0;
-    multiply(linear, form, entered, all_.attention_.data() + row, width, share_panels(linear.panels()));
+    multiply(linear, form, entered, {all_.attention_.data() + row, width, false},
+             share_panels(linear.panels()));
     row += linear.rows;
     if (i + 1 < layer.attention.linears.size()) anticipate(layer.attention.linears[i + 1]);
   }
@@ -96,11 +97,13 @@ void Step::layer(std::size_t index) {
   barrier_.wait();
   attend(layer, index);
   barrier_.wait();
-  project(layer.attention_output, all_.attended_.data(), all_.attended_stride_,
+  const std::size_t count = tokens_.size();
+  project(layer.attention_output, {all_.attended_.data(), all_.attended_stride_, count, nullptr, false},
           layer.attention_output_norm, layer.mlp.linears[0]);
   gated_mlp(layer);
   const bool is_last = index + 1 == model_.layers.size();
-  project(layer.mlp_output, all_.mlp_.data(), all_.mlp_stride_, layer.mlp_output_norm,
+  project(layer.mlp_output, {all_.mlp_.data(), all_.mlp_stride_, count, nullptr, !is_few()},
+          layer.mlp_output_norm,
           is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
@@ -137,7 +140,7 @@ AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t hea
 }
 
 void Step::attend(const Layer& layer, std::size_t index) {
-  if (tokens_.size() < kFewTokens) {
+  if (is_few()) {
     attend_few(layer, index);
   } else {
     attend_many(layer, index);
@@ -189,23 +192,20 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
 }
 
 // hidden += linear(x), or its norm.
-void Step::project(const Site& site, const float* x, std::size_t stride, const float* output_norm,
+void Step::project(const Site& site, const Entering& x, const float* output_norm,
                    const Linear& next) {
   const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens_.size();
   const Linear& linear = site.linears[0];
-  const Entered entered = enter(site, x, stride, count, nullptr);
+  const Entered entered = enter(site, x);
   float* const projected = all_.projected_.data();
   float* const hidden = all_.hidden_.data();
   const Range panels = share_panels(linear.panels());
-  multiply(linear, 0, entered, projected, step, panels);
-  anticipate(next);
   if (output_norm == nullptr) {
-    const std::size_t first = panels.first * kPanelRows;
-    const std::size_t last = std::max(first, std::min(panels.last * kPanelRows, size));
-    for (std::size_t t = 0; t < count; ++t) {
-      kernels_.add(hidden + t * step + first, projected + t * step + first, last - first);
-    }
+    multiply(linear, 0, entered, {hidden, step, true}, panels);
+    anticipate(next);
   } else {
+    multiply(linear, 0, entered, {projected, step, false}, panels);
+    anticipate(next);
     barrier_.wait();
     const Range rows = share(count);
     for (std::size_t t = rows.first; t < rows.last; ++t) {
@@ -217,29 +217,32 @@ void Step::project(const Site& site, const float* x, std::size_t stride, const f
   barrier_.wait();
 }
 
-// Gate and up, of one linear or two, side by side in `mlp_`; what is kept is where the gate was.
+// Gate and up, of one linear or two, side by side in `mlp_`; of few tokens, what is kept is where the gate was.
+// Many are gated when they are quantized, while they are near.
 void Step::gated_mlp(const Layer& layer) {
   const std::size_t size = model_.mlp_size, stride = all_.mlp_stride_;
-  const Entered entered = enter(layer.mlp, all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
-                                layer.mlp_norm);
+  const Entered entered = enter(
+      layer.mlp, {all_.hidden_.data(), all_.hidden_stride_, tokens_.size(), layer.mlp_norm, false});
   const std::vector<Linear>& linears = layer.mlp.linears;
   const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
   float* const y = all_.mlp_.data();
   const std::size_t form = linears[0].integer ? form_of(layer.mlp, 0) : 0;
-  multiply(linears[0], form, entered, y, stride, panels);
+  multiply(linears[0], form, entered, {y, stride, false}, panels);
   if (linears.size() == 2) anticipate(linears[1]);
   if (linears.size() == 1) {
     const std::size_t up = size / kPanelRows;
-    multiply(linears[0], form, entered, y, stride, {up + panels.first, up + panels.last});
+    multiply(linears[0], form, entered, {y, stride, false}, {up + panels.first, up + panels.last});
   } else {
     const std::size_t other = linears[1].integer ? form_of(layer.mlp, 1) : 0;
-    multiply(linears[1], other, entered, y + size, stride, panels);
+    multiply(linears[1], other, entered, {y + size, stride, false}, panels);
   }
-  const std::size_t first = panels.first * kPanelRows;
-  const std::size_t count = std::min(panels.last * kPanelRows, size) - first;
-  for (std::size_t t = 0; t < tokens_.size(); ++t) {
-    float* const row = y + t * stride + first;
-    kernels_.gate(model_.activation, row, row + size, count);
+  if (is_few()) {
+    const std::size_t first = panels.first * kPanelRows;
+    const std::size_t count = std::min(panels.last * kPanelRows, size) - first;
+    for (std::size_t t = 0; t < tokens_.size(); ++t) {
+      float* const row = y + t * stride + first;
+      kernels_.gate(model_.activation, row, row + size, count);
+    }
   }
   anticipate(layer.mlp_output.linears[0]);
   barrier_.wait();
@@ -253,10 +256,10 @@ void Step::predict() {
                 size * sizeof(float));
   }
   barrier_.wait();
-  const Entered entered = enter(model_.head, all_.wanted_.data(), stride, count, model_.final_norm);
+  const Entered entered = enter(model_.head, {all_.wanted_.data(), stride, count, model_.final_norm, false});
   const Linear& linear = model_.head.linears[0];
   const Range panels = share_panels(linear.panels());
-  multiply(linear, 0, entered, logits_, model_.vocabulary, panels);
+  multiply(linear, 0, entered, {logits_, model_.vocabulary, false}, panels);
   if (model_.final_cap > 0.0f) {
     const std::size_t first = panels.first * kPanelRows;
     const std::size_t last = std::min(panels.last * kPanelRows, model_.vocabulary);
@@ -267,7 +270,7 @@ void Step::predict() {
 }
 
 void Step::anticipate(const Linear& linear) const {
-  if (!linear.integer || tokens_.size() >= kFewTokens) return;
+  if (!linear.integer || !is_few()) return;
   constexpr std::size_t kCodes = 4096, kScales = 1024;
   const PackedWeights& w = linear.packed;
   const std::size_t panel = share_panels(linear.panels()).first;
@@ -283,31 +286,30 @@ void Step::anticipate(const Linear& linear) const {
   }
 }
 
-Step::Entered Step::enter(const Site& site, const float* x, std::size_t stride, std::size_t tokens,
-                          const float* norm) {
-  const bool few = tokens < kFewTokens;
+Step::Entered Step::enter(const Site& site, const Entering& x) {
+  const bool few = x.tokens < kFewTokens;
   Decoder::Work& work = few ? own_ : all_.shared_;
-  enter_rows(site, x, stride, norm, work, few ? Range{0, tokens} : share(tokens));
+  enter_rows(site, x, work, few ? Range{0, x.tokens} : share(x.tokens));
   if (!few) barrier_.wait();
-  if (norm == nullptr) return {x, stride, tokens, &work.codes};
-  return {work.normed.data(), all_.hidden_stride_, tokens, &work.codes};
+  if (x.norm == nullptr) return {x.rows, x.stride, x.tokens, &work.codes};
+  return {work.normed.data(), all_.hidden_stride_, x.tokens, &work.codes};
 }
 
-void Step::enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,
-                      Decoder::Work& work, Range rows) {
+void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows) {
   const std::size_t columns = site.columns();
   for (std::size_t t = rows.first; t < rows.last; ++t) {
-    const float* row = x + t * stride;
-    if (norm != nullptr) {
+    float* row = x.rows + t * x.stride;
+    if (x.gated) kernels_.gate(model_.activation, row, row + columns, columns);
+    if (x.norm != nullptr) {
       float* const normed = work.normed.data() + t * all_.hidden_stride_;
-      kernels_.norm(row, norm, columns, model_.epsilon, normed);
+      kernels_.norm(row, x.norm, columns, model_.epsilon, normed);
       row = normed;
     }
     for (std::size_t i = 0; i < site.linears.size(); ++i) {
       if (!site.linears[i].integer || form_of(site, i) != i) continue;
       const PackedWeights& packed = site.linears[i].packed;
       Decoder::Codes& codes = work.codes[i];
-      kernels_.quantize(row, stride, 1, columns, packed.group, site.linears[i].input,
+      kernels_.quantize(row, x.stride, 1, columns, packed.group, site.linears[i].input,
                         {codes.codes.data() + t * packed.chunks() * kChunk,
                          codes.scales.data() + t * packed.groups(),
                          codes.sums.data() + t * packed.groups()});
@@ -315,23 +317,23 @@ void Step::enter_rows(const Site& site, const float* x, std::size_t stride, cons
   }
 }
 
-void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered, float* y,
-                    std::size_t stride, Range panels) {
+void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered,
+                    const Output& out, Range panels) {
   if (panels.first >= panels.last) return;
   if (linear.integer) {
     const Decoder::Codes& codes = (*entered.codes)[form];
     const QuantizedTokens tokens = {codes.codes.data(), codes.scales.data(), codes.sums.data(),
                                     entered.tokens};
-    kernels_.linear(linear.packed, tokens, y, stride, panels.first, panels.last);
+    kernels_.linear(linear.packed, tokens, out, panels.first, panels.last);
   } else {
-    kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, y, stride,
+    kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, out,
                           panels.first, panels.last);
   }
   if (linear.bias == nullptr) return;
   const std::size_t first = panels.first * kPanelRows;
   const std::size_t last = std::min(panels.last * kPanelRows, linear.rows);
   for (std::size_t t = 0; t < entered.tokens; ++t) {
-    kernels_.add(y + t * stride + first, linear.bias + first, last - first);
+    kernels_.add(out.row(t) + first, linear.bias + first, last - first);
   }
 }
 

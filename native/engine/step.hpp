@@ -37,6 +37,14 @@ class Step {
   void run();
 
  private:
+  // Rows for the linears of a site, to be gated (the gate before what it opens for) or normed first.
+  struct Entering {
+    float* rows;
+    std::size_t stride, tokens;
+    const float* norm;
+    bool gated;
+  };
+
   // Activations on their way into the linears of a site.
   struct Entered {
     const float* x;
@@ -57,6 +65,8 @@ class Step {
     return {mine.first, mine.last};
   }
 
+  bool is_few() const { return tokens_.size() < kFewTokens; }
+
   void embed();
   void layer(std::size_t index);
   void attend(const Layer& layer, std::size_t index);
@@ -64,19 +74,16 @@ class Step {
   void attend_many(const Layer& layer, std::size_t index);
   AttentionRow row_of(const Layer& layer, std::size_t token, std::size_t head) const;
   void rotate_and_store(const Layer& layer, std::size_t index);
-  void project(const Site& site, const float* x, std::size_t stride, const float* output_norm,
-               const Linear& next);
+  void project(const Site& site, const Entering& x, const float* output_norm, const Linear& next);
   void gated_mlp(const Layer& layer);
   void predict();
 
   // Has the first of what this thread will read of a linear brought near.
   void anticipate(const Linear& linear) const;
-  Entered enter(const Site& site, const float* x, std::size_t stride, std::size_t tokens,
-                const float* norm);
-  void enter_rows(const Site& site, const float* x, std::size_t stride, const float* norm,
-                  Decoder::Work& work, Range rows);
-  void multiply(const Linear& linear, std::size_t form, const Entered& entered, float* y,
-                std::size_t stride, Range panels);
+  Entered enter(const Site& site, const Entering& x);
+  void enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows);
+  void multiply(const Linear& linear, std::size_t form, const Entered& entered, const Output& out,
+                Range panels);
 
   Decoder& all_;
   const Model& model_;

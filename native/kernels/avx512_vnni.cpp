@@ -65,15 +65,20 @@ struct Tile {
   // With few tokens every sum is kept in two parts, so that an instruction need not wait for the one before.
   static constexpr std::size_t kParts = kTokens <= 2 ? 2 : 1;
 
+  // Sums are set where they start; setting them here as well would cost time.
+  Tile(const PackedWeights& weights, const QuantizedTokens& tokens, std::size_t first_panel,
+       std::size_t first_token)
+      : w(weights), a(tokens), panel(first_panel), token(first_token) {}
+
   __m512i sums[kPanels][kTokens][kParts];
   __m512 totals[kPanels][kTokens];
 
-  inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
+  inline __attribute__((always_inline)) void run(const Output& out) {
     const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
     const std::uint8_t* codes = w.codes + w.first_chunk(panel);
     const std::size_t step = w.chunk_step(panel);
     for (std::size_t p = 0; p < kPanels; ++p) {
-      for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] = _mm512_setzero_ps();
+      for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] = before(out, p, t);
     }
     for (std::size_t g = 0; g < groups; ++g) {
       start(g, groups);
@@ -88,13 +93,22 @@ struct Tile {
     }
     for (std::size_t p = 0; p < kPanels; ++p) {
       for (std::size_t t = 0; t < kTokens; ++t) {
-        float* to = y + (token + t) * stride + (panel + p) * kPanelRows;
-        const std::size_t left = w.rows - (panel + p) * kPanelRows;
-        const __mmask16 mask =
-            left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-        _mm512_mask_storeu_ps(to, mask, totals[p][t]);
+        float* const to = out.row(token + t) + (panel + p) * kPanelRows;
+        _mm512_mask_storeu_ps(to, rows_of(p), totals[p][t]);
       }
     }
+  }
+
+  inline __attribute__((always_inline)) __mmask16 rows_of(std::size_t p) const {
+    const std::size_t left = w.rows - (panel + p) * kPanelRows;
+    return left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+  }
+
+  // What is there, if sums are added to it: added at the end, it would cost more.
+  inline __attribute__((always_inline)) __m512 before(const Output& out, std::size_t p,
+                                                      std::size_t t) const {
+    if (!out.add) return _mm512_setzero_ps();
+    return _mm512_maskz_loadu_ps(rows_of(p), out.row(token + t) + (panel + p) * kPanelRows);
   }
 
   // With one zero for all weights, sums start at what it takes away.
@@ -179,22 +193,22 @@ struct Tile {
 };
 
 template <unsigned kBits, std::size_t kTokens>
-void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
-                  std::size_t stride, std::size_t first, std::size_t last) {
+void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token,
+                  const Output& out, std::size_t first, std::size_t last) {
   for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
     if (panels_together(panel, last) == 2) {
-      Tile<kBits, 2, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+      Tile<kBits, 2, kTokens>(w, a, panel, token).run(out);
     } else {
-      Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+      Tile<kBits, 1, kTokens>(w, a, panel, token).run(out);
     }
   }
 }
 
 template <unsigned kBits>
-void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+void all_tokens(const PackedWeights& w, const QuantizedTokens& a, const Output& out,
                 std::size_t first, std::size_t last) {
-  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t, float*,
-                         std::size_t, std::size_t, std::size_t);
+  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t,
+                         const Output&, std::size_t, std::size_t);
   static constexpr Times kTimes[kMostTokens] = {
       tokens_times<kBits, 1>, tokens_times<kBits, 2>, tokens_times<kBits, 3>,
       tokens_times<kBits, 4>, tokens_times<kBits, 5>, tokens_times<kBits, 6>,
@@ -206,18 +220,18 @@ void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std:
     for (std::size_t token = 0; token < a.tokens; token += kMostTokens) {
       const std::size_t left = a.tokens - token;
       const std::size_t count = left < kMostTokens ? left : kMostTokens;
-      kTimes[count - 1](w, a, token, y, stride, panel, stop);
+      kTimes[count - 1](w, a, token, out, panel, stop);
     }
   }
 }
 
-void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
-            std::size_t first, std::size_t last) {
+void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+            std::size_t last) {
   const auto run = w.bits == 8   ? all_tokens<8>
                    : w.bits == 4 ? all_tokens<4>
                    : w.bits == 3 ? all_tokens<3>
                                  : all_tokens<2>;
-  run(w, a, y, stride, first, last);
+  run(w, a, out, first, last);
 }
 
 std::size_t multiply_only(std::size_t rounds) {

@@ -12,13 +12,25 @@ struct NarrowColumns {
   }
 };
 
+// Sums to start with: nothing, or what is there.
 template <std::size_t kPanels, std::size_t kTokens>
-TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows,
-                                std::size_t panel, float* y, std::size_t stride) {
+TERSOR_FORCED void start_panels(Floats (&sums)[kPanels][kTokens], std::size_t rows, std::size_t panel,
+                                const Output& out) {
   for (std::size_t p = 0; p < kPanels; ++p) {
     const std::size_t first = (panel + p) * kPanelRows;
     for (std::size_t t = 0; t < kTokens; ++t) {
-      put_some(y + t * stride + first, sums[p][t], rows - first);
+      sums[p][t] = out.add ? loaded_some(out.row(t) + first, rows - first) : Floats{};
+    }
+  }
+}
+
+template <std::size_t kPanels, std::size_t kTokens>
+TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows,
+                                std::size_t panel, const Output& out) {
+  for (std::size_t p = 0; p < kPanels; ++p) {
+    const std::size_t first = (panel + p) * kPanelRows;
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      put_some(out.row(t) + first, sums[p][t], rows - first);
     }
   }
 }
@@ -27,9 +39,10 @@ TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::siz
 template <typename Columns>
 struct DirectTile {
   template <std::size_t kPanels, std::size_t kTokens>
-  static void run(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
-                  std::size_t stride, std::size_t panel) {
-    Floats sums[kPanels][kTokens] = {};
+  static void run(const FloatWeights& w, const float* x, std::size_t x_stride,
+                  const Output& out, std::size_t panel) {
+    Floats sums[kPanels][kTokens];
+    start_panels(sums, w.rows, panel, out);
     for (std::size_t k = 0; k < w.columns; ++k) {
       Floats values[kPanels];
       for (std::size_t p = 0; p < kPanels; ++p) values[p] = Columns::at(w, panel + p, k);
@@ -37,7 +50,7 @@ struct DirectTile {
         for (std::size_t p = 0; p < kPanels; ++p) sums[p][t] += values[p] * x[t * x_stride + k];
       }
     }
-    store_panels(sums, w.rows, panel, y, stride);
+    store_panels(sums, w.rows, panel, out);
   }
 };
 
@@ -78,13 +91,14 @@ struct DecodedTile {
   }
 
   template <std::size_t kPanels, std::size_t kTokens>
-  static void run(const FloatWeights& weights, const float* x, std::size_t x_stride, float* y,
-                  std::size_t stride, std::size_t panel) {
+  static void run(const FloatWeights& weights, const float* x, std::size_t x_stride,
+                  const Output& out, std::size_t panel) {
     const PackedWeights& w = *weights.packed;
     const std::size_t groups = w.groups(), step = w.chunk_step(panel);
     const std::uint8_t* codes = w.codes + w.first_chunk(panel);
     const Floats table = kTable ? loaded<Floats>(weights.values) : Floats{};
-    Floats totals[kPanels][kTokens] = {};
+    Floats totals[kPanels][kTokens];
+    start_panels(totals, w.rows, panel, out);
     for (std::size_t g = 0; g < groups; ++g) {
       Floats sums[kPanels][kTokens] = {};
       Floats zeros[kPanels];
@@ -111,25 +125,25 @@ struct DecodedTile {
         for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] += sums[p][t] * scales;
       }
     }
-    store_panels(totals, w.rows, panel, y, stride);
+    store_panels(totals, w.rows, panel, out);
   }
 };
 
 template <typename Tile, std::size_t kTokens>
-static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride, float* y,
-                         std::size_t stride, std::size_t first, std::size_t last) {
+static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride,
+                         const Output& out, std::size_t first, std::size_t last) {
   for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
     if (panels_together(panel, last) == 2) {
-      Tile::template run<2, kTokens>(w, x, x_stride, y, stride, panel);
+      Tile::template run<2, kTokens>(w, x, x_stride, out, panel);
     } else {
-      Tile::template run<1, kTokens>(w, x, x_stride, y, stride, panel);
+      Tile::template run<1, kTokens>(w, x, x_stride, out, panel);
     }
   }
 }
 
 template <typename Tile>
 static void float_panels(const FloatWeights& w, const float* x, std::size_t x_stride,
-                         std::size_t tokens, float* y, std::size_t stride, std::size_t first,
+                         std::size_t tokens, const Output& out, std::size_t first,
                          std::size_t last) {
   // As many as stay in the second cache while all tokens pass by.
   constexpr std::size_t kTogether = 4;
@@ -137,22 +151,22 @@ static void float_panels(const FloatWeights& w, const float* x, std::size_t x_st
     const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
     std::size_t t = 0;
     for (; t + 8 <= tokens; t += 8) {
-      float_tokens<Tile, 8>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+      float_tokens<Tile, 8>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
     }
     for (; t + 4 <= tokens; t += 4) {
-      float_tokens<Tile, 4>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+      float_tokens<Tile, 4>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
     }
     for (; t + 2 <= tokens; t += 2) {
-      float_tokens<Tile, 2>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+      float_tokens<Tile, 2>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
     }
     if (t < tokens) {
-      float_tokens<Tile, 1>(w, x + t * x_stride, x_stride, y + t * stride, stride, panel, stop);
+      float_tokens<Tile, 1>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
     }
   }
 }
 
 static void float_linear(const FloatWeights& w, const float* x, std::size_t x_stride,
-                         std::size_t tokens, float* y, std::size_t stride, std::size_t first,
+                         std::size_t tokens, const Output& out, std::size_t first,
                          std::size_t last) {
   const auto run = w.wide != nullptr     ? float_panels<DirectTile<WideColumns>>
                    : w.narrow != nullptr ? float_panels<DirectTile<NarrowColumns>>
@@ -161,5 +175,5 @@ static void float_linear(const FloatWeights& w, const float* x, std::size_t x_st
                    : w.packed->bits == 2 ? float_panels<DecodedTile<2, false>>
                    : w.values != nullptr ? float_panels<DecodedTile<4, true>>
                                          : float_panels<DecodedTile<4, false>>;
-  run(w, x, x_stride, tokens, y, stride, first, last);
+  run(w, x, x_stride, tokens, out, first, last);
 }

@@ -50,13 +50,11 @@ struct HalvesTile {
   __m256i sums[kHalves][kTokens];
   __m256 totals[kHalves][kTokens];
 
-  inline __attribute__((always_inline)) void run(float* y, std::size_t stride) {
+  inline __attribute__((always_inline)) void run(const Output& out) {
     const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
     const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
     const std::size_t step = w.chunk_step(panel);
-    for (std::size_t h = 0; h < kHalves; ++h) {
-      for (std::size_t t = 0; t < kTokens; ++t) totals[h][t] = _mm256_setzero_ps();
-    }
+    start(out);
     for (std::size_t g = 0; g < groups; ++g) {
       for (std::size_t h = 0; h < kHalves; ++h) {
         for (std::size_t t = 0; t < kTokens; ++t) sums[h][t] = _mm256_setzero_si256();
@@ -64,7 +62,7 @@ struct HalvesTile {
       Multiply::chunks(*this, codes, step, g * whole, g + 1 < groups ? (g + 1) * whole : chunks);
       scale(g, groups);
     }
-    store(y, stride);
+    store(out);
   }
 
   inline __attribute__((always_inline)) const std::int8_t* activations(std::size_t t,
@@ -97,11 +95,24 @@ struct HalvesTile {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
   }
 
-  inline __attribute__((always_inline)) void store(float* y, std::size_t stride) const {
-    const std::size_t first = panel * kPanelRows;
-    const std::size_t count = w.rows - first < kPanelRows ? w.rows - first : kPanelRows;
+  inline __attribute__((always_inline)) std::size_t rows_left() const {
+    const std::size_t left = w.rows - panel * kPanelRows;
+    return left < kPanelRows ? left : kPanelRows;
+  }
+
+  inline __attribute__((always_inline)) void start(const Output& out) {
+    const std::size_t count = out.add ? rows_left() : 0;
     for (std::size_t t = 0; t < kTokens; ++t) {
-      float* to = y + (token + t) * stride + first;
+      alignas(32) float rows[kPanelRows] = {};
+      __builtin_memcpy(rows, out.row(token + t) + panel * kPanelRows, count * sizeof(float));
+      for (std::size_t h = 0; h < kHalves; ++h) totals[h][t] = _mm256_load_ps(rows + 8 * h);
+    }
+  }
+
+  inline __attribute__((always_inline)) void store(const Output& out) const {
+    const std::size_t first = panel * kPanelRows, count = rows_left();
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      float* const to = out.row(token + t) + first;
       alignas(32) float rows[kPanelRows];
       for (std::size_t h = 0; h < kHalves; ++h) _mm256_store_ps(rows + 8 * h, totals[h][t]);
       __builtin_memcpy(to, rows, count * sizeof(float));
@@ -110,27 +121,27 @@ struct HalvesTile {
 };
 
 template <typename Multiply, std::size_t kTokens>
-void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token, float* y,
-                  std::size_t stride, std::size_t first, std::size_t last) {
+void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t token,
+                  const Output& out, std::size_t first, std::size_t last) {
   for (std::size_t panel = first; panel < last; ++panel) {
-    HalvesTile<Multiply, kTokens>{w, a, panel, token, {}, {}}.run(y, stride);
+    HalvesTile<Multiply, kTokens>{w, a, panel, token, {}, {}}.run(out);
   }
 }
 
 template <typename Multiply>
-void all_tokens(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
+void all_tokens(const PackedWeights& w, const QuantizedTokens& a, const Output& out,
                 std::size_t first, std::size_t last) {
   // There are 16 registers: more tokens at a time would not stay in them.
   constexpr std::size_t kTokens = 4, kTogether = 4;
-  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t, float*,
-                         std::size_t, std::size_t, std::size_t);
+  using Times = void (*)(const PackedWeights&, const QuantizedTokens&, std::size_t, const Output&,
+                         std::size_t, std::size_t);
   static constexpr Times kTimes[kTokens] = {tokens_times<Multiply, 1>, tokens_times<Multiply, 2>,
                                             tokens_times<Multiply, 3>, tokens_times<Multiply, 4>};
   for (std::size_t panel = first; panel < last; panel += kTogether) {
     const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
     for (std::size_t token = 0; token < a.tokens; token += kTokens) {
       const std::size_t left = a.tokens - token;
-      kTimes[(left < kTokens ? left : kTokens) - 1](w, a, token, y, stride, panel, stop);
+      kTimes[(left < kTokens ? left : kTokens) - 1](w, a, token, out, panel, stop);
     }
   }
 }

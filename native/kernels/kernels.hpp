@@ -15,13 +15,12 @@ struct Kernels {
   // `fixed` does not say otherwise. What is not finite makes its group's scale not finite.
   void (*quantize)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns,
                    std::size_t group, const FixedInput& fixed, const TokenCodes& to);
-  // Writes rows of panels first..last of y (tokens, rows), rows of y `stride` apart.
-  void (*linear)(const PackedWeights& weights, const QuantizedTokens& tokens, float* y,
-                 std::size_t stride, std::size_t first, std::size_t last);
+  // Writes rows of panels first..last.
+  void (*linear)(const PackedWeights& weights, const QuantizedTokens& tokens, const Output& out,
+                 std::size_t first, std::size_t last);
   // The same with activations x (tokens, columns), rows `x_stride` apart, as they are.
   void (*float_linear)(const FloatWeights& weights, const float* x, std::size_t x_stride,
-                       std::size_t tokens, float* y, std::size_t stride, std::size_t first,
-                       std::size_t last);
+                       std::size_t tokens, const Output& out, std::size_t first, std::size_t last);
   // y = weight * x / sqrt(mean(x^2) + epsilon); y may be x.
   void (*norm)(const float* x, const float* weight, std::size_t size, float epsilon, float* y);
   void (*add)(float* to, const float* from, std::size_t size);

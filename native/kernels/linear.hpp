@@ -69,6 +69,16 @@ struct TokenCodes {
   std::int32_t* sums;
 };
 
+// Where products (tokens, rows) go: rows `stride` apart, replacing what is there or summed up from there.
+struct Output {
+  float* y;
+  std::size_t stride;
+  bool add;
+
+  TERSOR_LOCAL float* row(std::size_t token) const { return y + token * stride; }
+  TERSOR_LOCAL Output from(std::size_t token) const { return {row(token), stride, add}; }
+};
+
 // How many panels from `panel` on lie in its block and before `last`.
 TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_t last) {
   const std::size_t left = kBlockPanels - panel % kBlockPanels;

@@ -24,10 +24,9 @@ float scale_at(const PackedWeights& w, std::size_t index) {
 }
 
 float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t panel,
-                   std::size_t row, std::size_t token) {
+                   std::size_t row, std::size_t token, float total) {
   const std::size_t groups = w.groups(), chunks = w.chunks();
   const std::int8_t* codes = a.codes + token * chunks * kChunk;
-  float total = 0.0f;
   for (std::size_t g = 0; g < groups; ++g) {
     const std::size_t first = g * w.group_chunks();
     const std::size_t last = g + 1 < groups ? first + w.group_chunks() : chunks;
@@ -44,12 +43,13 @@ float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t
   return total;
 }
 
-void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
-            std::size_t first, std::size_t last) {
+void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+            std::size_t last) {
   for (std::size_t panel = first; panel < last; ++panel) {
     for (std::size_t row = 0; row < kPanelRows && panel * kPanelRows + row < w.rows; ++row) {
       for (std::size_t token = 0; token < a.tokens; ++token) {
-        y[token * stride + panel * kPanelRows + row] = row_of_token(w, a, panel, row, token);
+        float* const to = out.row(token) + panel * kPanelRows + row;
+        *to = row_of_token(w, a, panel, row, token, out.add ? *to : 0.0f);
       }
     }
   }

@@ -20,13 +20,13 @@ struct MultiplyVnni {
   }
 };
 
-void linear(const PackedWeights& w, const QuantizedTokens& a, float* y, std::size_t stride,
-            std::size_t first, std::size_t last) {
+void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+            std::size_t last) {
   const auto run = w.bits == 8   ? all_tokens<MultiplyVnni<8>>
                    : w.bits == 4 ? all_tokens<MultiplyVnni<4>>
                    : w.bits == 3 ? all_tokens<MultiplyVnni<3>>
                                  : all_tokens<MultiplyVnni<2>>;
-  run(w, a, y, stride, first, last);
+  run(w, a, out, first, last);
 }
 
 std::size_t multiply_only(std::size_t rounds) {

@@ -114,8 +114,8 @@ void check_linears() {
       require(mine.codes == first.codes && mine.sums == first.sums, "codes differ", kernels->name);
       std::vector<float> y(tokens * rows), z(tokens * rows);
       kernels->linear(packed.weights, {mine.codes.data(), mine.scales.data(), mine.sums.data(), tokens},
-                      y.data(), rows, 0, packed.weights.panels());
-      kernels->float_linear(as_floats, x.data(), columns, tokens, z.data(), rows, 0,
+                      {y.data(), rows, false}, 0, packed.weights.panels());
+      kernels->float_linear(as_floats, x.data(), columns, tokens, {z.data(), rows, false}, 0,
                             packed.weights.panels());
       if (kernels == portable_kernels()) {
         integer = y;

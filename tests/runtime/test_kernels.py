@@ -226,7 +226,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     packed = pack_linear(quantized(SCHEMES[5], 20, 128))
     scales = packed.scales.view(torch.uint16).numpy()
     x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
-    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, y, 1]
+    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, None, y, 1]
     _native.linear(*good)
     for index, wrong in (
         (1, torch.zeros(3, 128).numpy()),
@@ -237,8 +237,10 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         (6, 0),
         (6, 129),
         (7, 3),
-        (8, torch.zeros(2, 40).numpy()),
-        (9, 0),
+        (7, 5),
+        (8, (0.0, 0, -127)),
+        (9, torch.zeros(2, 40).numpy()),
+        (10, 0),
         (0, "none"),
     ):
         arguments = list(good)
@@ -280,7 +282,7 @@ def guarded(array):
     return kept
 
 for level in {levels!r}:
-    for bits in (4, 8):
+    for bits in (2, 3, 4, 8):
         for rows, columns, group in ((16, 64, 64), (17, 100, 32), (5, 9, 9), (33, 72, 20)):
             panels, groups = -(-rows // 16), -(-columns // group)
             size = _native.packed_bytes(rows, columns, group, bits)
@@ -292,7 +294,7 @@ for level in {levels!r}:
             for tokens in (1, 3, 9):
                 x = guarded(np.ones((tokens, columns), np.float32))
                 y = guarded(np.zeros((tokens, rows), np.float32))
-                _native.linear(level, x, packed, scales, zeros, 0, group, bits, y, 2)
+                _native.linear(level, x, packed, scales, zeros, 0, group, bits, None, y, 2)
                 assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
 """
 
