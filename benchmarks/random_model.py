@@ -2,7 +2,7 @@
 
     python benchmarks/random_model.py -o DIR [--tokenizer MODEL_DIR] [--layers 28]
 
-Writes DIR/model (bfloat16, Hugging Face), DIR/w4 and DIR/w8a8 (quantized by tersor: W4 in groups
+Writes DIR/model (bfloat16, Hugging Face), DIR/w4, w3, w2 and DIR/w8a8 (quantized by tersor: groups
 of 128, W8A8 per channel, embedding and head as all else) and DIR/f16.gguf. Speed does not depend
 on what the weights are, so this is as good as the real one for timing.
 """
@@ -100,7 +100,8 @@ def main() -> None:
             shutil.copy(file, out / "model")
     embedding = ("model.embed_tokens",)
     groups = tersor.Adjustments(group_size=128, include=embedding)
-    tersor.quantize(out / "model", out / "w4", "w4", adjustments=groups, force=True)
+    for name in ("w4", "w3", "w2"):
+        tersor.quantize(out / "model", out / name, name, adjustments=groups, force=True)
     channels = tersor.Adjustments(include=embedding)
     tersor.quantize(out / "model", out / "w8a8", "w8a8", adjustments=channels, force=True)
 

@@ -239,26 +239,13 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
   }
 }
 
-// Codes of int8 are of a vector divided by its scale; a vector that is not finite has a scale that is not.
-TERSOR_FORCED float scale_of(const float* vector, std::size_t size) {
-  std::uint32_t largest = 0;
-  for (std::size_t i = 0; i < size; ++i) {
-    std::uint32_t bits;
-    __builtin_memcpy(&bits, vector + i, sizeof bits);
-    bits &= 0x7fffffffu;
-    largest = bits > largest ? bits : largest;
-  }
-  float top;
-  __builtin_memcpy(&top, &largest, sizeof top);
-  return top / 127.0f;
-}
-
 static void store(const KeysValues& cache, std::size_t position, const float* key,
                   const float* value) {
   float key_factor = 1.0f, value_factor = 1.0f;
   if (cache.storage == Storage::int8) {
-    const float key_scale = scale_of(key, cache.dimensions);
-    const float value_scale = scale_of(value, cache.dimensions);
+    // A vector that is not finite has a scale that is not.
+    const float key_scale = largest_magnitude(key, cache.dimensions) / 127.0f;
+    const float value_scale = largest_magnitude(value, cache.dimensions) / 127.0f;
     cache.key_scales[position] = key_scale;
     cache.value_scales[position] = value_scale;
     key_factor = key_scale > 0.0f ? 1.0f / key_scale : 0.0f;

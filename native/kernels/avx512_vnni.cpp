@@ -65,11 +65,6 @@ struct Tile {
   // With few tokens every sum is kept in two parts, so that an instruction need not wait for the one before.
   static constexpr std::size_t kParts = kTokens <= 2 ? 2 : 1;
 
-  // Sums are set where they start; setting them here as well would cost time.
-  Tile(const PackedWeights& weights, const QuantizedTokens& tokens, std::size_t first_panel,
-       std::size_t first_token)
-      : w(weights), a(tokens), panel(first_panel), token(first_token) {}
-
   __m512i sums[kPanels][kTokens][kParts];
   __m512 totals[kPanels][kTokens];
 
@@ -197,9 +192,9 @@ void tokens_times(const PackedWeights& w, const QuantizedTokens& a, std::size_t 
                   const Output& out, std::size_t first, std::size_t last) {
   for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
     if (panels_together(panel, last) == 2) {
-      Tile<kBits, 2, kTokens>(w, a, panel, token).run(out);
+      Tile<kBits, 2, kTokens>{w, a, panel, token, {}, {}}.run(out);
     } else {
-      Tile<kBits, 1, kTokens>(w, a, panel, token).run(out);
+      Tile<kBits, 1, kTokens>{w, a, panel, token, {}, {}}.run(out);
     }
   }
 }

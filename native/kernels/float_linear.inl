@@ -12,25 +12,15 @@ struct NarrowColumns {
   }
 };
 
-// Sums to start with: nothing, or what is there.
-template <std::size_t kPanels, std::size_t kTokens>
-TERSOR_FORCED void start_panels(Floats (&sums)[kPanels][kTokens], std::size_t rows, std::size_t panel,
-                                const Output& out) {
-  for (std::size_t p = 0; p < kPanels; ++p) {
-    const std::size_t first = (panel + p) * kPanelRows;
-    for (std::size_t t = 0; t < kTokens; ++t) {
-      sums[p][t] = out.add ? loaded_some(out.row(t) + first, rows - first) : Floats{};
-    }
-  }
-}
-
 template <std::size_t kPanels, std::size_t kTokens>
 TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows,
                                 std::size_t panel, const Output& out) {
   for (std::size_t p = 0; p < kPanels; ++p) {
     const std::size_t first = (panel + p) * kPanelRows;
     for (std::size_t t = 0; t < kTokens; ++t) {
-      put_some(out.row(t) + first, sums[p][t], rows - first);
+      float* const to = out.row(t) + first;
+      const Floats before = out.add ? loaded_some(to, rows - first) : Floats{};
+      put_some(to, before + sums[p][t], rows - first);
     }
   }
 }
@@ -41,8 +31,7 @@ struct DirectTile {
   template <std::size_t kPanels, std::size_t kTokens>
   static void run(const FloatWeights& w, const float* x, std::size_t x_stride,
                   const Output& out, std::size_t panel) {
-    Floats sums[kPanels][kTokens];
-    start_panels(sums, w.rows, panel, out);
+    Floats sums[kPanels][kTokens] = {};
     for (std::size_t k = 0; k < w.columns; ++k) {
       Floats values[kPanels];
       for (std::size_t p = 0; p < kPanels; ++p) values[p] = Columns::at(w, panel + p, k);
@@ -97,8 +86,7 @@ struct DecodedTile {
     const std::size_t groups = w.groups(), step = w.chunk_step(panel);
     const std::uint8_t* codes = w.codes + w.first_chunk(panel);
     const Floats table = kTable ? loaded<Floats>(weights.values) : Floats{};
-    Floats totals[kPanels][kTokens];
-    start_panels(totals, w.rows, panel, out);
+    Floats totals[kPanels][kTokens] = {};
     for (std::size_t g = 0; g < groups; ++g) {
       Floats sums[kPanels][kTokens] = {};
       Floats zeros[kPanels];

@@ -69,7 +69,7 @@ struct TokenCodes {
   std::int32_t* sums;
 };
 
-// Where products (tokens, rows) go: rows `stride` apart, replacing what is there or summed up from there.
+// Where products (tokens, rows) go: rows `stride` apart, replacing what is there or added to it.
 struct Output {
   float* y;
   std::size_t stride;

@@ -1,17 +1,6 @@
 // Quantizing of tokens, compiled anew for every level: nothing in here may be shared between files that
 // are compiled for different instruction sets.
 
-// The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
-static float largest_magnitude(const float* x, std::size_t size) {
-  Ints largest = {};
-  std::size_t k = 0;
-  for (; k < size; k += kLanes) {
-    const Ints bits = same_bits<Ints>(loaded_some(x + k, size - k)) & 0x7fffffff;
-    largest = larger(largest, bits);
-  }
-  return same_bits<float>(largest_of(largest));
-}
-
 // A product and a sum, not fused: every level finds the same codes.
 __attribute__((optimize("fp-contract=off"))) static void quantize_group(const float* x, std::size_t size, std::int8_t* codes, float* scale,
                            std::int32_t* sum) {

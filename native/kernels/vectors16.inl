@@ -90,6 +90,17 @@ TERSOR_FORCED auto largest_of(Vector vector) {
   return vector[0];
 }
 
+// The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
+static float largest_magnitude(const float* x, std::size_t size) {
+  Ints largest = {};
+  std::size_t k = 0;
+  for (; k < size; k += kLanes) {
+    const Ints bits = same_bits<Ints>(loaded_some(x + k, size - k)) & 0x7fffffff;
+    largest = larger(largest, bits);
+  }
+  return same_bits<float>(largest_of(largest));
+}
+
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
 TERSOR_FORCED Floats exponential(Floats x) {
   x = x < -87.0f ? all(-87.0f) : x;

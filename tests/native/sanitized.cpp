@@ -84,12 +84,12 @@ struct Quantized {
   std::vector<std::int32_t> sums;
 };
 
-Quantized quantized(const Kernels& kernels, const PackedWeights& w, const std::vector<float>& x,
-                    std::size_t tokens) {
+Quantized quantized(const Kernels& kernels, const PackedWeights& w, const FixedInput& fixed,
+                    const std::vector<float>& x, std::size_t tokens) {
   Quantized made{std::vector<std::int8_t>(tokens * w.chunks() * kChunk),
                  std::vector<float>(tokens * w.groups()),
                  std::vector<std::int32_t>(tokens * w.groups())};
-  kernels.quantize(x.data(), w.columns, tokens, w.columns, w.group, {},
+  kernels.quantize(x.data(), w.columns, tokens, w.columns, w.group, fixed,
                    {made.codes.data(), made.scales.data(), made.sums.data()});
   return made;
 }
@@ -99,23 +99,28 @@ void check_linears() {
     const std::size_t rows = static_cast<std::size_t>(whole(1, 70));
     const std::size_t columns = static_cast<std::size_t>(whole(1, 200));
     const std::size_t group = static_cast<std::size_t>(whole(1, static_cast<int>(columns)));
-    const unsigned bits = whole(0, 1) ? 4 : 8;
+    constexpr unsigned kWidths[] = {2, 3, 4, 8};
+    const unsigned bits = kWidths[whole(0, 3)];
     const Packed packed(rows, columns, group, bits, whole(0, 1), whole(0, 1));
     const std::size_t tokens = static_cast<std::size_t>(whole(1, 19));
     const std::vector<float> x = floats(tokens * columns);
-    const auto first = quantized(*portable_kernels(), packed.weights, x, tokens);
+    const FixedInput fixed = whole(0, 1) ? FixedInput{0.02f, whole(-20, 20), -128} : FixedInput{};
+    const auto first = quantized(*portable_kernels(), packed.weights, fixed, x, tokens);
+    // What was there is either added to or replaced.
+    const std::vector<float> before = floats(tokens * rows);
+    const bool add = whole(0, 1);
     std::vector<float> integer(tokens * rows), decoded(tokens * rows);
     const std::vector<float> table = floats(16);
     const bool is_table = bits == 4 && whole(0, 1);
     const FloatWeights as_floats = {nullptr, nullptr,     &packed.weights, is_table ? table.data() : nullptr,
                                     rows,    columns};
     for (const Kernels* kernels : levels()) {
-      const auto mine = quantized(*kernels, packed.weights, x, tokens);
+      const auto mine = quantized(*kernels, packed.weights, fixed, x, tokens);
       require(mine.codes == first.codes && mine.sums == first.sums, "codes differ", kernels->name);
-      std::vector<float> y(tokens * rows), z(tokens * rows);
+      std::vector<float> y = before, z = before;
       kernels->linear(packed.weights, {mine.codes.data(), mine.scales.data(), mine.sums.data(), tokens},
-                      {y.data(), rows, false}, 0, packed.weights.panels());
-      kernels->float_linear(as_floats, x.data(), columns, tokens, {z.data(), rows, false}, 0,
+                      {y.data(), rows, add}, 0, packed.weights.panels());
+      kernels->float_linear(as_floats, x.data(), columns, tokens, {z.data(), rows, add}, 0,
                             packed.weights.panels());
       if (kernels == portable_kernels()) {
         integer = y;

@@ -1,0 +1,96 @@
+// The attention of a step: from queries, keys and values to what the heads find.
+#include "step.hpp"
+
+namespace tersor {
+namespace {
+
+// Tokens of a long prompt whose queries are attended together.
+constexpr std::size_t kTileTokens = 16;
+
+}  // namespace
+
+// Queries of all heads, then keys, then values lie in a row of `attention_`.
+void Step::rotate_and_store(const Layer& layer, std::size_t index) {
+  const std::size_t size = model_.head_size, turned = model_.heads + model_.key_heads;
+  const Rope& rope = model_.ropes[layer.rope];
+  const Range units = share(tokens_.size() * turned);
+  for (std::size_t unit = units.first; unit < units.last; ++unit) {
+    const std::size_t t = unit / turned, head = unit % turned;
+    const Token& token = tokens_[t];
+    float* const row = all_.attention_.data() + t * all_.attention_stride_;
+    float* const x = row + head * size;
+    const bool is_query = head < model_.heads;
+    const float* const norm = is_query ? layer.query_norm : layer.key_norm;
+    if (norm != nullptr) kernels_.norm(x, norm, size, model_.epsilon, x);
+    const std::size_t angles = token.position * rope.half;
+    kernels_.rotate(x, rope.cosines + angles, rope.sines + angles, rope.half);
+    if (is_query) {
+      for (std::size_t i = 0; i < size; ++i) x[i] *= model_.query_scale;
+    } else {
+      const std::size_t key_head = head - model_.heads;
+      const float* const value = row + (turned + key_head) * size;
+      kernels_.store(all_.cache_.head(token.slot, index, key_head), token.position, x, value);
+    }
+  }
+}
+
+AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t head) const {
+  const std::size_t size = model_.head_size, last = tokens_[token].position + 1;
+  const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
+  return {all_.attention_.data() + token * all_.attention_stride_ + head * size,
+          all_.attended_.data() + token * all_.attended_stride_ + head * size, first, last};
+}
+
+void Step::attend(const Layer& layer, std::size_t index) {
+  if (is_few()) {
+    attend_few(layer, index);
+  } else {
+    attend_many(layer, index);
+  }
+}
+
+// Shared by heads of queries, because there may be fewer heads of keys than threads.
+void Step::attend_few(const Layer& layer, std::size_t index) {
+  const std::size_t together = model_.heads / model_.key_heads;
+  const Range units = share(tokens_.size() * model_.heads);
+  for (std::size_t unit = units.first; unit < units.last;) {
+    const std::size_t t = unit / model_.heads, head = unit % model_.heads;
+    const std::size_t key_head = head / together;
+    AttentionRow rows[kAttentionRows];
+    std::size_t count = 0;
+    while (count < kAttentionRows && unit < units.last && unit / model_.heads == t &&
+           unit % model_.heads / together == key_head) {
+      rows[count++] = row_of(layer, t, unit++ % model_.heads);
+    }
+    kernels_.attend(all_.cache_.head(tokens_[t].slot, index, key_head), rows, count,
+                    model_.attention_cap, own_.scratch.data());
+  }
+}
+
+// Shared by tiles of tokens of one sequence and heads of keys, in turns, because later tiles see more.
+void Step::attend_many(const Layer& layer, std::size_t index) {
+  const std::size_t together = model_.heads / model_.key_heads;
+  std::vector<AttentionRow> rows;
+  std::size_t turn = 0;
+  for (std::size_t first = 0; first < tokens_.size();) {
+    std::size_t last = first + 1;
+    while (last < tokens_.size() && last - first < kTileTokens &&
+           tokens_[last].slot == tokens_[first].slot) {
+      ++last;
+    }
+    for (std::size_t key_head = 0; key_head < model_.key_heads; ++key_head) {
+      if (turn++ % parts_ != part_) continue;
+      rows.clear();
+      for (std::size_t t = first; t < last; ++t) {
+        for (std::size_t i = 0; i < together; ++i) {
+          rows.push_back(row_of(layer, t, key_head * together + i));
+        }
+      }
+      kernels_.attend(all_.cache_.head(tokens_[first].slot, index, key_head), rows.data(),
+                      rows.size(), model_.attention_cap, own_.scratch.data());
+    }
+    first = last;
+  }
+}
+
+}  // namespace tersor
