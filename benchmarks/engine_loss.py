@@ -21,7 +21,15 @@ from tersor.runtime.engine import Engine
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.load import load, load_tokenizer
 
-RUNS = [(8, "float32"), (8, "float16"), (8, "int8"), (16, "float32"), (16, "float16"), (16, "int8")]
+RUNS = [
+    (8, "float32"),
+    (8, "float16"),
+    (8, "bfloat16"),
+    (8, "int8"),
+    (16, "float32"),
+    (16, "float16"),
+    (16, "int8"),
+]
 
 
 def main() -> None:

@@ -111,7 +111,8 @@ Weights dense_weights(Array<Value, 3> panels, std::size_t rows, std::optional<Fl
 Storage storage_named(const std::string& name) {
   if (name == "float32") return Storage::float32;
   if (name == "float16") return Storage::float16;
-  check(name == "int8", "a cache is of float32, float16 or int8");
+  if (name == "bfloat16") return Storage::bfloat16;
+  check(name == "int8", "a cache is of float32, float16, bfloat16 or int8");
   return Storage::int8;
 }
 
@@ -279,6 +280,7 @@ class BoundDecoder {
 
   static const Model& checked(const Model& model) {
     check(!model.layers.empty() && !model.head.linears.empty(), "the model is not complete");
+    check(model.head_size <= kMostDimensions, "heads have more dimensions than the engine holds");
     return model;
   }
 

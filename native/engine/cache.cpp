@@ -20,7 +20,8 @@ Cache::Cache(std::size_t slots, std::size_t layers, std::size_t heads, std::size
       capacity_(rounded_up(capacity, kAttentionBlock)),
       storage_(storage) {
   const std::size_t size = storage_bytes(storage), padded = rounded_up(dimensions, 16);
-  key_bytes_ = capacity_ * dimensions * size;
+  // Of bfloat16, dimensions lie in pairs.
+  key_bytes_ = capacity_ * (storage == Storage::bfloat16 ? rounded_up(dimensions, 2) : dimensions) * size;
   value_bytes_ = capacity_ * padded * size;
   const std::size_t scales = storage == Storage::int8 ? 2 * capacity_ * sizeof(float) : 0;
   head_bytes_ = rounded_up(key_bytes_ + value_bytes_ + scales, kAligned);

@@ -8,29 +8,32 @@
 
 namespace tersor {
 
-enum class Storage { float32, float16, int8 };
+enum class Storage { float32, float16, bfloat16, int8 };
 
 // Positions whose keys lie together, so that a vector holds one dimension of 16 keys.
 constexpr std::size_t kKeyBlock = 16;
 // Positions that are attended to together; a cache's capacity is a multiple of it.
 constexpr std::size_t kAttentionBlock = 64;
+// Dimensions of a head at most.
+constexpr std::size_t kMostDimensions = 512;
 // Queries that share what is read of the cache.
 constexpr std::size_t kAttentionRows = 4;
 
 TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
-  return storage == Storage::float32 ? 4 : storage == Storage::float16 ? 2 : 1;
+  return storage == Storage::float32 ? 4 : storage == Storage::int8 ? 1 : 2;
 }
 
 // The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
 struct KeysValues {
-  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
-  void* values;         // (capacity, padded)
+  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 see attention_pairs.inl
+  void* values;         // (capacity, padded); likewise
   float* key_scales;    // (capacity); of int8 only
   float* value_scales;  // likewise
   Storage storage;
   std::size_t dimensions;
 
   TERSOR_LOCAL std::size_t padded() const { return (dimensions + 15) / 16 * 16; }
+  TERSOR_LOCAL std::size_t key_pairs() const { return (dimensions + 1) / 2; }
 };
 
 // A query, scaled already, that sees the positions first..last.

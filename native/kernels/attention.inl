@@ -10,8 +10,9 @@ TERSOR_FORCED Floats stored(const void* from, std::size_t index) {
   return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
 }
 
-template <Storage kStorage, std::size_t kRows>
-struct Attention {
+// What some queries have found so far. With kNarrow, weights are rounded to bfloat16.
+template <std::size_t kRows, bool kNarrow>
+struct AttentionState {
   const KeysValues& cache;
   const AttentionRow* rows;
   float* outputs;  // (kRows, padded)
@@ -19,69 +20,6 @@ struct Attention {
   float tops[kRows], sums[kRows];
 
   TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
-
-  void run(float cap) {
-    const std::size_t padded = cache.padded();
-    std::size_t first = rows[0].first, last = rows[0].last;
-    for (std::size_t r = 0; r < kRows; ++r) {
-      first = rows[r].first < first ? rows[r].first : first;
-      last = rows[r].last > last ? rows[r].last : last;
-      tops[r] = lowest();
-      sums[r] = 0.0f;
-    }
-    for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
-    for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
-         start += kAttentionBlock) {
-      // Keys beyond the last that is seen need not be multiplied.
-      switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
-        case 1:
-          multiply_keys<1>(start);
-          break;
-        case 2:
-          multiply_keys<2>(start);
-          break;
-        case 3:
-          multiply_keys<3>(start);
-          break;
-        default:
-          multiply_keys<4>(start);
-      }
-      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
-      for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
-      add_all_values(start);
-    }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const float inverse = 1.0f / sums[r];
-      for (std::size_t i = 0; i < cache.dimensions; ++i) {
-        rows[r].output[i] = outputs[r * padded + i] * inverse;
-      }
-    }
-  }
-
-  template <std::size_t kBlocks>
-  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
-    const std::size_t size = cache.dimensions;
-    Floats products[kRows][kBlocks] = {};
-    for (std::size_t d = 0; d < size; ++d) {
-      Floats keys[kBlocks];
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        keys[b] = stored<kStorage>(cache.keys, ((start / kKeyBlock + b) * size + d) * kKeyBlock);
-      }
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const float query = rows[r].query[d];
-        for (std::size_t b = 0; b < kBlocks; ++b) products[r][b] += keys[b] * query;
-      }
-    }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        Floats found = products[r][b];
-        if (kStorage == Storage::int8) {
-          found *= loaded<Floats>(cache.key_scales + start + b * kKeyBlock);
-        }
-        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
-      }
-    }
-  }
 
   // Scores of a row to weights; what the row had found is scaled down if a larger score appears.
   inline __attribute__((always_inline)) void weigh(std::size_t r, std::size_t start) {
@@ -111,11 +49,87 @@ struct Attention {
     Floats sum = {};
     for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       const Floats score = loaded<Floats>(row + b * kLanes);
-      const Floats weight = score == lowest() ? Floats{} : exponential(score - top);
+      const Floats exact = score == lowest() ? Floats{} : exponential(score - top);
+      const Floats weight = kNarrow ? rounded_to_bfloat16(exact) : exact;
       sum += weight;
       put(row + b * kLanes, weight);
     }
     sums[r] += sum_of(sum);
+  }
+};
+
+// Attention of `kind`, which multiplies queries with blocks of keys and adds up blocks of values.
+template <typename Kind, std::size_t kRows, bool kNarrow>
+TERSOR_FORCED void run_attention(Kind& kind, AttentionState<kRows, kNarrow>& state, float cap) {
+  const std::size_t padded = state.cache.padded();
+  std::size_t first = state.rows[0].first, last = state.rows[0].last;
+  for (std::size_t r = 0; r < kRows; ++r) {
+    first = state.rows[r].first < first ? state.rows[r].first : first;
+    last = state.rows[r].last > last ? state.rows[r].last : last;
+    state.tops[r] = state.lowest();
+    state.sums[r] = 0.0f;
+  }
+  for (std::size_t i = 0; i < kRows * padded; ++i) state.outputs[i] = 0.0f;
+  for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
+       start += kAttentionBlock) {
+    // Keys beyond the last that is seen need not be multiplied.
+    switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
+      case 1:
+        kind.template multiply_keys<1>(start);
+        break;
+      case 2:
+        kind.template multiply_keys<2>(start);
+        break;
+      case 3:
+        kind.template multiply_keys<3>(start);
+        break;
+      default:
+        kind.template multiply_keys<4>(start);
+    }
+    if (cap > 0.0f) soft_cap(state.scores, kRows * kAttentionBlock, cap);
+    for (std::size_t r = 0; r < kRows; ++r) state.weigh(r, start);
+    kind.add_all_values(start);
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const float inverse = 1.0f / state.sums[r];
+    for (std::size_t i = 0; i < state.cache.dimensions; ++i) {
+      state.rows[r].output[i] = state.outputs[r * padded + i] * inverse;
+    }
+  }
+}
+
+template <Storage kStorage, std::size_t kRows>
+struct Attention : AttentionState<kRows, false> {
+  using State = AttentionState<kRows, false>;
+  using State::cache, State::rows, State::outputs, State::scores;
+
+  explicit Attention(const State& state) : State(state) {}
+
+  void run(float cap) { run_attention(*this, *this, cap); }
+
+  template <std::size_t kBlocks>
+  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
+    const std::size_t size = cache.dimensions;
+    Floats products[kRows][kBlocks] = {};
+    for (std::size_t d = 0; d < size; ++d) {
+      Floats keys[kBlocks];
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        keys[b] = stored<kStorage>(cache.keys, ((start / kKeyBlock + b) * size + d) * kKeyBlock);
+      }
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const float query = rows[r].query[d];
+        for (std::size_t b = 0; b < kBlocks; ++b) products[r][b] += keys[b] * query;
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        Floats found = products[r][b];
+        if (kStorage == Storage::int8) {
+          found *= loaded<Floats>(cache.key_scales + start + b * kKeyBlock);
+        }
+        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
+      }
+    }
   }
 
   // Positions that all rows see together, others for each row: what a row does not see, be it NaN, must not
@@ -188,29 +202,44 @@ struct Attention {
   }
 };
 
+#include "attention_pairs.inl"
+
+template <Storage kStorage, std::size_t kRows>
+struct KindOfAttention {
+  using Type = Attention<kStorage, kRows>;
+};
+template <std::size_t kRows>
+struct KindOfAttention<Storage::bfloat16, kRows> {
+  using Type = PairAttention<kRows>;
+};
+
+template <Storage kStorage, std::size_t kRows>
+static void attend_rows(const KeysValues& cache, const AttentionRow* rows, float cap, float* scratch) {
+  using Kind = typename KindOfAttention<kStorage, kRows>::Type;
+  Kind({cache, rows, scratch, scratch + kAttentionRows * cache.padded(), {}, {}}).run(cap);
+}
+
 template <Storage kStorage>
 static void attend_in(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                       float* scratch) {
-  float* const scores = scratch + kAttentionRows * cache.padded();
   std::size_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    Attention<kStorage, 4>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
-  }
+  for (; r + 4 <= count; r += 4) attend_rows<kStorage, 4>(cache, rows + r, cap, scratch);
   switch (count - r) {
     case 3:
-      return Attention<kStorage, 3>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+      return attend_rows<kStorage, 3>(cache, rows + r, cap, scratch);
     case 2:
-      return Attention<kStorage, 2>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+      return attend_rows<kStorage, 2>(cache, rows + r, cap, scratch);
     case 1:
-      return Attention<kStorage, 1>{cache, rows + r, scratch, scores, {}, {}}.run(cap);
+      return attend_rows<kStorage, 1>(cache, rows + r, cap, scratch);
   }
 }
 
 static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                    float* scratch) {
-  const auto run = cache.storage == Storage::float32   ? attend_in<Storage::float32>
-                   : cache.storage == Storage::float16 ? attend_in<Storage::float16>
-                                                       : attend_in<Storage::int8>;
+  const auto run = cache.storage == Storage::float32    ? attend_in<Storage::float32>
+                   : cache.storage == Storage::float16  ? attend_in<Storage::float16>
+                   : cache.storage == Storage::bfloat16 ? attend_in<Storage::bfloat16>
+                                                        : attend_in<Storage::int8>;
   run(cache, rows, count, cap, scratch);
 }
 
@@ -241,6 +270,7 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
 
 static void store(const KeysValues& cache, std::size_t position, const float* key,
                   const float* value) {
+  if (cache.storage == Storage::bfloat16) return store_pairs(cache, position, key, value);
   float key_factor = 1.0f, value_factor = 1.0f;
   if (cache.storage == Storage::int8) {
     // A vector that is not finite has a scale that is not.

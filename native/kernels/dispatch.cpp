@@ -39,9 +39,18 @@ bool runs_avx512_vnni() {
 #endif
 }
 
+bool runs_avx512_bf16() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return runs_avx512_vnni() && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Kernels* best_kernels() {
+  if (runs_avx512_bf16() && avx512_bf16_kernels() != nullptr) return avx512_bf16_kernels();
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
   if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
   if (runs_avx2()) return avx2_kernels();
@@ -49,6 +58,7 @@ const Kernels* best_kernels() {
 }
 
 const Kernels* kernels_named(const char* name) {
+  if (runs_avx512_bf16() && std::strcmp(name, "avx512_bf16") == 0) return avx512_bf16_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
   if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();

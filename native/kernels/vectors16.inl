@@ -60,6 +60,19 @@ TERSOR_FORCED Floats from_bfloat16(Halves bits) {
   return same_bits<Floats>(words);
 }
 
+// The nearest bfloat16, ties to even, as a float; what is not a number stays one.
+TERSOR_FORCED Floats rounded_to_bfloat16(Floats values) {
+  const Words bits = same_bits<Words>(values);
+  const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  return same_bits<Floats>(values == values ? rounded : bits | 0x00400000);
+}
+
+TERSOR_FORCED std::uint16_t high_half(float value) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
 // The lanes that lie 8, 4, 2 and 1 further on.
 template <typename Vector>
 TERSOR_FORCED Vector shifted(Vector vector, int by) {

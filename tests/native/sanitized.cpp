@@ -43,7 +43,7 @@ bool close(const std::vector<float>& a, const std::vector<float>& b, float toler
 
 std::vector<const Kernels*> levels() {
   std::vector<const Kernels*> found;
-  for (const char* name : {"portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni"}) {
+  for (const char* name : {"portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16"}) {
     if (const Kernels* kernels = kernels_named(name)) found.push_back(kernels);
   }
   return found;
@@ -174,7 +174,7 @@ std::vector<float> plain_attention(const std::vector<float>& keys, const std::ve
 
 void check_attention() {
   for (std::size_t size : {8, 16, 24, 64, 80}) {
-    for (Storage storage : {Storage::float32, Storage::float16, Storage::int8}) {
+    for (Storage storage : {Storage::float32, Storage::float16, Storage::bfloat16, Storage::int8}) {
       const std::size_t positions = 150;
       const std::vector<float> keys = floats(positions * size, 0.5f), values = floats(positions * size);
       const std::vector<float> queries = floats(7 * size, 0.5f);
@@ -191,7 +191,10 @@ void check_attention() {
           rows.push_back({queries.data() + r * size, outputs.data() + r * size, first, last});
         }
         kernels->attend(head, rows.data(), rows.size(), 0.0f, scratch.data());
-        const float tolerance = storage == Storage::float32 ? 1e-5f : storage == Storage::float16 ? 5e-3f : 0.1f;
+        const float tolerance = storage == Storage::float32    ? 1e-5f
+                                : storage == Storage::float16  ? 5e-3f
+                                : storage == Storage::bfloat16 ? 4e-2f
+                                                               : 0.1f;
         for (std::size_t r = 0; r < 7; ++r) {
           const std::vector<float> found(outputs.begin() + long(r * size), outputs.begin() + long((r + 1) * size));
           require(close(found, plain_attention(keys, values, rows[r], size), tolerance), "attention",

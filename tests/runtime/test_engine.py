@@ -141,11 +141,19 @@ def test_quantized_embeddings_serve_as_head(tmp_path: Path) -> None:
 def test_smaller_caches_cost_memory_less_and_accuracy_little(llama: Path) -> None:
     engines = {cache: Engine(llama, activation_bits=16, cache=cache) for cache in CACHES}
     exact = engines["float32"].logits(TEXT)
-    for cache, most in (("float16", 0.01), ("int8", 0.2)):
+    for cache, most in (("float16", 0.01), ("bfloat16", 0.05), ("int8", 0.2)):
         assert float((engines[cache].logits(TEXT) - exact).abs().max()) < most
     assert engines["float32"].cache_bytes == 2 * engines["float16"].cache_bytes
+    assert engines["bfloat16"].cache_bytes == engines["float16"].cache_bytes
     # A scale for every key and value is a quarter of what 16 codes take.
     assert engines["int8"].cache_bytes <= 0.8 * engines["float16"].cache_bytes
+
+
+def test_the_cache_that_fits(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Engine(llama, activation_bits=16).cache == "float16"
+    for name in levels():
+        monkeypatch.setenv("TERSOR_ISA", name)
+        assert Engine(llama).cache == ("bfloat16" if name == "avx512_bf16" else "float16")
 
 
 def test_threads_change_no_bit(quantized: Path) -> None:

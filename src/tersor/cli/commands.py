@@ -125,7 +125,7 @@ def evaluate(
         bool, typer.Option("--engine", help="Run DIRECTORY by tersor's own kernels.")
     ] = False,
     activation_bits: ActivationBits = 8,
-    cache: CacheType = "float16",
+    cache: CacheType = "auto",
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -148,7 +148,7 @@ def evaluate(
     from tersor.pipeline import evaluation
     from tersor.runtime.generate import EngineOptions
 
-    if not engine and (activation_bits, cache) != (8, "float16"):
+    if not engine and (activation_bits, cache) != (8, "auto"):
         raise RecipeError("--activation-bits and --cache are the engine's; add --engine")
     with bars() as watch:
         found = evaluation.evaluate_directory(

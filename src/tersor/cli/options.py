@@ -45,5 +45,6 @@ ActivationBits = Annotated[
     typer.Option(help="Of the engine: 8 (integer kernels) or 16 (left alone, more slowly)."),
 ]
 CacheType = Annotated[
-    str, typer.Option("--cache", help="Keys and values of the engine: float32, float16 or int8.")
+    str,
+    typer.Option("--cache", help="Keys and values: auto, float32, float16, bfloat16, int8."),
 ]

@@ -43,7 +43,7 @@ def generate(
         int, typer.Option(help="Tokens to guess from earlier text at a time.", min=0, max=7)
     ] = 0,
     activation_bits: ActivationBits = 8,
-    cache: CacheType = "float16",
+    cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
 ) -> None:
@@ -75,7 +75,7 @@ def chat(
     min_p: MinP = 0.0,
     seed: Seed = 0,
     activation_bits: ActivationBits = 8,
-    cache: CacheType = "float16",
+    cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
 ) -> None:
@@ -119,7 +119,7 @@ def bench(
     repetitions: Annotated[int, typer.Option(help="Times, each with another prompt.", min=1)] = 3,
     batch: Annotated[int, typer.Option(help="Sequences at a time.", min=1, max=8)] = 1,
     activation_bits: ActivationBits = 8,
-    cache: CacheType = "float16",
+    cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
     as_json: Json = False,

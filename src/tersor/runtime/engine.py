@@ -22,7 +22,8 @@ from tersor.runtime.session import CHUNK, Session
 from tersor.runtime.streaming import TextStream
 
 _LONGEST_CONTEXT = 32768
-CACHES = ("float32", "float16", "int8")
+CACHES = ("float32", "float16", "bfloat16", "int8")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ class Engine:
         directory: str | Path,
         *,
         activation_bits: int = 8,
-        cache: str = "float16",
+        cache: str = AUTO,
         context: int | None = None,
         batch: int = 1,
         threads: int | None = None,
     ) -> None:
         """
         ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
-        float32. ``cache``: type of keys and values, ``float32``, ``float16`` or ``int8``.
+        float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is float16, or
+        bfloat16 where activations are rounded anyway and the processor multiplies it faster.
         ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
         sequences at a time. ``threads``: by default as many as torch uses.
         """
@@ -66,8 +68,12 @@ class Engine:
 
         if activation_bits not in (8, 16):
             raise RecipeError(f"activations of {activation_bits} bits; the engine has 8 and 16")
-        if cache not in CACHES:
-            raise RecipeError(f"a cache of {cache!r}; the engine has {', '.join(CACHES)}")
+        if cache not in (AUTO, *CACHES):
+            raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
+        if cache == AUTO:
+            narrow = activation_bits == 8 and level() == "avx512_bf16"
+            cache = "bfloat16" if narrow else "float16"
+        self.cache = cache
         self.directory = Path(directory)
         open_directory(self.directory)
         config = AutoConfig.from_pretrained(self.directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tersor.errors import EngineError, TextError
-from tersor.runtime.engine import Engine
+from tersor.runtime.engine import AUTO, Engine
 from tersor.runtime.load import load, load_tokenizer
 from tersor.runtime.sampling import Sampling
 
@@ -17,7 +17,7 @@ class EngineOptions:
     """How an :class:`~tersor.runtime.engine.Engine` is made; see there."""
 
     activation_bits: int = 8
-    cache: str = "float16"
+    cache: str = AUTO
     context: int | None = None
     threads: int | None = None
 
