@@ -13,6 +13,8 @@ TERSOR_FORCED Floats stored(const void* from, std::size_t index) {
 // What some queries have found so far. With kNarrow, weights are rounded to bfloat16.
 template <std::size_t kRows, bool kNarrow>
 struct AttentionState {
+  static constexpr std::size_t kCount = kRows;
+
   const KeysValues& cache;
   const AttentionRow* rows;
   float* outputs;  // (kRows, padded)
@@ -59,17 +61,18 @@ struct AttentionState {
 };
 
 // Attention of `kind`, which multiplies queries with blocks of keys and adds up blocks of values.
-template <typename Kind, std::size_t kRows, bool kNarrow>
-TERSOR_FORCED void run_attention(Kind& kind, AttentionState<kRows, kNarrow>& state, float cap) {
-  const std::size_t padded = state.cache.padded();
-  std::size_t first = state.rows[0].first, last = state.rows[0].last;
+template <typename Kind>
+TERSOR_FORCED void run_attention(Kind& kind, float cap) {
+  constexpr std::size_t kRows = Kind::kCount;
+  const std::size_t padded = kind.cache.padded();
+  std::size_t first = kind.rows[0].first, last = kind.rows[0].last;
   for (std::size_t r = 0; r < kRows; ++r) {
-    first = state.rows[r].first < first ? state.rows[r].first : first;
-    last = state.rows[r].last > last ? state.rows[r].last : last;
-    state.tops[r] = state.lowest();
-    state.sums[r] = 0.0f;
+    first = kind.rows[r].first < first ? kind.rows[r].first : first;
+    last = kind.rows[r].last > last ? kind.rows[r].last : last;
+    kind.tops[r] = kind.lowest();
+    kind.sums[r] = 0.0f;
   }
-  for (std::size_t i = 0; i < kRows * padded; ++i) state.outputs[i] = 0.0f;
+  for (std::size_t i = 0; i < kRows * padded; ++i) kind.outputs[i] = 0.0f;
   for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
        start += kAttentionBlock) {
     // Keys beyond the last that is seen need not be multiplied.
@@ -86,14 +89,14 @@ TERSOR_FORCED void run_attention(Kind& kind, AttentionState<kRows, kNarrow>& sta
       default:
         kind.template multiply_keys<4>(start);
     }
-    if (cap > 0.0f) soft_cap(state.scores, kRows * kAttentionBlock, cap);
-    for (std::size_t r = 0; r < kRows; ++r) state.weigh(r, start);
+    if (cap > 0.0f) soft_cap(kind.scores, kRows * kAttentionBlock, cap);
+    for (std::size_t r = 0; r < kRows; ++r) kind.weigh(r, start);
     kind.add_all_values(start);
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    const float inverse = 1.0f / state.sums[r];
-    for (std::size_t i = 0; i < state.cache.dimensions; ++i) {
-      state.rows[r].output[i] = state.outputs[r * padded + i] * inverse;
+    const float inverse = 1.0f / kind.sums[r];
+    for (std::size_t i = 0; i < kind.cache.dimensions; ++i) {
+      kind.rows[r].output[i] = kind.outputs[r * padded + i] * inverse;
     }
   }
 }
@@ -105,7 +108,7 @@ struct Attention : AttentionState<kRows, false> {
 
   explicit Attention(const State& state) : State(state) {}
 
-  void run(float cap) { run_attention(*this, *this, cap); }
+  void run(float cap) { run_attention(*this, cap); }
 
   template <std::size_t kBlocks>
   inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {

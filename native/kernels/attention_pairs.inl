@@ -44,7 +44,7 @@ struct PairAttention : AttentionState<kRows, true> {
                                          rounded_to_bfloat16(second)));
       }
     }
-    run_attention(*this, *this, cap);
+    run_attention(*this, cap);
   }
 
   const std::uint32_t* keys_at(std::size_t block) const {
