@@ -1,13 +1,14 @@
 """Tokens per second of the engine beside llama.cpp and OpenVINO, taking turns.
 
-    python benchmarks/engine.py -o OUT --tersor w4=DIR [--llamacpp q4_0=PYTHON:FILE.gguf]
-        [--openvino int4=PYTHON:DIR] [--openvino-f32 int4=PYTHON:DIR] [--rounds 5]
+    python benchmarks/engine.py -o OUT --tersor w4=DIR [--tersor w4-int8=DIR:int8]
+        [--llamacpp q4_0=PYTHON:FILE.gguf] [--openvino int4=PYTHON:DIR]
+        [--openvino-f32 int4=PYTHON:DIR] [--rounds 5]
         [--prompt-tokens 512] [--new-tokens 64] [--threads 2] [--batch 1]
 
-Each round runs every engine once, in a process of its own, on a prompt that it has not seen. A peer
-is named by the interpreter of its environment and its model (scripts in benchmarks/peers). Prints a
-row for every round, then medians and how many times as fast the first of tersor's is. Writes
-OUT/engine.json and OUT/engine.md.
+A directory of tersor's may name the cache to use. Each round runs every engine once, in a process
+of its own, on a prompt that it has not seen. A peer is named by the interpreter of its environment
+and its model (scripts in benchmarks/peers). Prints a row for every round, then medians and how many
+times as fast the first of tersor's is. Writes OUT/engine.json and OUT/engine.md.
 """
 
 import argparse
@@ -31,7 +32,9 @@ def tersor_command(model: str, arguments: argparse.Namespace) -> list[str]:
         "--repetitions": 1,
     }
     flags = [text for flag, number in numbers.items() for text in (flag, str(number))]
-    return [sys.executable, "-m", "tersor", "bench", model, "--json", *flags]
+    directory, _, cache = model.partition(":")
+    flags += ["--cache", cache or "auto"]
+    return [sys.executable, "-m", "tersor", "bench", directory, "--json", *flags]
 
 
 def peer_command(

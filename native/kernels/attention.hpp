@@ -25,7 +25,7 @@ TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
 
 // The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
 struct KeysValues {
-  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 see attention_pairs.inl
+  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 see attention_elements.inl
   void* values;         // (capacity, padded); likewise
   float* key_scales;    // (capacity); of int8 only
   float* value_scales;  // likewise

@@ -1,27 +1,91 @@
 // Attention, block of positions after block of positions, with the softmax corrected on the way
 // (https://arxiv.org/abs/2205.14135, algorithm 1); compiled anew for every level.
 
-template <Storage kStorage>
-TERSOR_FORCED Floats stored(const void* from, std::size_t index) {
-  if (kStorage == Storage::float32) return loaded<Floats>(static_cast<const float*>(from) + index);
-  if (kStorage == Storage::float16) {
-    return from_float16(loaded<Halves>(static_cast<const std::uint16_t*>(from) + index));
-  }
-  return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
-}
+#include "attention_elements.inl"
 
-// What some queries have found so far. With kNarrow, weights are rounded to bfloat16.
-template <std::size_t kRows, bool kNarrow>
-struct AttentionState {
-  static constexpr std::size_t kCount = kRows;
+template <typename Elements>
+struct Attention {
+  static constexpr std::size_t kRows = Elements::kRows, kTogether = Elements::kTogether;
 
   const KeysValues& cache;
   const AttentionRow* rows;
   float* outputs;  // (kRows, padded)
   float* scores;   // (kRows, kAttentionBlock)
+  Elements elements;
   float tops[kRows], sums[kRows];
 
+  // `scratch`: as attention_scratch says.
+  Attention(const KeysValues& of, const AttentionRow* queries, float* scratch)
+      : cache(of),
+        rows(queries),
+        outputs(scratch),
+        scores(scratch + kAttentionRows * of.padded()),
+        elements(of, queries) {}
+
   TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
+
+  void run(float cap) {
+    const std::size_t padded = cache.padded();
+    std::size_t first = rows[0].first, last = rows[0].last;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      first = rows[r].first < first ? rows[r].first : first;
+      last = rows[r].last > last ? rows[r].last : last;
+      tops[r] = lowest();
+      sums[r] = 0.0f;
+    }
+    for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
+    for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
+         start += kAttentionBlock) {
+      // Keys beyond the last that is seen need not be multiplied.
+      switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
+        case 1:
+          multiply_keys<1>(start);
+          break;
+        case 2:
+          multiply_keys<2>(start);
+          break;
+        case 3:
+          multiply_keys<3>(start);
+          break;
+        default:
+          multiply_keys<4>(start);
+      }
+      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
+      for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
+      elements.take_weights(scores);
+      add_all_values(start);
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float inverse = 1.0f / sums[r];
+      for (std::size_t i = 0; i < cache.dimensions; ++i) {
+        rows[r].output[i] = outputs[r * padded + i] * inverse;
+      }
+    }
+  }
+
+  template <std::size_t kBlocks>
+  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
+    const std::size_t units = (cache.dimensions + kTogether - 1) / kTogether;
+    Floats products[kRows][kBlocks] = {};
+    for (std::size_t d = 0; d < units; ++d) {
+      typename Elements::Vector keys[kBlocks];
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        keys[b] = Elements::at(cache.keys, ((start / kKeyBlock + b) * units + d) * kKeyBlock);
+      }
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const auto query = elements.query(r, d);
+        for (std::size_t b = 0; b < kBlocks; ++b) {
+          products[r][b] = Elements::added(products[r][b], keys[b], query);
+        }
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        const Floats found = elements.scored(products[r][b], start + b * kKeyBlock);
+        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
+      }
+    }
+  }
 
   // Scores of a row to weights; what the row had found is scaled down if a larger score appears.
   inline __attribute__((always_inline)) void weigh(std::size_t r, std::size_t start) {
@@ -52,87 +116,11 @@ struct AttentionState {
     for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       const Floats score = loaded<Floats>(row + b * kLanes);
       const Floats exact = score == lowest() ? Floats{} : exponential(score - top);
-      const Floats weight = kNarrow ? rounded_to_bfloat16(exact) : exact;
+      const Floats weight = Elements::kNarrow ? rounded_to_bfloat16(exact) : exact;
       sum += weight;
       put(row + b * kLanes, weight);
     }
     sums[r] += sum_of(sum);
-  }
-};
-
-// Attention of `kind`, which multiplies queries with blocks of keys and adds up blocks of values.
-template <typename Kind>
-TERSOR_FORCED void run_attention(Kind& kind, float cap) {
-  constexpr std::size_t kRows = Kind::kCount;
-  const std::size_t padded = kind.cache.padded();
-  std::size_t first = kind.rows[0].first, last = kind.rows[0].last;
-  for (std::size_t r = 0; r < kRows; ++r) {
-    first = kind.rows[r].first < first ? kind.rows[r].first : first;
-    last = kind.rows[r].last > last ? kind.rows[r].last : last;
-    kind.tops[r] = kind.lowest();
-    kind.sums[r] = 0.0f;
-  }
-  for (std::size_t i = 0; i < kRows * padded; ++i) kind.outputs[i] = 0.0f;
-  for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
-       start += kAttentionBlock) {
-    // Keys beyond the last that is seen need not be multiplied.
-    switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
-      case 1:
-        kind.template multiply_keys<1>(start);
-        break;
-      case 2:
-        kind.template multiply_keys<2>(start);
-        break;
-      case 3:
-        kind.template multiply_keys<3>(start);
-        break;
-      default:
-        kind.template multiply_keys<4>(start);
-    }
-    if (cap > 0.0f) soft_cap(kind.scores, kRows * kAttentionBlock, cap);
-    for (std::size_t r = 0; r < kRows; ++r) kind.weigh(r, start);
-    kind.add_all_values(start);
-  }
-  for (std::size_t r = 0; r < kRows; ++r) {
-    const float inverse = 1.0f / kind.sums[r];
-    for (std::size_t i = 0; i < kind.cache.dimensions; ++i) {
-      kind.rows[r].output[i] = kind.outputs[r * padded + i] * inverse;
-    }
-  }
-}
-
-template <Storage kStorage, std::size_t kRows>
-struct Attention : AttentionState<kRows, false> {
-  using State = AttentionState<kRows, false>;
-  using State::cache, State::rows, State::outputs, State::scores;
-
-  explicit Attention(const State& state) : State(state) {}
-
-  void run(float cap) { run_attention(*this, cap); }
-
-  template <std::size_t kBlocks>
-  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
-    const std::size_t size = cache.dimensions;
-    Floats products[kRows][kBlocks] = {};
-    for (std::size_t d = 0; d < size; ++d) {
-      Floats keys[kBlocks];
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        keys[b] = stored<kStorage>(cache.keys, ((start / kKeyBlock + b) * size + d) * kKeyBlock);
-      }
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const float query = rows[r].query[d];
-        for (std::size_t b = 0; b < kBlocks; ++b) products[r][b] += keys[b] * query;
-      }
-    }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        Floats found = products[r][b];
-        if (kStorage == Storage::int8) {
-          found *= loaded<Floats>(cache.key_scales + start + b * kKeyBlock);
-        }
-        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
-      }
-    }
   }
 
   // Positions that all rows see together, others for each row: what a row does not see, be it NaN, must not
@@ -144,6 +132,8 @@ struct Attention : AttentionState<kRows, false> {
       from = rows[r].first > from ? rows[r].first : from;
       to = rows[r].last < to ? rows[r].last : to;
     }
+    from = (from + kTogether - 1) / kTogether * kTogether;
+    to = to / kTogether * kTogether;
     if (from < to) {
       std::size_t lane = 0;
       for (; lane + 4 * kLanes <= padded; lane += 4 * kLanes) add_values<4>(lane, start, from, to);
@@ -162,19 +152,14 @@ struct Attention : AttentionState<kRows, false> {
   inline __attribute__((always_inline)) void add_row(std::size_t r, std::size_t start,
                                                      std::size_t first, std::size_t last) {
     const std::size_t padded = cache.padded();
-    for (std::size_t i = first; i < last; ++i) {
-      const float weight = weight_of(r, start, i);
+    for (std::size_t unit = first / kTogether; unit * kTogether < last; ++unit) {
+      const auto weight = elements.weight(r, start, unit);
       for (std::size_t lane = 0; lane < padded; lane += kLanes) {
         float* const at = outputs + r * padded + lane;
-        put(at, loaded<Floats>(at) + stored<kStorage>(cache.values, i * padded + lane) * weight);
+        const auto value = Elements::at(cache.values, unit * padded + lane);
+        put(at, Elements::added(loaded<Floats>(at), Elements::seen(value, unit, first, last), weight));
       }
     }
-  }
-
-  inline __attribute__((always_inline)) float weight_of(std::size_t r, std::size_t start,
-                                                        std::size_t i) const {
-    const float weight = scores[r * kAttentionBlock + i - start];
-    return kStorage == Storage::int8 ? weight * cache.value_scales[i] : weight;
   }
 
   template <std::size_t kVectors>
@@ -187,14 +172,16 @@ struct Attention : AttentionState<kRows, false> {
         found[r][v] = loaded<Floats>(outputs + r * padded + lane + v * kLanes);
       }
     }
-    for (std::size_t i = begin; i < end; ++i) {
-      Floats values[kVectors];
+    for (std::size_t unit = begin / kTogether; unit < end / kTogether; ++unit) {
+      typename Elements::Vector values[kVectors];
       for (std::size_t v = 0; v < kVectors; ++v) {
-        values[v] = stored<kStorage>(cache.values, i * padded + lane + v * kLanes);
+        values[v] = Elements::at(cache.values, unit * padded + lane + v * kLanes);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
-        const float weight = weight_of(r, start, i);
-        for (std::size_t v = 0; v < kVectors; ++v) found[r][v] += values[v] * weight;
+        const auto weight = elements.weight(r, start, unit);
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          found[r][v] = Elements::added(found[r][v], values[v], weight);
+        }
       }
     }
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -205,44 +192,27 @@ struct Attention : AttentionState<kRows, false> {
   }
 };
 
-#include "attention_pairs.inl"
-
-template <Storage kStorage, std::size_t kRows>
-struct KindOfAttention {
-  using Type = Attention<kStorage, kRows>;
-};
-template <std::size_t kRows>
-struct KindOfAttention<Storage::bfloat16, kRows> {
-  using Type = PairAttention<kRows>;
-};
-
-template <Storage kStorage, std::size_t kRows>
-static void attend_rows(const KeysValues& cache, const AttentionRow* rows, float cap, float* scratch) {
-  using Kind = typename KindOfAttention<kStorage, kRows>::Type;
-  Kind({cache, rows, scratch, scratch + kAttentionRows * cache.padded(), {}, {}}).run(cap);
-}
-
-template <Storage kStorage>
-static void attend_in(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+template <template <std::size_t> typename Elements>
+static void attend_by(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                       float* scratch) {
   std::size_t r = 0;
-  for (; r + 4 <= count; r += 4) attend_rows<kStorage, 4>(cache, rows + r, cap, scratch);
+  for (; r + 4 <= count; r += 4) Attention<Elements<4>>(cache, rows + r, scratch).run(cap);
   switch (count - r) {
     case 3:
-      return attend_rows<kStorage, 3>(cache, rows + r, cap, scratch);
+      return Attention<Elements<3>>(cache, rows + r, scratch).run(cap);
     case 2:
-      return attend_rows<kStorage, 2>(cache, rows + r, cap, scratch);
+      return Attention<Elements<2>>(cache, rows + r, scratch).run(cap);
     case 1:
-      return attend_rows<kStorage, 1>(cache, rows + r, cap, scratch);
+      return Attention<Elements<1>>(cache, rows + r, scratch).run(cap);
   }
 }
 
 static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                    float* scratch) {
-  const auto run = cache.storage == Storage::float32    ? attend_in<Storage::float32>
-                   : cache.storage == Storage::float16  ? attend_in<Storage::float16>
-                   : cache.storage == Storage::bfloat16 ? attend_in<Storage::bfloat16>
-                                                        : attend_in<Storage::int8>;
+  const auto run = cache.storage == Storage::float32    ? attend_by<Float32Elements>
+                   : cache.storage == Storage::float16  ? attend_by<Float16Elements>
+                   : cache.storage == Storage::bfloat16 ? attend_by<PairElements>
+                                                        : attend_by<Int8Elements>;
   run(cache, rows, count, cap, scratch);
 }
 

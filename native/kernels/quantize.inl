@@ -1,6 +1,21 @@
 // Quantizing of tokens, compiled anew for every level: nothing in here may be shared between files that
 // are compiled for different instruction sets.
 
+// Adding and taking it away rounds to an integer, ties to even.
+constexpr float kRounding = 12582912.0f;
+
+// Stores the first `count` codes; returns them, and 0 for others.
+TERSOR_FORCED Ints put_codes(std::int8_t* to, Ints codes, std::size_t count) {
+  const Bytes narrow = __builtin_convertvector(codes, Bytes);
+  if (count >= kLanes) {
+    put(to, narrow);
+    return codes;
+  }
+  __builtin_memcpy(to, &narrow, count);
+  const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lane < static_cast<std::int32_t>(count) ? codes : Ints{};
+}
+
 // A product and a sum, not fused: every level finds the same codes.
 __attribute__((optimize("fp-contract=off"))) static void quantize_group(const float* x, std::size_t size, std::int8_t* codes, float* scale,
                            std::int32_t* sum) {
@@ -9,17 +24,10 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   const float inverse = top > 0.0f && top < __builtin_inff() ? 127.0f / top : 0.0f;
   Ints total = {};
   for (std::size_t k = 0; k < size; k += kLanes) {
-    const Floats shift = all(12582912.0f);  // adding it rounds to an integer, ties to even
-    const Floats level = (loaded_some(x + k, size - k) * inverse + shift) - shift;
+    const Floats level = (loaded_some(x + k, size - k) * inverse + kRounding) - kRounding;
     const Ints inside = (level >= -127.0f) & (level <= 127.0f);
     const Ints code = __builtin_convertvector(inside ? level : Floats{}, Ints);
-    total += code;
-    const Bytes narrow = __builtin_convertvector(code, Bytes);
-    if (size - k >= kLanes) {
-      put(codes + k, narrow);
-    } else {
-      __builtin_memcpy(codes + k, &narrow, size - k);
-    }
+    total += put_codes(codes + k, code, size - k);
   }
   *sum = sum_of(total);
 }
@@ -28,17 +36,19 @@ static void quantize_fixed(const float* x, std::size_t size, const FixedInput& f
                            std::int8_t* codes, float* scale, std::int32_t* sum) {
   const float top = largest_magnitude(x, size);
   *scale = top < __builtin_inff() ? fixed.scale : __builtin_nanf("");
-  std::int32_t total = 0;
-  for (std::size_t k = 0; k < size; ++k) {
-    // Beyond this every code is the last, and an integer would overflow.
-    const float level = x[k] / fixed.scale, inside = level > 1000.0f ? 1000.0f : level;
-    const float rounded = __builtin_rintf(inside > -1000.0f ? inside : -1000.0f);
-    const std::int32_t code = static_cast<std::int32_t>(rounded) + fixed.zero;
-    const std::int32_t low = code > fixed.lowest ? code : fixed.lowest, kept = low < 127 ? low : 127;
-    codes[k] = static_cast<std::int8_t>(kept);
-    total += kept;
+  Ints total = {};
+  for (std::size_t k = 0; k < size; k += kLanes) {
+    Floats level = loaded_some(x + k, size - k) / fixed.scale;
+    // Beyond this every code is the last, and an integer would overflow; so would NaN.
+    level = level > -1000.0f ? level : all(-1000.0f);
+    level = level < 1000.0f ? level : all(1000.0f);
+    level = (level + kRounding) - kRounding;
+    Ints code = __builtin_convertvector(level, Ints) + fixed.zero;
+    code = code > fixed.lowest ? code : Ints{} + fixed.lowest;
+    code = code < 127 ? code : Ints{} + 127;
+    total += put_codes(codes + k, code, size - k);
   }
-  *sum = total;
+  *sum = sum_of(total);
 }
 
 static void quantize_tokens(const float* x, std::size_t stride, std::size_t tokens,

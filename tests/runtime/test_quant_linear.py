@@ -10,6 +10,7 @@ from torch import Tensor
 
 import tersor
 from calibrating import BUDGET, calibration_tokens, quantize, save_model
+from tersor.errors import FormatError
 from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme
 from tersor.ranges import MinMax
 from tersor.recipes import load_recipe, parse, preset_text
@@ -18,6 +19,7 @@ from tersor.runtime.artifact import open_artifact
 from tersor.runtime.kernels import linear, pack_linear
 from tersor.runtime.load import load
 from tersor.runtime.quant_linear import QuantLinear, use_kernels
+from tersor.runtime.static_input import fixed_input
 
 
 def artifact_of(family: str, recipe: str, tmp_path: Path) -> Path:
@@ -63,6 +65,20 @@ def test_ranges_fixed_beforehand_are_the_simulated_ones(
     count = sum(isinstance(module, QuantLinear) for module in native.modules())
     assert count == len(open_artifact(out).schemes)
     assert distance(logits(native, tokens), logits(simulated, tokens)) < 0.01
+
+
+def test_static_ranges_that_are_missing_are_named(tmp_path: Path) -> None:
+    save_model("llama", tmp_path / "model")
+    quantize(
+        tmp_path / "model",
+        tmp_path / "out",
+        replace(load_recipe("w8a8-static"), calibration=BUDGET),
+    )
+    artifact = open_artifact(tmp_path / "out")
+    name = next(iter(artifact.schemes))
+    del artifact.source.tensors[f"{name}.input_scale"]
+    with pytest.raises(FormatError, match=rf"{name} has static .*input_scale"):
+        fixed_input(artifact, name)
 
 
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2"])

@@ -1,7 +1,7 @@
 """Codecs between quantized linears and on-disk layouts."""
 
 from tersor.formats import compressed_tensors, own
-from tersor.formats.codec import InputParameters, QuantizedLinear, decode, encode
+from tersor.formats.codec import InputParameters, QuantizedLinear, decode, decode_input, encode
 from tersor.formats.layout import Entry, Storage, layout, storage_for
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Storage",
     "compressed_tensors",
     "decode",
+    "decode_input",
     "encode",
     "layout",
     "own",

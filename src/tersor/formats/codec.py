@@ -85,7 +85,7 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> Quanti
         weights,
         tensors.get("weight_codebook"),
     )
-    return QuantizedLinear(weight, scheme, _decode_input(tensors))
+    return QuantizedLinear(weight, scheme, decode_input(tensors))
 
 
 def _unsigned(codes: Tensor, grid: IntegerGrid) -> Tensor:
@@ -165,7 +165,8 @@ def _decode_zero_point(
     return signed if grid.signed else (signed.to(torch.int16) + grid.offset).to(torch.uint8)
 
 
-def _decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
+def decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
+    """Parameters of static activations from suffix → tensor; ``None`` if there are none."""
     if "input_scale" not in tensors:
         return None
     return InputParameters(tensors["input_scale"], tensors.get("input_zero_point"))

@@ -11,7 +11,14 @@ from torch import Tensor
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import FormatError
-from tersor.formats import InputParameters, QuantizedLinear, compressed_tensors, decode, own
+from tersor.formats import (
+    InputParameters,
+    QuantizedLinear,
+    compressed_tensors,
+    decode,
+    decode_input,
+    own,
+)
 from tersor.grids import Scheme
 
 QUANTIZED_SUFFIXES = (
@@ -45,16 +52,12 @@ class Artifact:
 
     def linear(self, module: str) -> QuantizedLinear:
         """One quantized linear. Raises :class:`FormatError` if its tensors do not fit it."""
-        present = [name for name in _names(module) if name in self.source.tensors]
-        tensors = self.source.read(present)
-        by_suffix = {name.removeprefix(f"{module}."): t for name, t in tensors.items()}
-        return decode(by_suffix, self.schemes[module], module)
+        tensors = self._by_suffix(module, ("weight", *QUANTIZED_SUFFIXES))
+        return decode(tensors, self.schemes[module], module)
 
     def input(self, module: str) -> InputParameters | None:
         """Parameters of static activations, without reading the weight."""
-        names = [f"{module}.{suffix}" for suffix in ("input_scale", "input_zero_point")]
-        found = self.source.read([name for name in names if name in self.source.tensors])
-        return InputParameters(found[names[0]], found.get(names[1])) if found else None
+        return decode_input(self._by_suffix(module, ("input_scale", "input_zero_point")))
 
     def dense(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the unquantized model, names as in an unquantized checkpoint.
@@ -70,8 +73,15 @@ class Artifact:
 
     def plain_names(self) -> list[str]:
         """Tensors that belong to no quantized module."""
-        parts = {name for module in self.schemes for name in _names(module)}
+        suffixes = ("weight", *QUANTIZED_SUFFIXES)
+        parts = {f"{module}.{suffix}" for module in self.schemes for suffix in suffixes}
         return [name for name in self.source.tensors if name not in parts]
+
+    def _by_suffix(self, module: str, suffixes: Iterable[str]) -> dict[str, Tensor]:
+        """Those tensors of a module that there are."""
+        names = {f"{module}.{suffix}": suffix for suffix in suffixes}
+        found = self.source.read([name for name in names if name in self.source.tensors])
+        return {names[name]: tensor for name, tensor in found.items()}
 
 
 def open_artifact(directory: Path) -> Artifact:
@@ -104,7 +114,3 @@ def open_artifact(directory: Path) -> Artifact:
 
 def _quantized_modules(names: Iterable[str]) -> list[str]:
     return [n.removesuffix(".weight_scale") for n in names if n.endswith(".weight_scale")]
-
-
-def _names(module: str) -> list[str]:
-    return [f"{module}.{suffix}" for suffix in ("weight", *QUANTIZED_SUFFIXES)]

@@ -1,8 +1,8 @@
 """Native linears: integer weights times activations that are quantized on the way.
 
 Activations become int8 codes per token and group; products and sums are exact integers, scaled in
-float32 (``native/kernels/linear.hpp``). The level of instructions is the best that the machine has;
-``TERSOR_ISA`` (``portable``, ``avx2``, ``avx512_vnni``) forces another.
+float32 (``native/kernels/linear.hpp``). The level of instructions is
+:func:`tersor.instructions.level`.
 """
 
 from dataclasses import dataclass

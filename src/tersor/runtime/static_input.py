@@ -7,6 +7,7 @@ first term, and the second, which no token changes, goes into the bias.
 import torch
 from torch import Tensor
 
+from tersor.errors import FormatError
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.kernels import FixedInput, PackedLinear, linear
@@ -27,12 +28,18 @@ def is_static_for_kernels(scheme: Scheme) -> bool:
 
 
 def fixed_input(artifact: Artifact, module: str) -> FixedInput | None:
-    """How a module's activations were fixed, or ``None``."""
-    scheme, stored = artifact.schemes[module], artifact.input(module)
-    if stored is None or not is_static_for_kernels(scheme):
+    """How a module's activations were fixed; ``None`` if the kernels find their range.
+
+    Raises :class:`FormatError` if the scheme fixes it and the artifact does not say how.
+    """
+    scheme = artifact.schemes[module]
+    if not is_static_for_kernels(scheme):
         return None
-    assert scheme.activations is not None
-    grid = scheme.activations.tensor.grid
+    stored, activations = artifact.input(module), scheme.activations
+    if stored is None:
+        raise FormatError(f"{module} has static activations, but no tensor {module}.input_scale")
+    assert activations is not None
+    grid = activations.tensor.grid
     assert isinstance(grid, IntegerGrid)
     zero = grid.offset if stored.zero_point is None else int(stored.zero_point)
     return FixedInput(float(stored.scale), zero - grid.offset, grid.code_min - grid.offset)

@@ -1,0 +1,145 @@
+// What attention multiplies: single floats, stored in one way or another, or pairs of bfloat16. A unit is what
+// one lane holds: one dimension of a key or one position of a value, or two neighbouring ones.
+
+template <Storage kStorage, std::size_t kCount>
+struct SingleElements {
+  typedef Floats Vector;
+  static constexpr std::size_t kRows = kCount, kTogether = 1;
+  static constexpr bool kNarrow = false;
+
+  const KeysValues& cache;
+  const AttentionRow* rows;
+  const float* scores = nullptr;
+
+  SingleElements(const KeysValues& of, const AttentionRow* queries) : cache(of), rows(queries) {}
+
+  TERSOR_FORCED Vector at(const void* from, std::size_t index) {
+    if (kStorage == Storage::float32) return loaded<Floats>(static_cast<const float*>(from) + index);
+    if (kStorage == Storage::float16) {
+      return from_float16(loaded<Halves>(static_cast<const std::uint16_t*>(from) + index));
+    }
+    return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
+  }
+
+  TERSOR_FORCED Floats added(Floats sums, Vector vector, float factor) {
+    return sums + vector * factor;
+  }
+
+  TERSOR_FORCED Vector seen(Vector value, std::size_t, std::size_t, std::size_t) { return value; }
+
+  void take_weights(const float* found) { scores = found; }
+
+  float query(std::size_t r, std::size_t d) const { return rows[r].query[d]; }
+
+  float weight(std::size_t r, std::size_t start, std::size_t position) const {
+    const float found = scores[r * kAttentionBlock + position - start];
+    return kStorage == Storage::int8 ? found * cache.value_scales[position] : found;
+  }
+
+  Floats scored(Floats products, std::size_t position) const {
+    if (kStorage != Storage::int8) return products;
+    return products * loaded<Floats>(cache.key_scales + position);
+  }
+};
+
+template <std::size_t kRows>
+using Float32Elements = SingleElements<Storage::float32, kRows>;
+template <std::size_t kRows>
+using Float16Elements = SingleElements<Storage::float16, kRows>;
+template <std::size_t kRows>
+using Int8Elements = SingleElements<Storage::int8, kRows>;
+
+// Elements of 16 pairs: the even ones in the low halves of words.
+TERSOR_FORCED Floats with_pair_products(Floats sums, Words pairs, Words others) {
+#if defined(__AVX512BF16__)
+  return same_bits<Floats>(_mm512_dpbf16_ps(same_bits<__m512>(sums), same_bits<__m512bh>(pairs),
+                                            same_bits<__m512bh>(others)));
+#else
+  const Words high = Words{} + 0xffff0000u;
+  sums += same_bits<Floats>(pairs & high) * same_bits<Floats>(others & high);
+  return sums + same_bits<Floats>(pairs << 16) * same_bits<Floats>(others << 16);
+#endif
+}
+
+// Floats of two neighbouring vectors, rounded to bfloat16 already, as pairs of neighbours.
+TERSOR_FORCED Words pairs_of(Floats first, Floats second) {
+  const Ints even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+  const Words low = same_bits<Words>(__builtin_shuffle(first, second, even));
+  const Words high = same_bits<Words>(__builtin_shuffle(first, second, even + 1));
+  return low >> 16 | (high & 0xffff0000u);
+}
+
+// Keys: (capacity / kKeyBlock, pairs of dimensions, kKeyBlock) words. Values: (capacity / 2, padded) words of
+// pairs of positions. Queries and weights are rounded to bfloat16 as well.
+template <std::size_t kCount>
+struct PairElements {
+  typedef Words Vector;
+  static constexpr std::size_t kRows = kCount, kTogether = 2;
+  static constexpr bool kNarrow = true;
+
+  std::uint32_t queries[kRows][kMostDimensions / 2];
+  std::uint32_t weights[kRows][kAttentionBlock / 2];
+
+  PairElements(const KeysValues& cache, const AttentionRow* rows) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t d = 0; d < cache.dimensions; d += 2 * kLanes) {
+        const float* const from = rows[r].query + d;
+        const std::size_t left = cache.dimensions - d;
+        const Floats second = left > kLanes ? loaded_some(from + kLanes, left - kLanes) : Floats{};
+        put(queries[r] + d / 2, pairs_of(rounded_to_bfloat16(loaded_some(from, left)),
+                                         rounded_to_bfloat16(second)));
+      }
+    }
+  }
+
+  TERSOR_FORCED Vector at(const void* from, std::size_t index) {
+    return loaded<Words>(static_cast<const std::uint32_t*>(from) + index);
+  }
+
+  TERSOR_FORCED Floats added(Floats sums, Vector pairs, std::uint32_t factors) {
+    return with_pair_products(sums, pairs, Words{} + factors);
+  }
+
+  // Of a pair of which a row sees one position, from `first` to `last`, the other becomes 0.
+  TERSOR_FORCED Vector seen(Vector pairs, std::size_t pair, std::size_t first, std::size_t last) {
+    const std::uint32_t even = 2 * pair >= first ? 0xffffu : 0u;
+    const std::uint32_t odd = 2 * pair + 1 < last ? 0xffff0000u : 0u;
+    return pairs & (even | odd);
+  }
+
+  void take_weights(const float* scores) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float* const row = scores + r * kAttentionBlock;
+      for (std::size_t i = 0; i < kAttentionBlock; i += 2 * kLanes) {
+        put(weights[r] + i / 2, pairs_of(loaded<Floats>(row + i), loaded<Floats>(row + i + kLanes)));
+      }
+    }
+  }
+
+  std::uint32_t query(std::size_t r, std::size_t d) const { return queries[r][d]; }
+
+  std::uint32_t weight(std::size_t r, std::size_t start, std::size_t pair) const {
+    return weights[r][pair - start / 2];
+  }
+
+  Floats scored(Floats products, std::size_t) const { return products; }
+};
+
+static void store_pairs(const KeysValues& cache, std::size_t position, const float* key,
+                        const float* value) {
+  std::uint16_t* const keys = static_cast<std::uint16_t*>(cache.keys);
+  std::uint16_t* const values = static_cast<std::uint16_t*>(cache.values);
+  const std::size_t block = position / kKeyBlock * cache.key_pairs();
+  const std::size_t row = position / 2 * cache.padded();
+  for (std::size_t d = 0; d < cache.dimensions; d += kLanes) {
+    const std::size_t left = cache.dimensions - d, count = left < kLanes ? left : kLanes;
+    float key_lanes[kLanes], value_lanes[kLanes];
+    put(key_lanes, rounded_to_bfloat16(loaded_some(key + d, count)));
+    put(value_lanes, rounded_to_bfloat16(loaded_some(value + d, count)));
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t word = (block + (d + i) / 2) * kKeyBlock + position % kKeyBlock;
+      keys[2 * word + (d + i) % 2] = high_half(key_lanes[i]);
+      values[2 * (row + d + i) + position % 2] = high_half(value_lanes[i]);
+    }
+  }
+}
