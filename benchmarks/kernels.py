@@ -3,10 +3,12 @@
     python benchmarks/kernels.py [--threads 2] [--tokens 1,8,512] [--repeats 7] [-o OUT]
 
 Prints, for each shape and number of tokens, medians of GMAC/s and of GB/s of weights read, of
-tersor's kernels at 4 bits (groups of 64 and 128) and 8 bits (per channel), of torch's float32 and
-bfloat16 linears and of torch's int4 and int8 kernels; and how many times as fast as the best of
-torch each is. Weights are several copies, larger than the caches together, so that they come from
-memory as they do in a model.
+tersor's kernels (int8 activations: weights of 4, 3 and 2 bits in groups, of 8 per channel; float32
+activations: 4 bits, NF4, bfloat16, float32), of torch's float32 and bfloat16 linears and of torch's
+int4 and int8 kernels; how many times as fast as the best of torch each is; and shares of what the
+machine can do, measured in the same process: of the bandwidth, and of the rate of int8 products
+where activations are int8. Weights are several copies, larger than the caches together, so that
+they come from memory as they do in a model.
 """
 
 import argparse
@@ -21,11 +23,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
+from tersor import _native
+from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme, nf4
+from tersor.instructions import level
 from tersor.ranges import MinMax
 from tersor.report import to_markdown
 from tersor.rounding import nearest
-from tersor.runtime.kernels import PackedLinear, linear, pack_linear
+from tersor.runtime.kernels import PackedLinear, float_linear, linear, pack_linear, panels
+from tersor.runtime.roofline import roofline
 
 SHAPES = {
     "SmolLM2 gate": (1536, 576),
@@ -36,20 +41,35 @@ SHAPES = {
 }
 BIG = 64e6
 Step = Callable[[], object]
+Product = Callable[[Tensor, PackedLinear], Tensor]
 
 
-def schemes() -> dict[str, TensorScheme]:
-    four = IntegerGrid(4, Symmetry.SIGNED_SCALE)
+def schemes() -> dict[str, tuple[Product, TensorScheme]]:
+    """Name → product and scheme of the weights."""
+    four, three, two = (IntegerGrid(bits, Symmetry.SIGNED_SCALE) for bits in (4, 3, 2))
+    eight = IntegerGrid(8, Symmetry.RESTRICTED)
+    group = Granularity.GROUP
     return {
-        "tersor w4a8 g64": TensorScheme(four, Granularity.GROUP, 64),
-        "tersor w4a8 g128": TensorScheme(four, Granularity.GROUP, 128),
-        "tersor w8a8": TensorScheme(IntegerGrid(8, Symmetry.RESTRICTED), Granularity.CHANNEL),
+        "tersor w4a8 g64": (linear, TensorScheme(four, group, 64)),
+        "tersor w4a8 g128": (linear, TensorScheme(four, group, 128)),
+        "tersor w8a8": (linear, TensorScheme(eight, Granularity.CHANNEL)),
+        "tersor w3a8 g64": (linear, TensorScheme(three, group, 64)),
+        "tersor w2a8 g64": (linear, TensorScheme(two, group, 64)),
+        "tersor w4a16 g64": (float_linear, TensorScheme(four, group, 64)),
+        "tersor nf4a16 g64": (float_linear, TensorScheme(nf4(), group, 64)),
     }
 
 
-def native(packed: PackedLinear, x: Tensor) -> Step:
+def native(packed: PackedLinear, x: Tensor, product: Product) -> Step:
     copy = replace(packed, codes=packed.codes.clone())
-    return lambda: linear(x, copy)
+    return lambda: product(x, copy)
+
+
+def native_dense(weight: Tensor, x: Tensor) -> Step:
+    packed, y = panels(weight, *weight.shape), torch.empty(len(x), len(weight))
+    narrow = weight.dtype == torch.bfloat16
+    arrays = x.numpy(), (packed.view(torch.uint16) if narrow else packed).numpy(), y.numpy()
+    return lambda: _native.dense_linear(level(), *arrays, torch.get_num_threads())
 
 
 def candidates(rows: int, columns: int, x: Tensor) -> dict[str, tuple[float, list[Step]]]:
@@ -60,9 +80,11 @@ def candidates(rows: int, columns: int, x: Tensor) -> dict[str, tuple[float, lis
     def add(name: str, size: float, make: Callable[[], Step]) -> None:
         found[name] = (size, [make() for _ in range(max(1, round(BIG / size)))])
 
-    for name, scheme in schemes().items():
+    for name, (product, scheme) in schemes().items():
         packed = pack_linear(nearest(weight, scheme, MinMax(), scale_dtype=torch.bfloat16).tensor)
-        add(name, packed.codes.numel() + packed.scales.nbytes, partial(native, packed, x))
+        add(name, packed.codes.numel() + packed.scales.nbytes, partial(native, packed, x, product))
+    for name, dtype in (("tersor bf16", torch.bfloat16), ("tersor fp32", torch.float32)):
+        add(name, weight.numel() * dtype.itemsize, partial(native_dense, weight.to(dtype), x))
 
     def dense(dtype: torch.dtype) -> Step:
         copy, given = weight.to(dtype), x.to(dtype)
@@ -127,15 +149,19 @@ def main() -> None:
         for count in map(int, arguments.tokens.split(",")):
             found = candidates(rows, columns, torch.randn(count, columns))
             took = {name: seconds(calls, arguments.repeats) for name, (_, calls) in found.items()}
+            limits = roofline(int(BIG), arguments.threads)
             best = min(time for name, time in took.items() if name.startswith("torch"))
             for name, (size, _) in found.items():
+                products, read = count * rows * columns / took[name], size / took[name]
                 row = {
                     "shape": shape,
                     "tokens": count,
                     "kernel": name,
-                    "GMAC/s": round(count * rows * columns / took[name] / 1e9, 1),
-                    "GB/s": round(size / took[name] / 1e9, 1),
+                    "GMAC/s": round(products / 1e9, 1),
+                    "GB/s": round(read / 1e9, 1),
                     "best of torch": round(best / took[name], 2),
+                    "of bandwidth": round(read / limits.bandwidth, 2),
+                    "of products": round(products / limits.products, 2) if "a8" in name else None,
                 }
                 table.append(row)
                 print(json.dumps(row), flush=True)

@@ -1,9 +1,9 @@
 // Python bindings. Arrays cross as DLPack/buffer views: nothing here knows torch.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 
 #include <string>
 
+#include "arrays.hpp"
 #include "divergence.hpp"
 #include "errors.hpp"
 #include "gptq.hpp"
@@ -17,12 +17,9 @@ namespace nb = nanobind;
 
 namespace {
 
-template <typename T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-void check(bool ok, const char* what) {
-  if (!ok) throw nb::value_error(what);
-}
+using tersor::Array;
+using tersor::check;
+using tersor::Matrix;
 
 void pack(Matrix<const std::uint8_t> codes, Matrix<std::uint32_t> words, unsigned bits) {
   check(bits >= 1 && bits <= 8, "bits must be 1..8");
@@ -69,7 +66,7 @@ void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<con
 // Blocks (rows, groups, size); the values of a block are contiguous.
 using BlockView = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
 template <typename T>
-using PerStep = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using PerStep = Array<T, 3>;
 
 tersor::Blocks checked_blocks(const BlockView& blocks) {
   check(blocks.shape(2) <= 1 || blocks.stride(2) == 1, "values of a block must be contiguous");
@@ -98,9 +95,9 @@ void range_search(BlockView values, BlockView importance, PerStep<const float> s
 
 // (tiles, columns, kTileRows) or, for scales, (tiles, steps, kTileRows).
 template <typename T>
-using Tiles = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Tiles = Array<T, 3>;
 template <typename T>
-using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vector = Array<T, 1>;
 
 // What the three functions have in common: the arrays of tersor::GptqPanel.
 struct Panel {
@@ -222,8 +219,7 @@ void define_moments(nb::module_& m) {
 }
 
 template <typename T>
-void divergence(Matrix<T> student, Matrix<const T> teacher,
-                nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu> totals) {
+void divergence(Matrix<T> student, Matrix<const T> teacher, Vector<double> totals) {
   check(teacher.shape(0) == student.shape(0) && teacher.shape(1) == student.shape(1),
         "student and teacher differ in shape");
   check(totals.shape(0) == student.shape(0), "one total for every row");

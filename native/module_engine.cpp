@@ -1,7 +1,6 @@
 // Python bindings of the engine.
 #include "module_engine.hpp"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -15,7 +14,7 @@
 
 #include "engine/decoder.hpp"
 #include "engine/sample.hpp"
-#include "fixed_input.hpp"
+#include "module_weights.hpp"
 
 namespace nb = nanobind;
 
@@ -23,90 +22,8 @@ namespace {
 
 using namespace tersor;
 
-template <typename T, int kAxes>
-using Array = nb::ndarray<const T, nb::ndim<kAxes>, nb::c_contig, nb::device::cpu>;
-using Floats1 = Array<float, 1>;
-using Indices = Array<std::int64_t, 1>;
-
-void check(bool ok, const char* what) {
-  if (!ok) throw nb::value_error(what);
-}
-
-// A linear, and the arrays that it points into.
-struct Weights {
-  Linear linear;
-  std::vector<nb::object> kept;
-
-  template <typename Given>
-  auto keep(const Given& array) {
-    kept.push_back(nb::cast(array));
-    return array.data();
-  }
-
-  void set_bias(const std::optional<Floats1>& bias) {
-    if (!bias) return;
-    check(bias->shape(0) == linear.rows, "a bias has one value for every row");
-    linear.bias = keep(*bias);
-  }
-};
-
-template <typename Scale>
-Weights packed_weights(Array<std::uint8_t, 1> codes, Array<Scale, 3> scales,
-                       std::optional<Array<std::uint8_t, 3>> zeros, int zero, std::size_t rows,
-                       std::size_t columns, std::size_t group, unsigned bits, bool integer,
-                       const Input& input, std::optional<Floats1> values,
-                       std::optional<Floats1> bias) {
-  check(rows > 0 && columns > 0 && group > 0 && group <= columns && is_packed_width(bits),
-        "not the shape of a packed weight");
-  Weights made;
-  Linear& linear = made.linear;
-  linear.rows = rows;
-  linear.columns = columns;
-  linear.integer = integer;
-  linear.input = fixed_input(input);
-  PackedWeights& packed = linear.packed;
-  packed.zero = zero;
-  packed.rows = rows;
-  packed.columns = columns;
-  packed.group = group;
-  packed.bits = bits;
-  check(codes.shape(0) == packed.panels() * packed.chunks() * chunk_bytes(bits),
-        "wrong size of packed codes");
-  const auto fits = [&](const auto& array) {
-    return array.shape(0) == packed.panels() && array.shape(1) == packed.groups() &&
-           array.shape(2) == kPanelRows;
-  };
-  check(fits(scales) && (!zeros || fits(*zeros)), "parameters are (panels, groups, 16)");
-  check(!values || (values->shape(0) == 16 && bits == 4 && !integer),
-        "a codebook has 16 values and needs float activations");
-  packed.codes = made.keep(codes);
-  if constexpr (std::is_same_v<Scale, float>) {
-    packed.wide_scales = made.keep(scales);
-  } else {
-    packed.scales = made.keep(scales);
-  }
-  if (zeros) packed.zeros = made.keep(*zeros);
-  if (values) linear.values = made.keep(*values);
-  made.set_bias(bias);
-  return made;
-}
-
-template <typename Value>
-Weights dense_weights(Array<Value, 3> panels, std::size_t rows, std::optional<Floats1> bias) {
-  Weights made;
-  Linear& linear = made.linear;
-  linear.rows = rows;
-  linear.columns = panels.shape(1);
-  check(rows > 0 && panels.shape(0) == linear.panels() && panels.shape(2) == kPanelRows,
-        "dense weights are (panels, columns, 16)");
-  if constexpr (std::is_same_v<Value, float>) {
-    linear.wide = made.keep(panels);
-  } else {
-    linear.narrow = made.keep(panels);
-  }
-  made.set_bias(bias);
-  return made;
-}
+using Floats1 = Array<const float, 1>;
+using Indices = Array<const std::int64_t, 1>;
 
 Storage storage_named(const std::string& name) {
   if (name == "float32") return Storage::float32;
@@ -145,7 +62,7 @@ class Builder {
   }
 
   template <typename Value>
-  void set_embedding(Array<Value, 2> table, float scale) {
+  void set_embedding(Array<const Value, 2> table, float scale) {
     check(table.shape(1) == model.hidden, "an embedding is as wide as the model");
     model.vocabulary = table.shape(0);
     model.embedding_scale = scale;
@@ -167,7 +84,7 @@ class Builder {
     kept.insert(kept.end(), weights.kept.begin(), weights.kept.end());
   }
 
-  void add_rope(Array<float, 2> cosines, Array<float, 2> sines) {
+  void add_rope(Array<const float, 2> cosines, Array<const float, 2> sines) {
     const std::size_t half = cosines.shape(1);
     check(sines.shape(0) == cosines.shape(0) && sines.shape(1) == half &&
               2 * half <= model.head_size,
@@ -244,7 +161,7 @@ class BoundDecoder {
                  known(level), threads, most_tokens) {}
 
   void run(Indices ids, Indices slots, Indices positions, Indices wanted,
-           nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu> logits) {
+           Matrix<float> logits) {
     const std::size_t count = ids.shape(0), capacity = decoder_.cache().capacity();
     const Model& model = decoder_.model();
     check(count > 0 && count <= decoder_.most_tokens(), "too many tokens at a time, or none");
@@ -307,31 +224,10 @@ std::size_t sample_token(Floats1 logits, float temperature, std::size_t top_k, f
   return sample(logits.data(), logits.shape(0), {temperature, top_k, top_p, min_p}, uniform);
 }
 
-template <typename Scale>
-void define_packed(nb::class_<Weights>& weights) {
-  weights.def_static("packed", &packed_weights<Scale>, nb::arg("codes"), nb::arg("scales"),
-                     nb::arg("zeros").none(), nb::arg("zero"), nb::arg("rows"), nb::arg("columns"),
-                     nb::arg("group"), nb::arg("bits"), nb::arg("integer"),
-                     nb::arg("fixed").none(), nb::arg("values").none(), nb::arg("bias").none());
-}
-
-template <typename Value>
-void define_dense(nb::class_<Weights>& weights) {
-  weights.def_static("dense", &dense_weights<Value>, nb::arg("panels"), nb::arg("rows"),
-                     nb::arg("bias").none());
-}
-
 }  // namespace
 
 void define_engine(nb::module_& m) {
-  nb::class_<Weights> weights(m, "Weights", "A linear of a decoder.");
-  define_packed<std::uint16_t>(weights);
-  define_packed<float>(weights);
-  define_dense<std::uint16_t>(weights);
-  define_dense<float>(weights);
-  weights.def_prop_ro("rows", [](const Weights& w) { return w.linear.rows; })
-      .def_prop_ro("columns", [](const Weights& w) { return w.linear.columns; })
-      .def_prop_ro("is_packed", [](const Weights& w) { return w.linear.packed.codes != nullptr; });
+  define_weights(m);
   nb::class_<Builder>(m, "DecoderBuilder", "A decoder, put together piece by piece.")
       .def(nb::init<std::size_t, std::size_t, std::size_t, std::size_t, std::size_t, float, float,
                     float, float, const std::string&>(),

@@ -106,7 +106,10 @@ def restored(directory: Path, artifact: Path) -> PreTrainedModel:
 
 
 def inputs_of(model: Any, names: Iterable[str], tokens: Tensor) -> dict[str, Tensor]:
-    """Rows ``(tokens, in)`` that linear modules read, by the names of their weights."""
+    """Rows ``(tokens, in)`` that reach linear modules, by the names of their weights.
+
+    Before activation quantization, if the model simulates that.
+    """
     seen: dict[str, Tensor] = {}
     handles = []
     for name in names:
@@ -115,7 +118,7 @@ def inputs_of(model: Any, names: Iterable[str], tokens: Tensor) -> dict[str, Ten
             seen[name] = args[0].reshape(-1, args[0].shape[-1]).clone()
 
         linear = model.get_submodule(name.removesuffix(".weight"))
-        handles.append(linear.register_forward_pre_hook(see))
+        handles.append(linear.register_forward_pre_hook(see, prepend=True))
     logits(model, tokens)
     for handle in handles:
         handle.remove()

@@ -102,6 +102,26 @@ def linear(
     y: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def float_linear(
+    level: str,
+    x: NDArray[np.float32],
+    packed: NDArray[np.uint8],
+    scales: NDArray[np.uint16] | NDArray[np.float32],
+    zeros: NDArray[np.uint8] | None,
+    zero: int,
+    group: int,
+    bits: int,
+    levels: NDArray[np.float32] | None,
+    y: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def dense_linear(
+    level: str,
+    x: NDArray[np.float32],
+    panels: NDArray[np.uint16] | NDArray[np.float32],
+    y: NDArray[np.float32],
+    threads: int,
+) -> None: ...
 
 class Weights:
     @staticmethod
@@ -116,7 +136,7 @@ class Weights:
         bits: int,
         integer: bool,
         fixed: tuple[float, int, int] | None,
-        values: NDArray[np.float32] | None,
+        levels: NDArray[np.float32] | None,
         bias: NDArray[np.float32] | None,
     ) -> Weights: ...
     @staticmethod

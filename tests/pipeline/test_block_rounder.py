@@ -25,6 +25,7 @@ from calibrating import (
 )
 from tersor.calibration import collect
 from tersor.checkpoints.source import open_source
+from tersor.grids import IntegerGrid, Scheme
 from tersor.pipeline import calibrated
 from tersor.pipeline.calibrated import calibrated_works
 from tersor.pipeline.plan import Unit, make_plan
@@ -165,15 +166,16 @@ def second_moments(model: Path) -> dict[str, Tensor]:
     return collect(open_source(model), observers, calibration_tokens(model))
 
 
+@pytest.mark.parametrize("kind", ["weights", "w8a8", "w8a8-static"])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
 def test_statistics_are_those_of_the_quantized_blocks_before(
-    models: Models, tmp_path: Path, family: str
+    models: Models, tmp_path: Path, family: str, kind: str
 ) -> None:
-    """With a first block that is hardly recognisable at 2 bits."""
+    """With a first block whose weights, or activations, are hardly recognisable."""
     model, recipe = models(family), small("w8a8-static")
     prefix = {"gpt2": "transformer.h", "opt": "model.decoder.layers"}
     first = f"{prefix.get(family, 'model.layers')}.0."
-    coarse = recipe.with_bits(2).scheme
+    coarse = recipe.with_bits(2).scheme if kind == "weights" else rough_activations(kind)
     recipe = replace(recipe, overrides=(Override(f"re:{first}.*", coarse, recipe.range),))
     seen: dict[str, Seen] = {}
     source = open_source(model)
@@ -182,18 +184,31 @@ def test_statistics_are_those_of_the_quantized_blocks_before(
     )
     quantize(model, tmp_path / "out", recipe)
     names, tokens = linears(model), calibration_tokens(model)
-    found = inputs_of(restored(model, tmp_path / "out"), names, tokens)
-    unquantized = inputs_of(original(model), names, tokens)
+    found = inputs_of(load(tmp_path / "out", kernels=False), names, tokens)
+    other = original(model) if kind == "weights" else restored(model, tmp_path / "out")
+    elsewhere = inputs_of(other, names, tokens)
     for name in names:
         statistics = seen[name.removesuffix(".weight")].statistics
-        assert statistics is not None
+        if statistics is None:
+            assert (name.startswith(first), kind) == (True, "w8a8")
+            continue
+        # Not the very same: a value between two codes of an activation may go to the other.
         mean_square = found[name].square().mean(0)
-        torch.testing.assert_close(statistics.mean_square, mean_square, rtol=1e-3, atol=1e-6)
+        assert distance(statistics.mean_square, mean_square) < 3e-3, name
         low, high = (float(end) for end in statistics.bounds)
-        assert (low, high) == pytest.approx((float(found[name].min()), float(found[name].max())))
+        ends = (float(found[name].min()), float(found[name].max()))
+        assert (low, high) == pytest.approx(ends, rel=0.02)
         if not name.startswith(first):
-            other = unquantized[name].square().mean(0)
-            assert distance(statistics.mean_square, other) > 0.02, name
+            different = elsewhere[name].square().mean(0)
+            assert distance(statistics.mean_square, different) > 0.02, name
+
+
+def rough_activations(preset: str) -> Scheme:
+    """A preset of 8-bit weights, with activations of 3 bits."""
+    scheme = small(preset).scheme
+    assert scheme.activations is not None
+    tensor = replace(scheme.activations.tensor, grid=IntegerGrid(3))
+    return replace(scheme, activations=replace(scheme.activations, tensor=tensor))
 
 
 def keep_in(seen: dict[str, Seen]) -> Callable[[Unit, Work], None]:

@@ -12,11 +12,28 @@ from torch import Tensor
 from calibrating import threads
 from tersor import _native
 from tersor.errors import MachineError, SchemeError
-from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme, nf4
+from tersor.grids import (
+    FloatGrid,
+    Granularity,
+    IntegerGrid,
+    QuantizedTensor,
+    Symmetry,
+    TensorScheme,
+    fp4,
+    log2,
+    nf4,
+)
 from tersor.instructions import level, levels
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.runtime.kernels import FixedInput, PackedLinear, linear, pack_linear
+from tersor.runtime.kernels import (
+    FixedInput,
+    PackedLinear,
+    float_linear,
+    linear,
+    pack_linear,
+    panels,
+)
 
 G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
 SCHEMES = [
@@ -37,6 +54,14 @@ SCHEMES = [
     TensorScheme(IntegerGrid(2, Symmetry.NONE), G, 20),
     TensorScheme(IntegerGrid(2, Symmetry.FULL), C),
 ]
+CODEBOOKS = [
+    TensorScheme(nf4(), G, 64),
+    TensorScheme(fp4(), G, 20),
+    TensorScheme(log2(4), C),
+    TensorScheme(log2(3), G, 32),
+]
+SHAPES = [(16, 128), (33, 200), (5, 24), (64, 576)]
+COUNTS = (1, 2, 3, 5, 8, 9, 40)
 
 
 @pytest.fixture(params=levels())
@@ -77,15 +102,45 @@ def assert_same(found: Tensor, exact: Tensor, x: Tensor, weight: QuantizedTensor
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-@pytest.mark.parametrize(("rows", "columns"), [(16, 128), (33, 200), (5, 24), (64, 576)])
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
 def test_it_is_the_product_of_what_was_rounded(
     at_level: str, scheme: TensorScheme, rows: int, columns: int
 ) -> None:
     weight = quantized(scheme, rows, columns)
     packed = pack_linear(weight)
-    for count in (1, 2, 3, 5, 8, 9, 40):
+    for count in COUNTS:
         x = tokens(count, columns)
         assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, *CODEBOOKS], ids=str)
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_activations_stay_as_they_are(
+    at_level: str, scheme: TensorScheme, rows: int, columns: int
+) -> None:
+    weight = quantized(scheme, rows, columns)
+    packed = pack_linear(weight)
+    for count in COUNTS:
+        x = tokens(count, columns)
+        exact = x.double() @ weight.dequantize().double().T
+        assert_same(float_linear(x, packed), exact, x, weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_weights_that_are_not_quantized(
+    at_level: str, dtype: torch.dtype, rows: int, columns: int
+) -> None:
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(2)).to(dtype)
+    narrow = dtype is torch.bfloat16
+    packed = panels(weight, rows, columns)
+    for count in COUNTS:
+        x, y = tokens(count, columns), torch.empty(count, rows)
+        array = (packed.view(torch.uint16) if narrow else packed).numpy()
+        _native.dense_linear(at_level, x.numpy(), array, y.numpy(), 2)
+        size = x.abs().double() @ weight.abs().double().T
+        exact = x.double() @ weight.double().T
+        assert bool(((y.double() - exact).abs() <= 1e-6 * size).all())
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -206,10 +261,13 @@ def test_a_forked_process_computes_too() -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-def test_only_integers_have_kernels() -> None:
-    scheme = TensorScheme(nf4(), G, 64)
-    with pytest.raises(SchemeError, match="no integer kernel for nf4"):
-        pack_linear(quantized(scheme, 16, 64))
+def test_grids_without_kernels_are_named() -> None:
+    weight = quantized(TensorScheme(FloatGrid("fp8_e4m3"), C), 16, 64)
+    with pytest.raises(SchemeError, match="no kernel for weights on the grid fp8"):
+        pack_linear(weight)
+    packed = pack_linear(quantized(CODEBOOKS[0], 16, 64))
+    with pytest.raises(SchemeError, match="a codebook has no kernel for int8 activations"):
+        linear(tokens(2, 64), packed)
 
 
 def test_levels_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +305,34 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         arguments[index] = wrong
         with pytest.raises(ValueError, match=r"\w"):
             _native.linear(*arguments)
+
+
+def test_sizes_that_do_not_fit_float_activations_are_refused() -> None:
+    packed = pack_linear(quantized(CODEBOOKS[0], 20, 128))
+    assert packed.levels is not None
+    scales, levels = packed.scales.view(torch.uint16).numpy(), packed.levels.numpy()
+    x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
+    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, levels, y, 1]
+    _native.float_linear(*good)
+    dense = ["", x, torch.zeros(2, 128, 16).numpy(), y, 1]
+    _native.dense_linear(*dense)
+    calls = [
+        (_native.float_linear, good, 1, torch.zeros(3, 128).numpy()),
+        (_native.float_linear, good, 2, packed.codes[:-1].numpy()),
+        (_native.float_linear, good, 3, scales[:1]),
+        (_native.float_linear, good, 7, 8),
+        (_native.float_linear, good, 8, levels[:8]),
+        (_native.float_linear, good, 10, 0),
+        (_native.dense_linear, dense, 1, torch.zeros(2, 64).numpy()),
+        (_native.dense_linear, dense, 2, torch.zeros(1, 128, 16).numpy()),
+        (_native.dense_linear, dense, 3, torch.zeros(3, 20).numpy()),
+        (_native.dense_linear, dense, 4, 0),
+    ]
+    for function, given, index, wrong in calls:
+        arguments = list(given)
+        arguments[index] = wrong
+        with pytest.raises(ValueError, match=r"\w"):
+            function(*arguments)
 
 
 def test_importing_needs_no_particular_processor() -> None:
@@ -296,6 +382,14 @@ for level in {levels!r}:
                 y = guarded(np.zeros((tokens, rows), np.float32))
                 _native.linear(level, x, packed, scales, zeros, 0, group, bits, None, y, 2)
                 assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
+                y[...] = 0
+                _native.float_linear(level, x, packed, scales, zeros, 0, group, bits, None, y, 2)
+                assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
+                for dtype, one in ((np.float32, 1), (np.uint16, 0x3F80)):
+                    dense = guarded(np.full((panels, columns, 16), one, dtype))
+                    y[...] = 0
+                    _native.dense_linear(level, x, dense, y, 2)
+                    assert np.allclose(y, columns), (level, dtype, rows, columns, tokens)
 """
 
 

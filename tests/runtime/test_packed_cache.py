@@ -34,7 +34,7 @@ def test_the_second_time_weights_are_mapped(
     first = Engine(artifact).logits(TEXT)
     (file,) = kept()
     assert len(read_packed(file)) == 14
-    monkeypatch.setattr("tersor.runtime.quant_linear.pack_linear", None)  # nothing is packed again
+    monkeypatch.setattr("tersor.runtime.use_kernels.pack_linear", None)  # nothing is packed again
     assert torch.equal(Engine(artifact).logits(TEXT), first)
     load(artifact)(torch.tensor([TEXT]))
 

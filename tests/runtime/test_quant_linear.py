@@ -10,16 +10,17 @@ from torch import Tensor
 
 import tersor
 from calibrating import BUDGET, calibration_tokens, quantize, save_model
-from tersor.errors import FormatError
+from tersor.errors import FormatError, RecipeError
 from tersor.grids import Granularity, IntegerGrid, QuantizedTensor, Symmetry, TensorScheme
 from tersor.ranges import MinMax
 from tersor.recipes import load_recipe, parse, preset_text
 from tersor.rounding import nearest
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.kernels import linear, pack_linear
+from tersor.runtime.kernels import float_linear, linear, pack_linear
 from tersor.runtime.load import load
-from tersor.runtime.quant_linear import QuantLinear, use_kernels
+from tersor.runtime.quant_linear import QuantLinear, WeightOnlyLinear
 from tersor.runtime.static_input import fixed_input
+from tersor.runtime.use_kernels import use_kernels
 
 
 def artifact_of(family: str, recipe: str, tmp_path: Path) -> Path:
@@ -102,19 +103,47 @@ def test_generation_goes_through_the_kernels(tmp_path: Path) -> None:
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "gpt2"])
+@pytest.mark.parametrize("recipe", ["nf4", "log2", "kmeans", "mxfp4", "w4-asym", "w3"])
+def test_weights_alone_are_quantized_where_that_is_asked_for(
+    family: str, recipe: str, tmp_path: Path
+) -> None:
+    save_model(family, tmp_path / "model")
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe)
+    tokens = calibration_tokens(tmp_path / "model")[:3]
+    native, simulated = (
+        load(tmp_path / "out", activation_bits=16),
+        load(tmp_path / "out", kernels=False),
+    )
+    replaced = [m for m in native.modules() if isinstance(m, WeightOnlyLinear)]
+    assert len(replaced) == len(open_artifact(tmp_path / "out").schemes)
+    assert distance(logits(native, tokens), logits(simulated, tokens)) < 1e-5
+
+
+def test_a_scheme_that_rounds_activations_is_obeyed(tmp_path: Path) -> None:
+    out = artifact_of("llama", "w8a8", tmp_path)
+    tokens = calibration_tokens(tmp_path / "model")[:2]
+    assert torch.equal(logits(load(out, activation_bits=16), tokens), logits(load(out), tokens))
+
+
+def test_activations_of_other_widths_are_refused(tmp_path: Path) -> None:
+    out = artifact_of("llama", "w4", tmp_path)
+    with pytest.raises(RecipeError, match="activations of 4 bits; the kernels have 8 and 16"):
+        load(out, activation_bits=4)
+
+
 def test_what_has_no_kernel_stays_and_is_named(tmp_path: Path) -> None:
     save_model("llama", tmp_path / "model")
-    tokens = calibration_tokens(tmp_path / "model")[:2]
-    for recipe, reason in (("nf4", "no integer kernel for nf4"), ("fp8", "no integer kernel for")):
-        tersor.quantize(tmp_path / "model", tmp_path / recipe, recipe)
-        model, artifact = load(tmp_path / recipe, kernels=False), open_artifact(tmp_path / recipe)
-        before = logits(model, tokens)
-        left = use_kernels(model, artifact)
-        assert set(left) == set(artifact.schemes)
-        assert all(reason in why for why in left.values())
-        assert torch.equal(logits(model, tokens), before)
-        with pytest.warns(UserWarning, match=rf"{len(left)} linears stay with torch; .*{reason}"):
-            load(tmp_path / recipe)
+    tokens, reason = calibration_tokens(tmp_path / "model")[:2], "no kernel for weights on the grid"
+    tersor.quantize(tmp_path / "model", tmp_path / "fp8", "fp8")
+    model, artifact = load(tmp_path / "fp8", kernels=False), open_artifact(tmp_path / "fp8")
+    before = logits(model, tokens)
+    left = use_kernels(model, artifact)
+    assert set(left) == set(artifact.schemes)
+    assert all(reason in why for why in left.values())
+    assert torch.equal(logits(model, tokens), before)
+    with pytest.warns(UserWarning, match=rf"{len(left)} linears stay with torch; .*{reason}"):
+        load(tmp_path / "fp8")
 
 
 def test_an_ordinary_model_has_nothing_to_replace(tmp_path: Path) -> None:
@@ -134,3 +163,6 @@ def test_the_module_alone() -> None:
     assert torch.equal(y, (linear(x, packed) + bias).to(torch.bfloat16))
     assert str(module) == "QuantLinear(64, 20, bits=4, group=32)"
     assert torch.equal(QuantLinear(packed, None)(x), linear(x, packed).to(torch.bfloat16))
+    alone = WeightOnlyLinear(packed, bias)
+    assert torch.equal(alone(x), (float_linear(x, packed) + bias).to(torch.bfloat16))
+    assert str(alone) == "WeightOnlyLinear(64, 20, bits=4, group=32)"

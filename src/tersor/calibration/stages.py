@@ -114,7 +114,9 @@ class _Run:
                 for path in stage.modules:
                     linear = self._call.block.get_submodule(path)
                     hook = partial(self._before_linear, index)
-                    stack.callback(linear.register_forward_pre_hook(hook).remove)
+                    # Before others: what they do to an input is no matter of the stage.
+                    added = linear.register_forward_pre_hook(hook, prepend=True)
+                    stack.callback(added.remove)
                 if stage.fused is not None:
                     path, expert = stage.fused
                     self._fused.setdefault(path, {})[expert] = index

@@ -13,13 +13,12 @@ from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import EngineError, SourceError
-from tersor.grids import CodebookGrid, IntegerGrid
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_shape import DecoderShape
-from tersor.runtime.kernels import FixedInput, PackedLinear, pack_codes, panels
+from tersor.runtime.kernels import FixedInput, PackedLinear, has_kernel, panels
 from tersor.runtime.packed_cache import PackedCache
-from tersor.runtime.quant_linear import is_the_kernels, packed_of
 from tersor.runtime.static_input import fixed_input, with_zero
+from tersor.runtime.use_kernels import is_the_kernels, packed_of
 
 _EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
 
@@ -100,22 +99,12 @@ class _Reader:
         activations = scheme.activations
         if activations is not None and not is_the_kernels(scheme):
             raise EngineError(f"activations {activations}")
-        if isinstance(scheme.weights.grid, IntegerGrid):
+        if has_kernel(scheme.weights.grid):
             packed = self.cache.linear(name, partial(packed_of, artifact, name))
-            return _packed(
-                packed,
-                self.integer or activations is not None,
-                fixed_input(artifact, name),
-                None,
-                bias,
-            )
+            integer = packed.levels is None and (self.integer or activations is not None)
+            return _packed(packed, integer, fixed_input(artifact, name), bias)
         weight = artifact.linear(name).weight
-        grid = weight.grid
-        if activations is None and isinstance(grid, CodebookGrid) and grid.bits <= 4:
-            levels = torch.zeros(16)
-            levels[: len(grid.levels)] = torch.tensor(grid.levels)
-            return _packed(pack_codes(weight, weight.codes, 4, 0), False, None, levels, bias)
-        self.floats[grid.name] = self.floats.get(grid.name, 0) + 1
+        self.floats[weight.grid.name] = self.floats.get(weight.grid.name, 0) + 1
         return _dense(weight.dequantize(), bias)
 
 
@@ -123,7 +112,6 @@ def _packed(
     packed: PackedLinear,
     integer: bool,
     fixed: FixedInput | None,
-    levels: Tensor | None,
     bias: "np.typing.NDArray[np.float32] | None",
 ) -> tuple[_native.Weights, int]:
     shifted = with_zero(packed, fixed, None if bias is None else torch.from_numpy(bias))
@@ -138,7 +126,7 @@ def _packed(
         packed.bits,
         integer,
         fixed,
-        None if levels is None else levels.numpy(),
+        None if packed.levels is None else packed.levels.numpy(),
         None if shifted is None else shifted.numpy(),
     )
     zeros = 0 if packed.zeros is None else packed.zeros.nbytes

@@ -45,9 +45,8 @@ def stream_text(
 ) -> Iterator[str]:
     """Pieces of the continuation of ``prompt``, without the prompt.
 
-    What the engine does not run goes to transformers, and a warning says so; then activations of
-    16 bits mean dequantized weights, and options of the engine alone have no effect. Raises
-    :class:`TextError` if the prompt is empty.
+    What the engine does not run goes to transformers, and a warning says so; then options of the
+    engine alone have no effect. Raises :class:`TextError` if the prompt is empty.
     """
     if not prompt:
         raise TextError("the prompt is empty; give some text with --prompt")
@@ -96,7 +95,7 @@ def _by_transformers(
     import torch
 
     tokenizer = load_tokenizer(directory)
-    model = load(directory, kernels=options.activation_bits == 8)
+    model = load(directory, activation_bits=options.activation_bits)
     inputs = tokenizer(prompt, return_tensors="pt")
     torch.manual_seed(sampling.seed)
     with torch.inference_mode():

@@ -1,11 +1,12 @@
-"""Native linears: integer weights times activations that are quantized on the way.
+"""Native linears: packed weights times activations, which are quantized on the way or not.
 
-Activations become int8 codes per token and group; products and sums are exact integers, scaled in
-float32 (``native/kernels/linear.hpp``). The level of instructions is
+:func:`linear`: activations become int8 codes per token and group; products and sums are exact
+integers, scaled in float32 (``native/kernels/linear.hpp``). :func:`float_linear`: weights are
+decoded on the way, all else is float32 (``float_linear.hpp``). The level of instructions is
 :func:`tersor.instructions.level`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.errors import SchemeError
-from tersor.grids import IntegerGrid, QuantizedTensor
+from tersor.grids import CodebookGrid, IntegerGrid, QuantizedTensor
+from tersor.grids.scheme import AnyGrid
 from tersor.instructions import level
 
 _PANEL = 16
+_CODEBOOK_BITS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,8 @@ class PackedLinear:
 
     ``codes``: uint8, panels of 16 rows. ``scales``: ``(panels, groups, 16)``, bfloat16 or float32;
     ``zeros``: likewise, uint8, or ``None`` if ``zero`` is every group's. ``group``: columns that
-    share a scale, of weights and of activations.
+    share a scale, of weights and of activations. ``levels``: float32 ``(16,)``, what the codes of a
+    codebook stand for; ``None`` if they are integers.
     """
 
     codes: Tensor
@@ -37,6 +41,7 @@ class PackedLinear:
     columns: int
     group: int
     bits: int
+    levels: Tensor | None = None
 
     def native_scales(self) -> "np.typing.NDArray[np.uint16] | np.typing.NDArray[np.float32]":
         """``scales`` as native code takes them: bfloat16 as its bits."""
@@ -55,42 +60,50 @@ class FixedInput(NamedTuple):
     lowest: int
 
 
+def has_kernel(grid: AnyGrid) -> bool:
+    """Whether weights on a grid have a kernel: integers, and codebooks of up to 16 levels."""
+    return isinstance(grid, IntegerGrid) or (isinstance(grid, CodebookGrid) and grid.bits <= 4)
+
+
 def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:
-    """Pack a matrix ``(out, in)`` of integers of up to 8 bits.
+    """Pack a matrix ``(out, in)`` of integers of up to 8 bits, or of a codebook's up to 16 levels.
 
     ``group``: columns of a token that share a scale, where the weight has one scale per channel or
     tensor; by default all. A weight in groups decides that itself.
 
-    Raises :class:`SchemeError` for grids that are not of integers.
+    Raises :class:`SchemeError` for other grids.
     """
-    grid = weight.scheme.grid
+    grid = weight.grid
+    if isinstance(grid, CodebookGrid) and has_kernel(grid):
+        levels = torch.zeros(1 << _CODEBOOK_BITS)
+        levels[: len(grid.levels)] = torch.tensor(grid.levels)
+        packed = _packed(weight, weight.codes, _CODEBOOK_BITS, 0, None, group)
+        return replace(packed, levels=levels)
     if not isinstance(grid, IntegerGrid):
-        raise SchemeError(f"no integer kernel for {grid.name}")
+        raise SchemeError(f"no kernel for weights on the grid {grid.name}")
     unsigned = (weight.codes.to(torch.int16) - grid.code_min).to(torch.uint8)
     zeros = weight.zero_point
-    return pack_codes(
+    return _packed(
         weight,
         unsigned,
         grid.bits if grid.bits in (2, 3, 4) else 8,
         grid.offset - grid.code_min,
-        zeros=None if zeros is None else (zeros.to(torch.int16) - grid.code_min).to(torch.uint8),
-        group=group,
+        None if zeros is None else (zeros.to(torch.int16) - grid.code_min).to(torch.uint8),
+        group,
     )
 
 
-def pack_codes(
+def _packed(
     weight: QuantizedTensor,
     codes: Tensor,
     bits: int,
     zero: int,
-    *,
-    zeros: Tensor | None = None,
-    group: int | None = None,
+    zeros: Tensor | None,
+    group: int | None,
 ) -> PackedLinear:
-    """Pack uint8 ``codes (out, in)`` of 2, 3, 4 or 8 ``bits`` with the scales of ``weight``.
+    """uint8 ``codes (out, in)`` of ``bits`` bits with the scales of ``weight``.
 
-    ``zero`` and ``zeros``, uint8 and shaped as scales are: the codes of 0. ``group``: as in
-    :func:`pack_linear`.
+    ``zero`` and ``zeros``, uint8 and shaped as scales are: the codes of 0.
     """
     rows, columns = weight.shape
     size = min(weight.scheme.group_size or group or columns, columns)
@@ -118,7 +131,11 @@ def linear(x: Tensor, packed: PackedLinear, fixed: FixedInput | None = None) -> 
 
     ``fixed``: how activations become codes, if not by their own range; its zero is not taken away.
     What is not finite in a token makes that token's outputs not finite.
+
+    Raises :class:`SchemeError` for a codebook, which has no integers to multiply.
     """
+    if packed.levels is not None:
+        raise SchemeError("a codebook has no kernel for int8 activations")
     rows = x.reshape(-1, packed.columns).float().contiguous()
     y = torch.empty(len(rows), packed.rows)
     _native.linear(
@@ -131,6 +148,26 @@ def linear(x: Tensor, packed: PackedLinear, fixed: FixedInput | None = None) -> 
         packed.group,
         packed.bits,
         fixed,
+        y.numpy(),
+        torch.get_num_threads(),
+    )
+    return y.reshape(*x.shape[:-1], packed.rows)
+
+
+def float_linear(x: Tensor, packed: PackedLinear) -> Tensor:
+    """The same with activations as they are: nothing is rounded but float32 sums."""
+    rows = x.reshape(-1, packed.columns).float().contiguous()
+    y = torch.empty(len(rows), packed.rows)
+    _native.float_linear(
+        level(),
+        rows.numpy(),
+        packed.codes.numpy(),
+        packed.native_scales(),
+        None if packed.zeros is None else packed.zeros.numpy(),
+        packed.zero,
+        packed.group,
+        packed.bits,
+        None if packed.levels is None else packed.levels.numpy(),
         y.numpy(),
         torch.get_num_threads(),
     )

@@ -9,29 +9,38 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.huggingface import open_directory
-from tersor.errors import SourceError
+from tersor.errors import RecipeError, SourceError
 from tersor.formats import own
 from tersor.grids import Scheme
 from tersor.runtime.artifact import Artifact, open_artifact
-from tersor.runtime.quant_linear import use_kernels
+from tersor.runtime.use_kernels import use_kernels
 
 
-def load(directory: str | Path, *, dtype: torch.dtype = torch.float32, kernels: bool = True) -> Any:
+def load(
+    directory: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    kernels: bool = True,
+    activation_bits: int = 8,
+) -> Any:
     """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
 
-    Quantized linears run on tersor's native kernels, which round activations to int8
-    (:mod:`tersor.runtime.quant_linear`); those for which there is none run as without ``kernels``,
-    and a warning says so.
+    Quantized linears run on tersor's native kernels (:mod:`tersor.runtime.use_kernels`); those for
+    which there is none run as without ``kernels``, and a warning says so. For integer weights
+    ``activation_bits`` of 8 rounds activations to int8, 16 only where the scheme does.
 
     Without ``kernels`` nothing is rounded but what the artifact says: weights are dequantized to
     ``dtype``, and activations, where the scheme quantizes them, are rounded as an integer kernel
     would round them. Both formats that tersor writes are read by tersor itself. Ordinary
     directories load too.
 
-    Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`.
+    Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
+    :class:`~tersor.errors.RecipeError` for other ``activation_bits``.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    if activation_bits not in (8, 16):
+        raise RecipeError(f"activations of {activation_bits} bits; the kernels have 8 and 16")
     directory = Path(directory)
     source = open_directory(directory)
     config = AutoConfig.from_pretrained(directory)
@@ -44,7 +53,7 @@ def load(directory: str | Path, *, dtype: torch.dtype = torch.float32, kernels: 
     with _no_bars():
         model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
     if kernels and artifact is not None:
-        left = use_kernels(model, artifact)
+        left = use_kernels(model, artifact, activation_bits=activation_bits)
         if left:
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)

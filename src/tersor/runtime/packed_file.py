@@ -19,12 +19,12 @@ from torch import Tensor
 
 from tersor.runtime.kernels import PackedLinear
 
-VERSION = 2
+VERSION = 3
 _MAGIC = b"TERSORPK"
 _ALIGNED = 64
 _DTYPES = {"U8": torch.uint8, "BF16": torch.bfloat16, "F32": torch.float32}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_ARRAYS = ("codes", "scales", "zeros")
+_ARRAYS = ("codes", "scales", "zeros", "levels")
 _NUMBERS = ("zero", "rows", "columns", "group", "bits")
 
 
@@ -81,7 +81,13 @@ def read_packed(path: Path) -> dict[str, PackedLinear]:
 def _linear(whole: Tensor, entry: Mapping[str, Any]) -> PackedLinear:
     arrays = {kind: _array(whole, *entry[kind]) for kind in _ARRAYS if kind in entry}
     numbers = {number: int(entry[number]) for number in _NUMBERS}
-    return PackedLinear(arrays["codes"], arrays["scales"], arrays.get("zeros"), **numbers)
+    return PackedLinear(
+        arrays["codes"],
+        arrays["scales"],
+        arrays.get("zeros"),
+        levels=arrays.get("levels"),
+        **numbers,
+    )
 
 
 def _array(whole: Tensor, offset: int, name: str, shape: list[int]) -> Tensor:

@@ -1,0 +1,81 @@
+"""Native linears in place of a transformers model's."""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
+from tersor.runtime.artifact import Artifact
+from tersor.runtime.kernels import PackedLinear, has_kernel, pack_linear
+from tersor.runtime.packed_cache import PackedCache
+from tersor.runtime.quant_linear import QuantLinear, WeightOnlyLinear
+from tersor.runtime.static_input import fixed_input, is_static_for_kernels
+
+# Columns of a token that share a scale where the weight does not say: few enough for a token's
+# largest value not to drown the others.
+ACTIVATION_GROUP = 64
+
+
+def use_kernels(
+    model: nn.Module, artifact: Artifact, *, activation_bits: int = 8
+) -> dict[str, str]:
+    """Replace the quantized linears of ``model``, as ``tersor.load`` made it from ``artifact``.
+
+    Integer weights in groups take activations in the same groups; others take them in groups of 64,
+    or per token where the scheme says so. With 16 bits only schemes that quantize activations have
+    them rounded; codebooks never have. Returns the quantized modules that stay with torch, and why.
+    """
+    modules = dict(model.named_modules())
+    cache = PackedCache(artifact.source.path)
+    left: dict[str, str] = {}
+    for name, scheme in artifact.schemes.items():
+        reason = _why_not(modules.get(name), scheme)
+        if reason:
+            left[name] = reason
+            continue
+        bias = modules[name].bias
+        given = bias if isinstance(bias, Tensor) else None
+        packed = cache.linear(name, partial(packed_of, artifact, name))
+        rounded = activation_bits == 8 or scheme.activations is not None
+        replaced: nn.Module = WeightOnlyLinear(packed, given)
+        if rounded and packed.levels is None:
+            replaced = QuantLinear(packed, given, fixed_input(artifact, name))
+        model.set_submodule(name, replaced)
+    cache.save()
+    return left
+
+
+def packed_of(artifact: Artifact, name: str) -> PackedLinear:
+    """A linear of an artifact, packed anew."""
+    found = artifact.linear(name)
+    group = ACTIVATION_GROUP if found.scheme.activations is None else None
+    return pack_linear(found.weight, group)
+
+
+def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
+    """Why there is no kernel for a linear; empty if there is one."""
+    if module is None:
+        return "the model holds no module of that name"
+    grid, activations = scheme.weights.grid, scheme.activations
+    if not has_kernel(grid):
+        return f"no kernel for weights on the grid {grid.name}"
+    if activations is not None and not is_the_kernels(scheme):
+        return f"no kernel for activations {activations}"
+    return ""
+
+
+def is_the_kernels(scheme: Scheme) -> bool:
+    """Whether a scheme that rounds activations does so just as the kernels do."""
+    activations = scheme.activations
+    if activations is None or not isinstance(scheme.weights.grid, IntegerGrid):
+        return False
+    if not activations.dynamic:
+        return is_static_for_kernels(scheme)
+    tensor = activations.tensor
+    return (
+        scheme.weights.granularity is not Granularity.GROUP
+        and tensor.granularity is Granularity.TOKEN
+        and isinstance(tensor.grid, IntegerGrid)
+        and tensor.grid.bits == 8
+        and tensor.grid.symmetry is Symmetry.RESTRICTED
+    )
