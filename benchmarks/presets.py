@@ -1,9 +1,11 @@
-"""Every preset on SmolLM2-135M: size, perplexity and KL divergence.
+"""Presets that round to nearest, on SmolLM2-135M: size, perplexity and KL divergence.
 
-    python benchmarks/presets.py --text wiki.test.raw --text shakespeare.txt -o /tmp/presets
+    python benchmarks/presets.py --text wiki.test.raw --text shakespeare.txt -o DIR
+        [--recipes w4,nf4]
 
-Writes one artifact per preset and compare.{csv,json,md} to the output directory. Scores the second
-half of each of 16 windows of 1024 tokens, in float32, against the restored bfloat16 model.
+The others take calibration text and longer: benchmarks/methods.py. Writes one artifact per preset
+and compare.{csv,json,md} to the output directory. Scores the second half of each of 16 windows of
+1024 tokens, in float32, against the restored bfloat16 model.
 """
 
 import argparse
@@ -12,7 +14,14 @@ from pathlib import Path
 from tersor.demo import demo_model
 from tersor.pipeline.compare import compare_recipes
 from tersor.pipeline.evaluation import Protocol
-from tersor.recipes import load_recipe, preset_names
+from tersor.ranges import ImportanceWeighted
+from tersor.recipes import Recipe, load_recipe, preset_names
+from tersor.rounding import Nearest
+
+
+def rounds_to_nearest(recipe: Recipe) -> bool:
+    weighted = isinstance(recipe.range, ImportanceWeighted)
+    return isinstance(recipe.rounding, Nearest) and recipe.scaling is None and not weighted
 
 
 def main() -> None:
@@ -20,10 +29,15 @@ def main() -> None:
     parser.add_argument("--text", type=Path, action="append", default=[])
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--windows", type=int, default=16)
+    parser.add_argument("--recipes", help="comma-separated; default: all that round to nearest")
     arguments = parser.parse_args()
+    names = arguments.recipes.split(",") if arguments.recipes else preset_names()
+    recipes = [load_recipe(name) for name in names]
+    if not arguments.recipes:
+        recipes = [recipe for recipe in recipes if rounds_to_nearest(recipe)]
     compare_recipes(
         demo_model(),
-        [load_recipe(name) for name in preset_names()],
+        recipes,
         arguments.out,
         texts=arguments.text,
         protocol=Protocol(context=1024, windows=arguments.windows, skip=512),

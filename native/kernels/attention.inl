@@ -6,6 +6,8 @@
 template <typename Elements>
 struct Attention {
   static constexpr std::size_t kRows = Elements::kRows, kTogether = Elements::kTogether;
+  // A few queries wait for memory, and the processor's own prefetching stops at every page.
+  static constexpr bool kPrefetches = kRows < kAttentionRows;
 
   const KeysValues& cache;
   const AttentionRow* rows;
@@ -70,7 +72,9 @@ struct Attention {
     for (std::size_t d = 0; d < units; ++d) {
       typename Elements::Vector keys[kBlocks];
       for (std::size_t b = 0; b < kBlocks; ++b) {
-        keys[b] = Elements::at(cache.keys, ((start / kKeyBlock + b) * units + d) * kKeyBlock);
+        const std::size_t index = ((start / kKeyBlock + b) * units + d) * kKeyBlock;
+        keys[b] = Elements::at(cache.keys, index);
+        if (kPrefetches) Elements::prefetch(cache.keys, index + kAttentionBlock * units);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
         const auto query = elements.query(r, d);
@@ -175,7 +179,11 @@ struct Attention {
     for (std::size_t unit = begin / kTogether; unit < end / kTogether; ++unit) {
       typename Elements::Vector values[kVectors];
       for (std::size_t v = 0; v < kVectors; ++v) {
-        values[v] = Elements::at(cache.values, unit * padded + lane + v * kLanes);
+        const std::size_t index = unit * padded + lane + v * kLanes;
+        values[v] = Elements::at(cache.values, index);
+        if (kPrefetches) {
+          Elements::prefetch(cache.values, index + kAttentionBlock / kTogether * padded);
+        }
       }
       for (std::size_t r = 0; r < kRows; ++r) {
         const auto weight = elements.weight(r, start, unit);

@@ -21,6 +21,10 @@ struct SingleElements {
     return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
   }
 
+  TERSOR_FORCED void prefetch(const void* from, std::size_t index) {
+    __builtin_prefetch(static_cast<const char*>(from) + index * storage_bytes(kStorage));
+  }
+
   TERSOR_FORCED Floats added(Floats sums, Vector vector, float factor) {
     return sums + vector * factor;
   }
@@ -94,6 +98,10 @@ struct PairElements {
 
   TERSOR_FORCED Vector at(const void* from, std::size_t index) {
     return loaded<Words>(static_cast<const std::uint32_t*>(from) + index);
+  }
+
+  TERSOR_FORCED void prefetch(const void* from, std::size_t index) {
+    __builtin_prefetch(static_cast<const std::uint32_t*>(from) + index);
   }
 
   TERSOR_FORCED Floats added(Floats sums, Vector pairs, std::uint32_t factors) {
