@@ -171,7 +171,10 @@ def second_moments(model: Path) -> dict[str, Tensor]:
 def test_statistics_are_those_of_the_quantized_blocks_before(
     models: Models, tmp_path: Path, family: str, kind: str
 ) -> None:
-    """With a first block whose weights, or activations, are hardly recognisable."""
+    """With a first block whose weights, or activations, are hardly recognisable.
+
+    Static ranges, which come of the same pass, do not count yet.
+    """
     model, recipe = models(family), small("w8a8-static")
     prefix = {"gpt2": "transformer.h", "opt": "model.decoder.layers"}
     first = f"{prefix.get(family, 'model.layers')}.0."
@@ -184,14 +187,19 @@ def test_statistics_are_those_of_the_quantized_blocks_before(
     )
     quantize(model, tmp_path / "out", recipe)
     names, tokens = linears(model), calibration_tokens(model)
-    found = inputs_of(load(tmp_path / "out", kernels=False), names, tokens)
-    other = original(model) if kind == "weights" else restored(model, tmp_path / "out")
+    simulated, weights_only = (
+        load(tmp_path / "out", kernels=False),
+        restored(model, tmp_path / "out"),
+    )
+    dynamic = kind == "w8a8"
+    found = inputs_of(simulated if dynamic else weights_only, names, tokens)
+    other = weights_only if dynamic else original(model) if kind == "weights" else simulated
     elsewhere = inputs_of(other, names, tokens)
-    for name in names:
+    # What the second block rounds is static: of that, the model knows and calibration does not.
+    comparable = [n for n in names if "q_proj" in n or "c_attn" in n][1:] if dynamic else names
+    for name in comparable:
         statistics = seen[name.removesuffix(".weight")].statistics
-        if statistics is None:
-            assert (name.startswith(first), kind) == (True, "w8a8")
-            continue
+        assert statistics is not None
         # Not the very same: a value between two codes of an activation may go to the other.
         mean_square = found[name].square().mean(0)
         assert distance(statistics.mean_square, mean_square) < 3e-3, name

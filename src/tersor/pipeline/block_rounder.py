@@ -15,11 +15,9 @@ from tersor.calibration.places import Place, check_reached, find_place, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
-from tersor.formats import InputParameters
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups, pairs
 from tersor.parallel import in_order
-from tersor.pipeline.activations import static_input
 from tersor.pipeline.bias import corrected_bias
 from tersor.pipeline.learning import learn_block
 from tersor.pipeline.observation import Observation, as_multiplied, observe
@@ -58,7 +56,7 @@ class BlockRounder:
         output = self._memory.empty(tuple(hidden.shape)) if learning else hidden
         with ExitStack() as stack:
             reference = self._reference(parts, hidden, stack)
-            stack.enter_context(rounded_inputs(parts, work.inputs))
+            stack.enter_context(rounded_inputs(parts, work.seen))
             forward = staged(call, hidden, output, parts.stages, self._memory)
             stack.enter_context(closing(forward))
             for stage, inputs in forward:
@@ -169,8 +167,6 @@ class _Round:
         self.changed = dict(changed)
         self.rounded: dict[str, Rounded] = {}
         self.seen: dict[str, Seen] = {}
-        self.inputs: dict[str, InputParameters | None] = {}
-        """Ranges of static activations; a module is here once its input is to be rounded."""
         self._reached: set[Stage] = set()
 
     def at_stage(self, stage: Stage, inputs: Sequence[Tensor], reference: Reference | None) -> None:
@@ -190,9 +186,6 @@ class _Round:
             rounded = found[module.module]
             self.seen[module.module] = _seen(
                 observed, jobs[module.module][1], rounded, parts.call.dtype
-            )
-            self.inputs[module.module] = static_input(
-                module, observed.static, self._recipe.activation_range, parts.dtypes[name]
             )
             self._correct_bias(name, jobs[module.module][1], rounded, observed)
             self._keep(name, rounded, stage, observed)

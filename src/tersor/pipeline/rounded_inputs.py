@@ -1,27 +1,24 @@
 """Activation quantization while a model is calibrated: later linears see what earlier ones lost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from torch import Tensor, nn
 
-from tersor.formats import InputParameters
 from tersor.pipeline.parts import BlockParts
 from tersor.pipeline.plan import ModulePlan
 from tersor.runtime.activations import fake_quantize
 
 
 @contextmanager
-def rounded_inputs(
-    parts: BlockParts, decided: Mapping[str, InputParameters | None]
-) -> Iterator[None]:
+def rounded_inputs(parts: BlockParts, decided: Container[str]) -> Iterator[None]:
     """Make a block's linears read their inputs as the artifact will round them.
 
-    That begins for each when it is in ``decided`` (by module, with the range if that is static),
-    which may grow meanwhile. Hooks that are prepended see the inputs unrounded. Linears whose
-    scheme leaves activations alone are not touched, nor are experts in a fused tensor, nor tokens
-    that are not finite.
+    That begins for each when its module is in ``decided``, which may grow meanwhile. Hooks that are
+    prepended see the inputs unrounded. Not touched are linears whose scheme leaves activations
+    alone, experts in a fused tensor, and tokens that are not finite; nor static activations, whose
+    ranges would become wider (docs/log.md).
     """
     with ExitStack() as stack:
         for stage in parts.stages:
@@ -34,19 +31,19 @@ def rounded_inputs(
 
 def _round(
     module: ModulePlan,
-    decided: Mapping[str, InputParameters | None],
+    decided: Container[str],
     _: nn.Module,
     arguments: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...] | None:
     activations = None if module.scheme is None else module.scheme.activations
-    if activations is None or module.module not in decided:
+    if activations is None or not activations.dynamic or module.module not in decided:
         return None
-    x, given = arguments[0], decided[module.module]
+    x = arguments[0]
     finite = x.isfinite().all(-1)
     if not bool(finite.any()):
         return None
     if bool(finite.all()):
-        return (fake_quantize(x, activations, given), *arguments[1:])
+        return (fake_quantize(x, activations, None), *arguments[1:])
     rounded = x.clone()
-    rounded[finite] = fake_quantize(x[finite], activations, given)
+    rounded[finite] = fake_quantize(x[finite], activations, None)
     return (rounded, *arguments[1:])
