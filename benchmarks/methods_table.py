@@ -26,7 +26,7 @@ NAMES = {
     "autoround_light": "AutoRound, light",
 }
 # Made with nothing else running, beside all of W4 in groups.
-ALONE = ("w3:qat", "w4c:optq-light", "w2c:best", "w3c:qat", "w4c:qat", "w2c:qat")
+ALONE = ("w3:qat", "w4c:optq-light", "w2c:best", "w4c:qat", "w2c:qat")
 
 
 def line(scheme: str, method: str, row: dict[str, float], first: bool) -> str:
