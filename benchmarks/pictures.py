@@ -20,7 +20,9 @@ METHODS = (
     ("awq", "awq"),
     ("gptq", "gptq"),
     ("rotate-gptq", "rotate-gptq"),
+    ("optq-light", "optq-light"),
     ("rotate-gptaq", "rotate-gptaq"),
+    ("qat", "qat"),
     ("best", "best"),
 )
 SCHEMES = {
