@@ -7,10 +7,11 @@ decoded on the way, all else is float32 (``float_linear.hpp``). The level of ins
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import _native
@@ -21,6 +22,8 @@ from tersor.instructions import level
 
 _PANEL = 16
 _CODEBOOK_BITS = 4
+_Codes: TypeAlias = NDArray[np.uint8]
+_Scales: TypeAlias = NDArray[np.uint16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +46,22 @@ class PackedLinear:
     bits: int
     levels: Tensor | None = None
 
-    def native_scales(self) -> "np.typing.NDArray[np.uint16] | np.typing.NDArray[np.float32]":
+    def native_scales(self) -> _Scales:
         """``scales`` as native code takes them: bfloat16 as its bits."""
         narrow = self.scales.dtype == torch.bfloat16
         return (self.scales.view(torch.uint16) if narrow else self.scales).numpy()
+
+    def native(self) -> tuple[_Codes, _Scales, _Codes | None, int, int, int]:
+        """Codes, scales, zeros, zero, group and bits, as the native linears take them."""
+        zeros = None if self.zeros is None else self.zeros.numpy()
+        return (
+            self.codes.numpy(),
+            self.native_scales(),
+            zeros,
+            self.zero,
+            self.group,
+            self.bits,
+        )
 
 
 class FixedInput(NamedTuple):
@@ -141,12 +156,7 @@ def linear(x: Tensor, packed: PackedLinear, fixed: FixedInput | None = None) -> 
     _native.linear(
         level(),
         rows.numpy(),
-        packed.codes.numpy(),
-        packed.native_scales(),
-        None if packed.zeros is None else packed.zeros.numpy(),
-        packed.zero,
-        packed.group,
-        packed.bits,
+        *packed.native(),
         fixed,
         y.numpy(),
         torch.get_num_threads(),
@@ -161,12 +171,7 @@ def float_linear(x: Tensor, packed: PackedLinear) -> Tensor:
     _native.float_linear(
         level(),
         rows.numpy(),
-        packed.codes.numpy(),
-        packed.native_scales(),
-        None if packed.zeros is None else packed.zeros.numpy(),
-        packed.zero,
-        packed.group,
-        packed.bits,
+        *packed.native(),
         None if packed.levels is None else packed.levels.numpy(),
         y.numpy(),
         torch.get_num_threads(),

@@ -37,10 +37,10 @@ def use_kernels(
         given = bias if isinstance(bias, Tensor) else None
         packed = cache.linear(name, partial(packed_of, artifact, name))
         rounded = activation_bits == 8 or scheme.activations is not None
-        replaced: nn.Module = WeightOnlyLinear(packed, given)
         if rounded and packed.levels is None:
-            replaced = QuantLinear(packed, given, fixed_input(artifact, name))
-        model.set_submodule(name, replaced)
+            model.set_submodule(name, QuantLinear(packed, given, fixed_input(artifact, name)))
+        else:
+            model.set_submodule(name, WeightOnlyLinear(packed, given))
     cache.save()
     return left
 
