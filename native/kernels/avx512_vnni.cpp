@@ -15,41 +15,13 @@ namespace {
 #include "attention.inl"
 #include "float_linear.inl"
 #include "quantize.inl"
+#include "codes512.inl"
 
 // Read by itself, so that it is broadcast by the load and not by way of a general register.
 inline __attribute__((always_inline)) __m512i four_codes(const std::int8_t* from) {
   std::int32_t four;
   __builtin_memcpy(&four, from, sizeof four);
   return _mm512_set1_epi32(four);
-}
-
-TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
-  std::uint64_t bits;
-  __builtin_memcpy(&bits, from, sizeof bits);
-  return _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(4));
-}
-
-// The halves of a chunk, a code to a byte.
-template <unsigned kBits>
-TERSOR_FORCED void unpack(const std::uint8_t* from, __m512i& first, __m512i& second) {
-  if (kBits == 8) {
-    first = _mm512_loadu_si512(from);
-    second = _mm512_loadu_si512(from + 64);
-  } else if (kBits == 4) {
-    const __m512i both = _mm512_loadu_si512(from), mask = _mm512_set1_epi8(15);
-    first = _mm512_and_si512(both, mask);
-    second = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
-  } else {
-    const __m512i shifts = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0), mask = _mm512_set1_epi8(3);
-    const __m512i all = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-    const __m512i turned = _mm512_srlv_epi64(all, shifts);
-    first = _mm512_and_si512(turned, mask);
-    second = _mm512_and_si512(_mm512_srli_epi64(turned, 4), mask);
-  }
-  if (kBits == 3) {
-    first = with_third_bits(first, from + third_bits(0));
-    second = with_third_bits(second, from + third_bits(1));
-  }
 }
 
 // Bytes of weights ahead of what is multiplied.
@@ -154,7 +126,7 @@ struct Tile {
   inline __attribute__((always_inline)) void scale(std::size_t g, std::size_t groups) {
     for (std::size_t p = 0; p < kPanels; ++p) {
       const std::size_t parameter = ((panel + p) * groups + g) * kPanelRows;
-      const __m512 scales = scales_at(parameter);
+      const __m512 scales = scales_at(w, parameter);
       if (kParts == 2) {
         for (std::size_t t = 0; t < kTokens; ++t) {
           sums[p][t][0] = _mm512_add_epi32(sums[p][t][0], sums[p][t][1 % kParts]);
@@ -177,13 +149,6 @@ struct Tile {
       const __m512i codes = _mm512_set1_epi32(a.sums[(token + t) * groups + g]);
       sums[p][t][0] = _mm512_sub_epi32(sums[p][t][0], _mm512_mullo_epi32(zeros, codes));
     }
-  }
-
-  inline __attribute__((always_inline)) __m512 scales_at(std::size_t parameter) const {
-    if (w.scales == nullptr) return _mm512_loadu_ps(w.wide_scales + parameter);
-    const __m256i halves =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scales + parameter));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
   }
 };
 

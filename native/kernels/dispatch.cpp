@@ -4,6 +4,10 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels.hpp"
 
@@ -47,9 +51,33 @@ bool runs_avx512_bf16() {
 #endif
 }
 
+// Tiles are 8 kB of registers that the system keeps only for processes that ask for them.
+bool asked_for_tiles() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr int kRequest = 0x1023, kTileData = 18;
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
+// Leaf 7, edx: bits 22, 24 and 25 for products of bfloat16, tiles and products of 8-bit integers.
+bool runs_amx() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  constexpr unsigned kNeeded = 1u << 22 | 1u << 24 | 1u << 25;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return runs_avx512_bf16() && amx_kernels() != nullptr && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+         (d & kNeeded) == kNeeded && asked_for_tiles();
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Kernels* best_kernels() {
+  if (runs_amx()) return amx_kernels();
   if (runs_avx512_bf16() && avx512_bf16_kernels() != nullptr) return avx512_bf16_kernels();
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
   if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
@@ -58,6 +86,7 @@ const Kernels* best_kernels() {
 }
 
 const Kernels* kernels_named(const char* name) {
+  if (std::strcmp(name, "amx") == 0 && runs_amx()) return amx_kernels();
   if (runs_avx512_bf16() && std::strcmp(name, "avx512_bf16") == 0) return avx512_bf16_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();

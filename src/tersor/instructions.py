@@ -1,7 +1,7 @@
 """Which level of instructions the native kernels use.
 
 The best that the machine has; ``TERSOR_ISA`` (``portable``, ``avx2``,
-``avx_vnni``, ``avx512_vnni``, ``avx512_bf16``) forces another.
+``avx_vnni``, ``avx512_vnni``, ``avx512_bf16``, ``amx``) forces another.
 """
 
 import os
@@ -9,7 +9,7 @@ import os
 from tersor import _native
 from tersor.errors import MachineError
 
-_LEVELS = ("avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "portable")
+_LEVELS = ("amx", "avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "portable")
 
 
 def level() -> str:

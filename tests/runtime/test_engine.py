@@ -153,7 +153,7 @@ def test_the_cache_that_fits(llama: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert Engine(llama, activation_bits=16).cache == "float16"
     for name in levels():
         monkeypatch.setenv("TERSOR_ISA", name)
-        assert Engine(llama).cache == ("bfloat16" if name == "avx512_bf16" else "float16")
+        assert Engine(llama).cache == ("bfloat16" if name in ("amx", "avx512_bf16") else "float16")
 
 
 def test_threads_change_no_bit(quantized: Path) -> None:

@@ -71,7 +71,7 @@ class Engine:
         if cache not in (AUTO, *CACHES):
             raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
         if cache == AUTO:
-            narrow = activation_bits == 8 and level() == "avx512_bf16"
+            narrow = activation_bits == 8 and level() in ("amx", "avx512_bf16")
             cache = "bfloat16" if narrow else "float16"
         self.cache = cache
         self.directory = Path(directory)

@@ -1,0 +1,39 @@
+// AMX: linears of many tokens by tiles of 8-bit integers; all else as with AVX-512 BF16.
+#include "kernels.hpp"
+
+// Compilers before GCC 11 and Clang 12 do not know it, and only Linux has to be asked for it.
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__AMX_INT8__) && defined(__linux__)
+
+#include <immintrin.h>
+
+namespace tersor {
+namespace {
+
+#include "vectors16.inl"
+#include "codes512.inl"
+#include "amx_tiles.inl"
+#include "amx_linear.inl"
+
+Kernels made() {
+  Kernels kernels = *avx512_bf16_kernels();
+  kernels.name = "amx";
+  kernels.linear = linear;
+  return kernels;
+}
+
+}  // namespace
+
+const Kernels* amx_kernels() {
+  static const Kernels kernels = made();
+  return &kernels;
+}
+
+}  // namespace tersor
+
+#else
+
+namespace tersor {
+const Kernels* amx_kernels() { return nullptr; }
+}  // namespace tersor
+
+#endif

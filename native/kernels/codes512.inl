@@ -1,0 +1,36 @@
+// Codes and scales of weights as vectors of 512 bits.
+
+TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
+  std::uint64_t bits;
+  __builtin_memcpy(&bits, from, sizeof bits);
+  return _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(4));
+}
+
+// The halves of a chunk, a code to a byte.
+template <unsigned kBits>
+TERSOR_FORCED void unpack(const std::uint8_t* from, __m512i& first, __m512i& second) {
+  if (kBits == 8) {
+    first = _mm512_loadu_si512(from);
+    second = _mm512_loadu_si512(from + 64);
+  } else if (kBits == 4) {
+    const __m512i both = _mm512_loadu_si512(from), mask = _mm512_set1_epi8(15);
+    first = _mm512_and_si512(both, mask);
+    second = _mm512_and_si512(_mm512_srli_epi16(both, 4), mask);
+  } else {
+    const __m512i shifts = _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0), mask = _mm512_set1_epi8(3);
+    const __m512i all = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    const __m512i turned = _mm512_srlv_epi64(all, shifts);
+    first = _mm512_and_si512(turned, mask);
+    second = _mm512_and_si512(_mm512_srli_epi64(turned, 4), mask);
+  }
+  if (kBits == 3) {
+    first = with_third_bits(first, from + third_bits(0));
+    second = with_third_bits(second, from + third_bits(1));
+  }
+}
+
+TERSOR_FORCED __m512 scales_at(const PackedWeights& w, std::size_t parameter) {
+  if (w.scales == nullptr) return _mm512_loadu_ps(w.wide_scales + parameter);
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scales + parameter));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
