@@ -4,6 +4,11 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include "kernels.hpp"
 
@@ -47,6 +52,25 @@ bool runs_avx512_bf16() {
 #endif
 }
 
+#if defined(__aarch64__) && defined(__APPLE__)
+bool has_feature(const char* name) {
+  int found = 0;
+  std::size_t size = sizeof found;
+  return sysctlbyname(name, &found, &size, nullptr, 0) == 0 && found != 0;
+}
+#endif
+
+// Bit 20 is HWCAP_ASIMDDP; headers of older systems do not name it.
+bool runs_neon_dotprod() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP) >> 20 & 1) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return has_feature("hw.optional.arm.FEAT_DotProd");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Kernels* best_kernels() {
@@ -54,6 +78,7 @@ const Kernels* best_kernels() {
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
   if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
   if (runs_avx2()) return avx2_kernels();
+  if (runs_neon_dotprod() && neon_dotprod_kernels() != nullptr) return neon_dotprod_kernels();
   return portable_kernels();
 }
 
@@ -63,6 +88,7 @@ const Kernels* kernels_named(const char* name) {
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
   if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();
   if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  if (runs_neon_dotprod() && std::strcmp(name, "neon_dotprod") == 0) return neon_dotprod_kernels();
   return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
 }
 

@@ -9,7 +9,7 @@ import os
 from tersor import _native
 from tersor.errors import MachineError
 
-_LEVELS = ("avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "portable")
+_LEVELS = ("avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "neon_dotprod", "portable")
 
 
 def level() -> str:
