@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) -m pytest
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC or Clang.
-SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention kernels/dispatch kernels/neon_dotprod kernels/portable pool
+SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 sanitize:
@@ -56,6 +56,7 @@ ARM_CXX ?= aarch64-linux-gnu-g++
 ARM_RUN ?= qemu-aarch64
 ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/engine/*.cpp) native/pool.cpp)
 build/arm/kernels/neon_dotprod.o: ARM_FLAGS := -march=armv8.2-a+dotprod
+build/arm/kernels/neon_i8mm.o: ARM_FLAGS := -march=armv8.2-a+dotprod+i8mm
 build/arm/%.o: native/%.cpp $(wildcard native/* native/*/*) | arm-tools
 	mkdir -p $(@D)
 	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative $(ARM_FLAGS) -c $< -o $@
@@ -68,7 +69,7 @@ arm-tools:
 	  echo "$$tool is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
 
 test-arm: arm-tools build/arm/run
-	$(ARM_RUN) -cpu max build/arm/run neon_dotprod
+	$(ARM_RUN) -cpu max build/arm/run neon_i8mm
 	$(ARM_RUN) -cpu neoverse-n1 build/arm/run neon_dotprod
 	$(ARM_RUN) -cpu cortex-a72 build/arm/run portable
 	$(ARM_RUN) -cpu cortex-a53 build/arm/run portable

@@ -71,6 +71,17 @@ bool runs_neon_dotprod() {
 #endif
 }
 
+// Bit 13 is HWCAP2_I8MM.
+bool runs_neon_i8mm() {
+#if defined(__aarch64__) && defined(__linux__)
+  return runs_neon_dotprod() && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return runs_neon_dotprod() && has_feature("hw.optional.arm.FEAT_I8MM");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Kernels* best_kernels() {
@@ -78,6 +89,7 @@ const Kernels* best_kernels() {
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
   if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
   if (runs_avx2()) return avx2_kernels();
+  if (runs_neon_i8mm() && neon_i8mm_kernels() != nullptr) return neon_i8mm_kernels();
   if (runs_neon_dotprod() && neon_dotprod_kernels() != nullptr) return neon_dotprod_kernels();
   return portable_kernels();
 }
@@ -88,6 +100,7 @@ const Kernels* kernels_named(const char* name) {
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
   if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();
   if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  if (runs_neon_i8mm() && std::strcmp(name, "neon_i8mm") == 0) return neon_i8mm_kernels();
   if (runs_neon_dotprod() && std::strcmp(name, "neon_dotprod") == 0) return neon_dotprod_kernels();
   return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
 }

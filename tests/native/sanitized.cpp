@@ -44,7 +44,8 @@ bool close(const std::vector<float>& a, const std::vector<float>& b, float toler
 
 std::vector<const Kernels*> levels() {
   std::vector<const Kernels*> found;
-  for (const char* name : {"portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16", "neon_dotprod"}) {
+  for (const char* name : {"portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16",
+                           "neon_dotprod", "neon_i8mm"}) {
     if (const Kernels* kernels = kernels_named(name)) found.push_back(kernels);
   }
   return found;
