@@ -6,6 +6,8 @@
 
 #include <arm_neon.h>
 
+#define TERSOR_NEON
+
 namespace tersor {
 namespace {
 
