@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test check sanitize format bench clean
+.PHONY: demo test check sanitize test-arm arm-tools format bench clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) -m pytest
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC or Clang.
-SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention kernels/dispatch kernels/portable pool
+SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 sanitize:
@@ -49,6 +49,31 @@ sanitize:
 	  $$build tests/native/sanitized.cpp $(SANITIZED:%=native/%.cpp) $$dir/*.o -pthread -o $$dir/run; \
 	  $$dir/run; \
 	done
+
+# The levels of AArch64, built by a cross compiler and run on processors that qemu imitates: one with all
+# instructions, one with dot products only, two with neither. Not a part of `make test`, because it needs Debian's
+# packages g++-aarch64-linux-gnu and qemu-user.
+ARM_CXX ?= aarch64-linux-gnu-g++
+ARM_RUN ?= qemu-aarch64
+ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/engine/*.cpp) native/pool.cpp)
+build/arm/kernels/neon_dotprod.o: ARM_FLAGS := -march=armv8.2-a+dotprod
+build/arm/kernels/neon_i8mm.o: ARM_FLAGS := -march=armv8.2-a+dotprod+i8mm
+build/arm/%.o: native/%.cpp $(wildcard native/* native/*/*) | arm-tools
+	mkdir -p $(@D)
+	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative $(ARM_FLAGS) -c $< -o $@
+
+build/arm/run: tests/native/sanitized.cpp $(ARM_OBJECTS) tests/native/exact_linears.hpp
+	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative -static $(filter-out %.hpp,$^) -pthread -o $@
+
+arm-tools:
+	@for tool in "$(ARM_CXX)" "$(ARM_RUN)"; do command -v "$$tool" >/dev/null || { \
+	  echo "$$tool is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
+
+test-arm: arm-tools build/arm/run
+	$(ARM_RUN) -cpu max build/arm/run neon_i8mm
+	$(ARM_RUN) -cpu neoverse-n1 build/arm/run neon_dotprod
+	$(ARM_RUN) -cpu cortex-a72 build/arm/run portable
+	$(ARM_RUN) -cpu cortex-a53 build/arm/run portable
 
 check: $(VENV)/.installed-dev $(VENV)/.model
 	$(VENV)/bin/ruff check .

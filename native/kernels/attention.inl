@@ -39,18 +39,25 @@ struct Attention {
     for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
          start += kAttentionBlock) {
       // Keys beyond the last that is seen need not be multiplied.
-      switch ((last - start + kKeyBlock - 1) / kKeyBlock) {
-        case 1:
-          multiply_keys<1>(start);
-          break;
-        case 2:
-          multiply_keys<2>(start);
-          break;
-        case 3:
-          multiply_keys<3>(start);
-          break;
-        default:
-          multiply_keys<4>(start);
+      const std::size_t blocks = (last - start + kKeyBlock - 1) / kKeyBlock;
+      if constexpr (kSumsTogether == 1) {
+        for (std::size_t b = 0; b < blocks && b < kAttentionBlock / kKeyBlock; ++b) {
+          multiply_keys<1>(start, b);
+        }
+      } else {
+        switch (blocks) {
+          case 1:
+            multiply_keys<1>(start);
+            break;
+          case 2:
+            multiply_keys<2>(start);
+            break;
+          case 3:
+            multiply_keys<3>(start);
+            break;
+          default:
+            multiply_keys<4>(start);
+        }
       }
       if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
       for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
@@ -65,14 +72,15 @@ struct Attention {
     }
   }
 
+  // Scores of the keys of some blocks of those from position `start` on.
   template <std::size_t kBlocks>
-  inline __attribute__((always_inline)) void multiply_keys(std::size_t start) {
+  inline __attribute__((always_inline)) void multiply_keys(std::size_t start, std::size_t first = 0) {
     const std::size_t units = (cache.dimensions + kTogether - 1) / kTogether;
     Floats products[kRows][kBlocks] = {};
     for (std::size_t d = 0; d < units; ++d) {
       typename Elements::Vector keys[kBlocks];
       for (std::size_t b = 0; b < kBlocks; ++b) {
-        const std::size_t index = ((start / kKeyBlock + b) * units + d) * kKeyBlock;
+        const std::size_t index = ((start / kKeyBlock + first + b) * units + d) * kKeyBlock;
         keys[b] = Elements::at(cache.keys, index);
         if (kPrefetches) Elements::prefetch(cache.keys, index + kAttentionBlock * units);
       }
@@ -85,8 +93,8 @@ struct Attention {
     }
     for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t b = 0; b < kBlocks; ++b) {
-        const Floats found = elements.scored(products[r][b], start + b * kKeyBlock);
-        put(scores + r * kAttentionBlock + b * kKeyBlock, found);
+        const Floats found = elements.scored(products[r][b], start + (first + b) * kKeyBlock);
+        put(scores + r * kAttentionBlock + (first + b) * kKeyBlock, found);
       }
     }
   }
@@ -106,7 +114,7 @@ struct Attention {
     Floats largest = loaded<Floats>(row);
     for (std::size_t b = 1; b < kAttentionBlock / kLanes; ++b) {
       const Floats other = loaded<Floats>(row + b * kLanes);
-      largest = other > largest ? other : largest;
+      largest = TERSOR_CHOOSE(other > largest, other, largest);
     }
     const float found = largest_of(largest);
     const float top = found > tops[r] ? found : tops[r];
@@ -119,7 +127,7 @@ struct Attention {
     Floats sum = {};
     for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       const Floats score = loaded<Floats>(row + b * kLanes);
-      const Floats exact = score == lowest() ? Floats{} : exponential(score - top);
+      const Floats exact = TERSOR_CHOOSE(score == lowest(), Floats{}, exponential(score - top));
       const Floats weight = Elements::kNarrow ? rounded_to_bfloat16(exact) : exact;
       sum += weight;
       put(row + b * kLanes, weight);
@@ -140,7 +148,10 @@ struct Attention {
     to = to / kTogether * kTogether;
     if (from < to) {
       std::size_t lane = 0;
-      for (; lane + 4 * kLanes <= padded; lane += 4 * kLanes) add_values<4>(lane, start, from, to);
+      constexpr std::size_t kVectors = kSumsTogether;
+      for (; lane + kVectors * kLanes <= padded; lane += kVectors * kLanes) {
+        add_values<kVectors>(lane, start, from, to);
+      }
       for (; lane < padded; lane += kLanes) add_values<1>(lane, start, from, to);
     } else {
       from = to = stop;

@@ -67,10 +67,20 @@ TERSOR_FORCED Floats with_pair_products(Floats sums, Words pairs, Words others) 
 
 // Floats of two neighbouring vectors, rounded to bfloat16 already, as pairs of neighbours.
 TERSOR_FORCED Words pairs_of(Floats first, Floats second) {
+#if defined(TERSOR_NEON)
+  Words pairs;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Floats& from = i < 2 ? first : second;
+    pairs.parts[i] = vreinterpretq_u32_u16(vuzp2q_u16(vreinterpretq_u16_f32(from.parts[2 * i % 4]),
+                                                      vreinterpretq_u16_f32(from.parts[2 * i % 4 + 1])));
+  }
+  return pairs;
+#else
   const Ints even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
   const Words low = same_bits<Words>(__builtin_shuffle(first, second, even));
   const Words high = same_bits<Words>(__builtin_shuffle(first, second, even + 1));
   return low >> 16 | (high & 0xffff0000u);
+#endif
 }
 
 // Keys: (capacity / kKeyBlock, pairs of dimensions, kKeyBlock) words. Values: (capacity / 2, padded) words of

@@ -4,9 +4,13 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #endif
-#if defined(__linux__)
+#if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 #include "kernels.hpp"
@@ -74,6 +78,36 @@ bool runs_amx() {
 #endif
 }
 
+#if defined(__aarch64__) && defined(__APPLE__)
+bool has_feature(const char* name) {
+  int found = 0;
+  std::size_t size = sizeof found;
+  return sysctlbyname(name, &found, &size, nullptr, 0) == 0 && found != 0;
+}
+#endif
+
+// Bit 20 is HWCAP_ASIMDDP; headers of older systems do not name it.
+bool runs_neon_dotprod() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP) >> 20 & 1) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return has_feature("hw.optional.arm.FEAT_DotProd");
+#else
+  return false;
+#endif
+}
+
+// Bit 13 is HWCAP2_I8MM.
+bool runs_neon_i8mm() {
+#if defined(__aarch64__) && defined(__linux__)
+  return runs_neon_dotprod() && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return runs_neon_dotprod() && has_feature("hw.optional.arm.FEAT_I8MM");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Kernels* best_kernels() {
@@ -82,6 +116,8 @@ const Kernels* best_kernels() {
   if (runs_avx512_vnni()) return avx512_vnni_kernels();
   if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
   if (runs_avx2()) return avx2_kernels();
+  if (runs_neon_i8mm() && neon_i8mm_kernels() != nullptr) return neon_i8mm_kernels();
+  if (runs_neon_dotprod() && neon_dotprod_kernels() != nullptr) return neon_dotprod_kernels();
   return portable_kernels();
 }
 
@@ -92,6 +128,8 @@ const Kernels* kernels_named(const char* name) {
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
   if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();
   if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  if (runs_neon_i8mm() && std::strcmp(name, "neon_i8mm") == 0) return neon_i8mm_kernels();
+  if (runs_neon_dotprod() && std::strcmp(name, "neon_dotprod") == 0) return neon_dotprod_kernels();
   return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
 }
 

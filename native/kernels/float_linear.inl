@@ -55,7 +55,7 @@ TERSOR_FORCED Words column_codes(const std::uint8_t* chunk, std::size_t column) 
   std::uint32_t thirds[2];
   __builtin_memcpy(thirds, chunk + third_bits(half), sizeof thirds);
   const Words row = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
-  const Words third = (eight != 0 ? Words{} + thirds[1] : Words{} + thirds[0]) >> (4 * row + byte) & 1;
+  const Words third = TERSOR_CHOOSE(eight != 0, Words{} + thirds[1], Words{} + thirds[0]) >> (4 * row + byte) & 1;
   return low | third << 2;
 }
 
@@ -65,8 +65,8 @@ struct DecodedTile {
   TERSOR_FORCED Floats decoded(const std::uint8_t* chunk, std::size_t j, Floats table, Floats zeros) {
     const Words codes = column_codes<kBits>(chunk, j);
     const Ints index = same_bits<Ints>(codes);
-    if (kTable) return __builtin_shuffle(table, index);
-    return __builtin_convertvector(index, Floats) - zeros;
+    if (kTable) return looked_up(table, index);
+    return floats_of(index) - zeros;
   }
 
   TERSOR_FORCED Floats scales_of(const PackedWeights& w, std::size_t parameter) {
@@ -76,7 +76,7 @@ struct DecodedTile {
 
   TERSOR_FORCED Floats zeros_of(const PackedWeights& w, std::size_t parameter) {
     if (w.zeros == nullptr) return all(static_cast<float>(w.zero));
-    return __builtin_convertvector(loaded<UnsignedBytes>(w.zeros + parameter), Floats);
+    return floats_of(loaded<UnsignedBytes>(w.zeros + parameter));
   }
 
   template <std::size_t kPanels, std::size_t kTokens>
@@ -117,11 +117,19 @@ struct DecodedTile {
   }
 };
 
+// Vectors of sums that stay in registers.
+constexpr std::size_t kMostSums = 4 * kSumsTogether;
+
+template <std::size_t kTokens>
+TERSOR_FORCED std::size_t panels_at_once(std::size_t panel, std::size_t last) {
+  return 2 * kTokens <= kMostSums ? panels_together(panel, last) : 1;
+}
+
 template <typename Tile, std::size_t kTokens>
 static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride,
                          const Output& out, std::size_t first, std::size_t last) {
-  for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
-    if (panels_together(panel, last) == 2) {
+  for (std::size_t panel = first; panel < last; panel += panels_at_once<kTokens>(panel, last)) {
+    if (panels_at_once<kTokens>(panel, last) == 2) {
       Tile::template run<2, kTokens>(w, x, x_stride, out, panel);
     } else {
       Tile::template run<1, kTokens>(w, x, x_stride, out, panel);
@@ -138,8 +146,10 @@ static void float_panels(const FloatWeights& w, const float* x, std::size_t x_st
   for (std::size_t panel = first; panel < last; panel += kTogether) {
     const std::size_t stop = panel + kTogether < last ? panel + kTogether : last;
     std::size_t t = 0;
-    for (; t + 8 <= tokens; t += 8) {
-      float_tokens<Tile, 8>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
+    if constexpr (kMostSums >= 8) {
+      for (; t + 8 <= tokens; t += 8) {
+        float_tokens<Tile, 8>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);
+      }
     }
     for (; t + 4 <= tokens; t += 4) {
       float_tokens<Tile, 4>(w, x + t * x_stride, x_stride, out.from(t), panel, stop);

@@ -42,15 +42,38 @@ TERSOR_FORCED Halves to_float16(Floats values) {
   return loaded<Halves>(halves);
 }
 
+#elif defined(TERSOR_NEON)
+
+TERSOR_FORCED Floats from_int8(Bytes codes) { return floats_of(codes); }
+
+TERSOR_FORCED Floats from_float16(const Halves& bits) {
+  Floats floats;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const float16x8_t halves = vreinterpretq_f16_u16(bits.parts[i]);
+    floats.parts[2 * i] = vcvt_f32_f16(vget_low_f16(halves));
+    floats.parts[2 * i + 1] = vcvt_high_f32_f16(halves);
+  }
+  return floats;
+}
+
+TERSOR_FORCED Halves to_float16(const Floats& values) {
+  Halves halves;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const float16x4_t low = vcvt_f16_f32(values.parts[2 * i]);
+    halves.parts[i] = vreinterpretq_u16_f16(vcvt_high_f16_f32(low, values.parts[2 * i + 1]));
+  }
+  return halves;
+}
+
 #else
 
-TERSOR_FORCED Floats from_int8(Bytes codes) { return __builtin_convertvector(codes, Floats); }
+TERSOR_FORCED Floats from_int8(Bytes codes) { return floats_of(codes); }
 
 TERSOR_FORCED Floats from_float16(Halves bits) {
-  const Words words = __builtin_convertvector(bits, Words);
+  const Words words = words_of(bits);
   const Words sign = (words & 0x8000) << 16, shifted = (words & 0x7fff) << 13;
   const Floats scaled = same_bits<Floats>(shifted) * 5.192296858534828e33f;  // 2^112
-  const Words special = (words & 0x7c00) == 0x7c00 ? Words{} + 0x7f800000 : Words{};
+  const Words special = TERSOR_CHOOSE((words & 0x7c00) == 0x7c00, Words{} + 0x7f800000, Words{});
   const Words whole = same_bits<Words>(scaled) | special | sign;
   return same_bits<Floats>(whole);
 }

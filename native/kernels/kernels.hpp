@@ -47,6 +47,8 @@ const Kernels* avx512vl_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
 const Kernels* avx512_bf16_kernels();
 const Kernels* amx_kernels();
+const Kernels* neon_dotprod_kernels();
+const Kernels* neon_i8mm_kernels();
 
 // The best level that this machine can run, or the one called `name`; null if it has none of that name.
 const Kernels* best_kernels();

@@ -6,14 +6,14 @@ constexpr float kRounding = 12582912.0f;
 
 // Stores the first `count` codes; returns them, and 0 for others.
 TERSOR_FORCED Ints put_codes(std::int8_t* to, Ints codes, std::size_t count) {
-  const Bytes narrow = __builtin_convertvector(codes, Bytes);
+  const Bytes narrow = bytes_of(codes);
   if (count >= kLanes) {
     put(to, narrow);
     return codes;
   }
   __builtin_memcpy(to, &narrow, count);
   const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return lane < static_cast<std::int32_t>(count) ? codes : Ints{};
+  return TERSOR_CHOOSE(lane < static_cast<std::int32_t>(count), codes, Ints{});
 }
 
 // A product and a sum, not fused: every level finds the same codes.
@@ -26,7 +26,7 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   for (std::size_t k = 0; k < size; k += kLanes) {
     const Floats level = (loaded_some(x + k, size - k) * inverse + kRounding) - kRounding;
     const Ints inside = (level >= -127.0f) & (level <= 127.0f);
-    const Ints code = __builtin_convertvector(inside ? level : Floats{}, Ints);
+    const Ints code = ints_of(TERSOR_CHOOSE(inside, level, Floats{}));
     total += put_codes(codes + k, code, size - k);
   }
   *sum = sum_of(total);
@@ -40,12 +40,12 @@ static void quantize_fixed(const float* x, std::size_t size, const FixedInput& f
   for (std::size_t k = 0; k < size; k += kLanes) {
     Floats level = loaded_some(x + k, size - k) / fixed.scale;
     // Beyond this every code is the last, and an integer would overflow; so would NaN.
-    level = level > -1000.0f ? level : all(-1000.0f);
-    level = level < 1000.0f ? level : all(1000.0f);
+    level = TERSOR_CHOOSE(level > -1000.0f, level, all(-1000.0f));
+    level = TERSOR_CHOOSE(level < 1000.0f, level, all(1000.0f));
     level = (level + kRounding) - kRounding;
-    Ints code = __builtin_convertvector(level, Ints) + fixed.zero;
-    code = code > fixed.lowest ? code : Ints{} + fixed.lowest;
-    code = code < 127 ? code : Ints{} + 127;
+    Ints code = ints_of(level) + fixed.zero;
+    code = TERSOR_CHOOSE(code > fixed.lowest, code, Ints{} + fixed.lowest);
+    code = TERSOR_CHOOSE(code < 127, code, Ints{} + 127);
     total += put_codes(codes + k, code, size - k);
   }
   *sum = sum_of(total);

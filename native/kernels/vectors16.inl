@@ -1,5 +1,23 @@
 // Vectors of 16 floats, compiled anew for every level into what its registers hold.
 
+#define TERSOR_FORCED static inline __attribute__((always_inline))
+
+constexpr std::size_t kLanes = 16;
+
+template <typename To, typename From>
+TERSOR_FORCED To same_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+#if defined(TERSOR_NEON)
+
+#include "vectors16_neon.inl"
+
+#else
+
 typedef float Floats __attribute__((vector_size(64)));
 typedef std::int32_t Ints __attribute__((vector_size(64)));
 typedef std::uint32_t Words __attribute__((vector_size(64)));
@@ -7,9 +25,8 @@ typedef std::int8_t Bytes __attribute__((vector_size(16)));
 typedef std::uint8_t UnsignedBytes __attribute__((vector_size(16)));
 typedef std::uint16_t Halves __attribute__((vector_size(32)));
 
-#define TERSOR_FORCED static inline __attribute__((always_inline))
-
-constexpr std::size_t kLanes = 16;
+// So many sums at a time, for each of four queries or tokens.
+constexpr std::size_t kSumsTogether = 4;
 
 template <typename Vector, typename T>
 TERSOR_FORCED Vector loaded(const T* from) {
@@ -32,45 +49,20 @@ TERSOR_FORCED void put(T* to, Vector vector) {
   __builtin_memcpy(to, &vector, sizeof vector);
 }
 
-template <typename To, typename From>
-TERSOR_FORCED To same_bits(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  __builtin_memcpy(&to, &from, sizeof to);
-  return to;
-}
+// Of two vectors, a where a comparison holds and b elsewhere. No function: classes have no such operator to
+// overload, and the compiler does better with the operator itself.
+#define TERSOR_CHOOSE(where, a, b) ((where) ? (a) : (b))
 
-TERSOR_FORCED Floats all(float value) { return Floats{} + value; }
+TERSOR_FORCED Floats floats_of(Ints values) { return __builtin_convertvector(values, Floats); }
+TERSOR_FORCED Floats floats_of(Bytes values) { return __builtin_convertvector(values, Floats); }
+TERSOR_FORCED Floats floats_of(UnsignedBytes values) { return __builtin_convertvector(values, Floats); }
+TERSOR_FORCED Words words_of(Halves values) { return __builtin_convertvector(values, Words); }
+TERSOR_FORCED Ints ints_of(Floats values) { return __builtin_convertvector(values, Ints); }
+TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
 
-// The first `count` lanes; others are 0.
-TERSOR_FORCED Floats loaded_some(const float* from, std::size_t count) {
-  if (count >= kLanes) return loaded<Floats>(from);
-  float lanes[kLanes] = {};
-  __builtin_memcpy(lanes, from, count * sizeof(float));
-  return loaded<Floats>(lanes);
-}
-
-TERSOR_FORCED void put_some(float* to, Floats vector, std::size_t count) {
-  if (count >= kLanes) return put(to, vector);
-  __builtin_memcpy(to, &vector, count * sizeof(float));
-}
-
-TERSOR_FORCED Floats from_bfloat16(Halves bits) {
-  const Words words = __builtin_convertvector(bits, Words) << 16;
-  return same_bits<Floats>(words);
-}
-
-// The nearest bfloat16, ties to even, as a float; what is not a number stays one.
-TERSOR_FORCED Floats rounded_to_bfloat16(Floats values) {
-  const Words bits = same_bits<Words>(values);
-  const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-  return same_bits<Floats>(values == values ? rounded : bits | 0x00400000);
-}
-
-TERSOR_FORCED std::uint16_t high_half(float value) {
-  std::uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return static_cast<std::uint16_t>(bits >> 16);
+template <typename Vector>
+TERSOR_FORCED Vector larger(Vector a, Vector b) {
+  return TERSOR_CHOOSE(b > a, b, a);
 }
 
 // The lanes that lie 8, 4, 2 and 1 further on.
@@ -90,11 +82,6 @@ TERSOR_FORCED auto sum_of(Vector vector) {
 }
 
 template <typename Vector>
-TERSOR_FORCED Vector larger(Vector a, Vector b) {
-  return b > a ? b : a;
-}
-
-template <typename Vector>
 TERSOR_FORCED auto largest_of(Vector vector) {
   vector = larger(vector, shifted(vector, 8));
   vector = larger(vector, shifted(vector, 4));
@@ -103,21 +90,59 @@ TERSOR_FORCED auto largest_of(Vector vector) {
   return vector[0];
 }
 
+// table[index], lane by lane.
+TERSOR_FORCED Floats looked_up(Floats table, Ints index) { return __builtin_shuffle(table, index); }
+
+#endif
+
+TERSOR_FORCED Floats all(float value) { return Floats{} + value; }
+
+// The first `count` lanes; others are 0.
+TERSOR_FORCED Floats loaded_some(const float* from, std::size_t count) {
+  if (count >= kLanes) return loaded<Floats>(from);
+  float lanes[kLanes] = {};
+  __builtin_memcpy(lanes, from, count * sizeof(float));
+  return loaded<Floats>(lanes);
+}
+
+TERSOR_FORCED void put_some(float* to, Floats vector, std::size_t count) {
+  if (count >= kLanes) return put(to, vector);
+  __builtin_memcpy(to, &vector, count * sizeof(float));
+}
+
+TERSOR_FORCED Floats from_bfloat16(Halves bits) {
+  const Words words = words_of(bits) << 16;
+  return same_bits<Floats>(words);
+}
+
+// The nearest bfloat16, ties to even, as a float; what is not a number stays one.
+TERSOR_FORCED Floats rounded_to_bfloat16(Floats values) {
+  const Words bits = same_bits<Words>(values);
+  const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  return same_bits<Floats>(TERSOR_CHOOSE(values == values, rounded, bits | 0x00400000));
+}
+
+TERSOR_FORCED std::uint16_t high_half(float value) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
 // The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
 static float largest_magnitude(const float* x, std::size_t size) {
   Ints largest = {};
   std::size_t k = 0;
   for (; k < size; k += kLanes) {
     const Ints bits = same_bits<Ints>(loaded_some(x + k, size - k)) & 0x7fffffff;
-    largest = larger(largest, bits);
+    largest = TERSOR_CHOOSE(bits > largest, bits, largest);
   }
   return same_bits<float>(largest_of(largest));
 }
 
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
 TERSOR_FORCED Floats exponential(Floats x) {
-  x = x < -87.0f ? all(-87.0f) : x;
-  x = x > 88.0f ? all(88.0f) : x;
+  x = TERSOR_CHOOSE(x < -87.0f, all(-87.0f), x);
+  x = TERSOR_CHOOSE(x > 88.0f, all(88.0f), x);
   const Floats shift = all(12582912.0f);  // adding it rounds to an integer
   const Floats shifted = x * 1.44269504f + shift;
   const Floats whole = shifted - shift;
@@ -131,7 +156,7 @@ TERSOR_FORCED Floats exponential(Floats x) {
   power = power * rest * rest + rest + 1.0f;
   const Ints exponent = (same_bits<Ints>(shifted) - 0x4b400000) << 23;
   const Ints result = same_bits<Ints>(power) + exponent;
-  return x == x ? same_bits<Floats>(result) : x;
+  return TERSOR_CHOOSE(x == x, same_bits<Floats>(result), x);
 }
 
 TERSOR_FORCED Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }

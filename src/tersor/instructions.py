@@ -1,7 +1,8 @@
 """Which level of instructions the native kernels use.
 
 The best that the machine has; ``TERSOR_ISA`` (``portable``, ``avx2``,
-``avx_vnni``, ``avx512_vnni``, ``avx512_bf16``, ``amx``) forces another.
+``avx_vnni``, ``avx512_vnni``, ``avx512_bf16``, ``amx``; on AArch64
+``portable``, ``neon_dotprod``, ``neon_i8mm``) forces another.
 """
 
 import os
@@ -9,7 +10,11 @@ import os
 from tersor import _native
 from tersor.errors import MachineError
 
-_LEVELS = ("amx", "avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2", "portable")
+_LEVELS = (
+    *("amx", "avx512_bf16", "avx512_vnni", "avx512vl_vnni", "avx_vnni", "avx2"),
+    *("neon_i8mm", "neon_dotprod"),
+    "portable",
+)
 
 
 def level() -> str:

@@ -12,6 +12,7 @@
 
 #include "engine/decoder.hpp"
 #include "engine/sample.hpp"
+#include "exact_linears.hpp"
 
 using namespace tersor;
 
@@ -44,7 +45,7 @@ bool close(const std::vector<float>& a, const std::vector<float>& b, float toler
 std::vector<const Kernels*> levels() {
   std::vector<const Kernels*> found;
   for (const char* name : {"portable", "avx2", "avx_vnni", "avx512vl_vnni", "avx512_vnni", "avx512_bf16",
-                           "amx"}) {
+                           "amx", "neon_dotprod", "neon_i8mm"}) {
     if (const Kernels* kernels = kernels_named(name)) found.push_back(kernels);
   }
   return found;
@@ -268,7 +269,10 @@ void check_engine() {
 
 }  // namespace
 
-int main() {
+// With an argument, the best level of this machine must be the one of that name.
+int main(int count, char** arguments) {
+  if (count > 1) require(std::strcmp(arguments[1], best_kernels()->name) == 0, "another is best", arguments[1]);
+  exact::check_linears(levels());
   check_linears();
   check_elementwise();
   check_attention();
