@@ -11,7 +11,6 @@ namespace {
 
 #include "vectors16.inl"
 #include "codes512.inl"
-#include "amx_tiles.inl"
 #include "amx_linear.inl"
 
 Kernels made() {

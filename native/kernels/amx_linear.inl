@@ -4,10 +4,24 @@
 // serve all tokens; two tiles of tokens take turns with them. Sums of a group are exact and scaled as with
 // AVX-512 VNNI, so the results have the same bits.
 
+constexpr std::size_t kTileRows = 16, kTileBytes = 64;
+
+// How large the tiles are, as the instruction wants it.
+struct TileSizes {
+  std::uint8_t palette = 1, start = 0, reserved[14] = {};
+  std::uint16_t row_bytes[16] = {};
+  std::uint8_t rows[16] = {};
+
+  void set(std::size_t tile, std::size_t count, std::size_t bytes) {
+    rows[tile] = static_cast<std::uint8_t>(count);
+    row_bytes[tile] = static_cast<std::uint16_t>(bytes);
+  }
+};
+
 // Tiles of weights, one after the other, that are unpacked at once for each of two panels: 2048 columns.
 constexpr std::size_t kMostTiles = 32;
 // Fewer tokens are multiplied sooner without tiles.
-constexpr std::size_t kLeastTokens = 8;
+constexpr std::size_t kLeastTokens = 16;
 
 // A group as tiles: `depth` chunks in each. Nothing fits if depth is 0.
 struct GroupTiles {
@@ -31,8 +45,7 @@ struct UnpackedWeights {
 TERSOR_FORCED __m512i shift_of(const PackedWeights& w, std::size_t parameter) {
   if (w.bits == 8) return _mm512_set1_epi8(-128);
   if (w.zeros == nullptr) return _mm512_set1_epi8(static_cast<char>(w.zero));
-  const __m128i zeros = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter));
-  return _mm512_mullo_epi32(_mm512_cvtepu8_epi32(zeros), _mm512_set1_epi32(0x01010101));
+  return _mm512_mullo_epi32(zeros_at(w, parameter), _mm512_set1_epi32(0x01010101));
 }
 
 template <unsigned kBits>
@@ -85,16 +98,11 @@ struct TiledProducts {
     put_totals(out);
   }
 
-  __mmask16 rows_of(std::size_t p) const {
-    const std::size_t left = w.rows - (panel + p) * kPanelRows;
-    return left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-  }
-
   void take_totals(const Output& out) {
     for (std::size_t p = 0; p < panels; ++p) {
       for (std::size_t t = 0; t < tokens; ++t) {
         const float* const from = out.row(token + t) + (panel + p) * kPanelRows;
-        const __m512 before = out.add ? _mm512_maskz_loadu_ps(rows_of(p), from) : _mm512_setzero_ps();
+        const __m512 before = out.add ? _mm512_maskz_loadu_ps(rows_of(w, panel + p), from) : _mm512_setzero_ps();
         _mm512_store_ps(rows[p][t].totals, before);
       }
     }
@@ -104,7 +112,7 @@ struct TiledProducts {
     for (std::size_t p = 0; p < panels; ++p) {
       for (std::size_t t = 0; t < tokens; ++t) {
         float* const to = out.row(token + t) + (panel + p) * kPanelRows;
-        _mm512_mask_storeu_ps(to, rows_of(p), _mm512_load_ps(rows[p][t].totals));
+        _mm512_mask_storeu_ps(to, rows_of(w, panel + p), _mm512_load_ps(rows[p][t].totals));
       }
     }
   }
@@ -187,9 +195,7 @@ struct TiledProducts {
 
   // Codes of 8 bits were shifted by 128, whatever their zeros are.
   void take_zeros(std::size_t p, std::size_t g, std::size_t parameter) {
-    const __m512i zeros = w.zeros == nullptr ? _mm512_set1_epi32(w.zero)
-                                             : _mm512_cvtepu8_epi32(_mm_loadu_si128(
-                                                   reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+    const __m512i zeros = w.zeros == nullptr ? _mm512_set1_epi32(w.zero) : zeros_at(w, parameter);
     const __m512i missing = _mm512_sub_epi32(_mm512_set1_epi32(128), zeros);
     for (std::size_t t = 0; t < tokens; ++t) {
       const __m512i codes = _mm512_set1_epi32(a.sums[(token + t) * w.groups() + g]);

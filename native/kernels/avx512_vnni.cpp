@@ -61,21 +61,16 @@ struct Tile {
     for (std::size_t p = 0; p < kPanels; ++p) {
       for (std::size_t t = 0; t < kTokens; ++t) {
         float* const to = out.row(token + t) + (panel + p) * kPanelRows;
-        _mm512_mask_storeu_ps(to, rows_of(p), totals[p][t]);
+        _mm512_mask_storeu_ps(to, rows_of(w, panel + p), totals[p][t]);
       }
     }
-  }
-
-  inline __attribute__((always_inline)) __mmask16 rows_of(std::size_t p) const {
-    const std::size_t left = w.rows - (panel + p) * kPanelRows;
-    return left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
   }
 
   // What is there, if sums are added to it: added at the end, it would cost more.
   inline __attribute__((always_inline)) __m512 before(const Output& out, std::size_t p,
                                                       std::size_t t) const {
     if (!out.add) return _mm512_setzero_ps();
-    return _mm512_maskz_loadu_ps(rows_of(p), out.row(token + t) + (panel + p) * kPanelRows);
+    return _mm512_maskz_loadu_ps(rows_of(w, panel + p), out.row(token + t) + (panel + p) * kPanelRows);
   }
 
   // With one zero for all weights, sums start at what it takes away.
@@ -143,8 +138,7 @@ struct Tile {
 
   inline __attribute__((always_inline)) void take_zeros(std::size_t p, std::size_t parameter,
                                                         std::size_t g, std::size_t groups) {
-    const __m512i zeros = _mm512_cvtepu8_epi32(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+    const __m512i zeros = zeros_at(w, parameter);
     for (std::size_t t = 0; t < kTokens; ++t) {
       const __m512i codes = _mm512_set1_epi32(a.sums[(token + t) * groups + g]);
       sums[p][t][0] = _mm512_sub_epi32(sums[p][t][0], _mm512_mullo_epi32(zeros, codes));

@@ -1,4 +1,4 @@
-// Codes and scales of weights as vectors of 512 bits.
+// Codes, scales and zeros of weights as vectors of 512 bits.
 
 TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
   std::uint64_t bits;
@@ -33,4 +33,14 @@ TERSOR_FORCED __m512 scales_at(const PackedWeights& w, std::size_t parameter) {
   if (w.scales == nullptr) return _mm512_loadu_ps(w.wide_scales + parameter);
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scales + parameter));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+TERSOR_FORCED __m512i zeros_at(const PackedWeights& w, std::size_t parameter) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
+}
+
+// The lanes of a panel that are rows.
+TERSOR_FORCED __mmask16 rows_of(const PackedWeights& w, std::size_t panel) {
+  const std::size_t left = w.rows - panel * kPanelRows;
+  return left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
 }

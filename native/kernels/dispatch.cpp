@@ -9,8 +9,6 @@
 #include <unistd.h>
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
-#elif defined(__aarch64__) && defined(__APPLE__)
-#include <sys/sysctl.h>
 #endif
 
 #include "kernels.hpp"
@@ -55,43 +53,30 @@ bool runs_avx512_bf16() {
 #endif
 }
 
-// Tiles are 8 kB of registers that the system keeps only for processes that ask for them.
-bool asked_for_tiles() {
-#if defined(__x86_64__) && defined(__linux__)
-  constexpr int kRequest = 0x1023, kTileData = 18;
-  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-  return granted;
-#else
-  return false;
-#endif
-}
-
-// Leaf 7, edx: bits 22, 24 and 25 for products of bfloat16, tiles and products of 8-bit integers.
-bool runs_amx() {
-#if defined(__x86_64__) && defined(__GNUC__)
+// Leaf 7, edx: bits 22, 24 and 25 for products of bfloat16, tiles and products of 8-bit integers. Tiles are 8 kB
+// of registers that the system keeps only for processes that ask for them.
+bool finds_amx() {
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__)
   constexpr unsigned kNeeded = 1u << 22 | 1u << 24 | 1u << 25;
+  constexpr int kRequest = 0x1023, kTileData = 18;
   unsigned a = 0, b = 0, c = 0, d = 0;
   return runs_avx512_bf16() && amx_kernels() != nullptr && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-         (d & kNeeded) == kNeeded && asked_for_tiles();
+         (d & kNeeded) == kNeeded && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 #else
   return false;
 #endif
 }
 
-#if defined(__aarch64__) && defined(__APPLE__)
-bool has_feature(const char* name) {
-  int found = 0;
-  std::size_t size = sizeof found;
-  return sysctlbyname(name, &found, &size, nullptr, 0) == 0 && found != 0;
+// Asked once: under a hypervisor the question takes longer than a small product.
+bool runs_amx() {
+  static const bool found = finds_amx();
+  return found;
 }
-#endif
 
 // Bit 20 is HWCAP_ASIMDDP; headers of older systems do not name it.
 bool runs_neon_dotprod() {
 #if defined(__aarch64__) && defined(__linux__)
   return (getauxval(AT_HWCAP) >> 20 & 1) != 0;
-#elif defined(__aarch64__) && defined(__APPLE__)
-  return has_feature("hw.optional.arm.FEAT_DotProd");
 #else
   return false;
 #endif
@@ -101,8 +86,6 @@ bool runs_neon_dotprod() {
 bool runs_neon_i8mm() {
 #if defined(__aarch64__) && defined(__linux__)
   return runs_neon_dotprod() && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;
-#elif defined(__aarch64__) && defined(__APPLE__)
-  return runs_neon_dotprod() && has_feature("hw.optional.arm.FEAT_I8MM");
 #else
   return false;
 #endif
@@ -122,7 +105,7 @@ const Kernels* best_kernels() {
 }
 
 const Kernels* kernels_named(const char* name) {
-  if (std::strcmp(name, "amx") == 0 && runs_amx()) return amx_kernels();
+  if (runs_amx() && std::strcmp(name, "amx") == 0) return amx_kernels();
   if (runs_avx512_bf16() && std::strcmp(name, "avx512_bf16") == 0) return avx512_bf16_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
   if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();

@@ -129,7 +129,7 @@ TERSOR_FORCED std::uint16_t high_half(float value) {
 }
 
 // The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
-static float largest_magnitude(const float* x, std::size_t size) {
+[[maybe_unused]] static float largest_magnitude(const float* x, std::size_t size) {
   Ints largest = {};
   std::size_t k = 0;
   for (; k < size; k += kLanes) {

@@ -15,6 +15,8 @@ _LEVELS = (
     *("neon_i8mm", "neon_dotprod"),
     "portable",
 )
+# Those that multiply bfloat16 in instructions of their own.
+BFLOAT16_LEVELS = ("amx", "avx512_bf16")
 
 
 def level() -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 import tersor
 from calibrating import BUDGET
 from tersor.errors import EngineError, RecipeError, SourceError, TextError
-from tersor.instructions import levels
+from tersor.instructions import BFLOAT16_LEVELS, levels
 from tersor.recipes import load_recipe
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
@@ -153,7 +153,7 @@ def test_the_cache_that_fits(llama: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert Engine(llama, activation_bits=16).cache == "float16"
     for name in levels():
         monkeypatch.setenv("TERSOR_ISA", name)
-        assert Engine(llama).cache == ("bfloat16" if name in ("amx", "avx512_bf16") else "float16")
+        assert Engine(llama).cache == ("bfloat16" if name in BFLOAT16_LEVELS else "float16")
 
 
 def test_threads_change_no_bit(quantized: Path) -> None:

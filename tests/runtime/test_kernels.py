@@ -201,6 +201,29 @@ def test_levels_differ_in_the_last_digits_at_most(monkeypatch: pytest.MonkeyPatc
         assert bool(((found[0] - other).double().abs() <= 1e-6 * size).all())
 
 
+LONG_ROWS = (20, 4200)  # more columns than tiles unpack at once, and a last group of 40
+
+
+def test_long_rows(at_level: str) -> None:
+    weight = quantized(SCHEMES[5], *LONG_ROWS)
+    packed, x = pack_linear(weight), tokens(40, LONG_ROWS[1])
+    assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
+
+
+@pytest.mark.skipif("amx" not in levels(), reason="a processor without AMX")
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize(("rows", "columns"), [*SHAPES, LONG_ROWS])
+def test_tiles_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch, scheme: TensorScheme, rows: int, columns: int
+) -> None:
+    packed, x = pack_linear(quantized(scheme, rows, columns)), tokens(40, columns)
+    monkeypatch.setenv("TERSOR_ISA", "avx512_vnni")
+    without = linear(x, packed)
+    monkeypatch.setenv("TERSOR_ISA", "amx")
+    for count in (16, 17, 33, 40):
+        assert torch.equal(linear(x[:count], packed), without[:count])
+
+
 def test_scales_that_bfloat16_does_not_hold(at_level: str) -> None:
     weight = torch.randn(20, 128, generator=torch.Generator().manual_seed(3))
     whole = nearest(weight, SCHEMES[5], MinMax(), scale_dtype=torch.float32).tensor

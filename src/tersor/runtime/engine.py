@@ -12,7 +12,7 @@ from torch import Tensor
 from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import EngineError, RecipeError, TextError
-from tersor.instructions import level
+from tersor.instructions import BFLOAT16_LEVELS, level
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
 from tersor.runtime.load import load_tokenizer
@@ -71,7 +71,7 @@ class Engine:
         if cache not in (AUTO, *CACHES):
             raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
         if cache == AUTO:
-            narrow = activation_bits == 8 and level() in ("amx", "avx512_bf16")
+            narrow = activation_bits == 8 and level() in BFLOAT16_LEVELS
             cache = "bfloat16" if narrow else "float16"
         self.cache = cache
         self.directory = Path(directory)
