@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "../aligned.hpp"
 #include "cache.hpp"
 #include "model.hpp"
 
@@ -46,14 +47,14 @@ class Decoder {
 
   // Codes of tokens, for one size of groups.
   struct Codes {
-    std::vector<std::int8_t> codes;
-    std::vector<float> scales;
-    std::vector<std::int32_t> sums;
+    AlignedVector<std::int8_t> codes;
+    AlignedVector<float> scales;
+    AlignedVector<std::int32_t> sums;
   };
 
   // What one thread needs for itself, and, for many tokens, what all share.
   struct Work {
-    std::vector<float> normed, scratch;
+    AlignedVector<float> normed, scratch;
     std::vector<Codes> codes;
   };
 
@@ -64,7 +65,7 @@ class Decoder {
   const Kernels& kernels_;
   std::size_t threads_, most_tokens_;
   std::size_t hidden_stride_, attention_stride_, attended_stride_, mlp_stride_;
-  std::vector<float> hidden_, attention_, attended_, mlp_, projected_, wanted_;
+  AlignedVector<float> hidden_, attention_, attended_, mlp_, projected_, wanted_;
   std::vector<Work> own_;
   Work shared_;
   std::mutex running_;

@@ -1,10 +1,14 @@
-// AMX: linears of many tokens by tiles of 8-bit integers; all else as with AVX-512 BF16.
+// AMX: linears of many tokens by tiles of 8-bit integers, attention by tiles of bfloat16; all else as with
+// AVX-512 BF16.
 #include "kernels.hpp"
 
 // Compilers before GCC 11 and Clang 12 do not know it, and only Linux has to be asked for it.
-#if defined(__x86_64__) && defined(__GNUC__) && defined(__AMX_INT8__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__linux__)
 
 #include <immintrin.h>
+
+#include <memory>
+#include <new>
 
 namespace tersor {
 namespace {
@@ -12,11 +16,13 @@ namespace {
 #include "vectors16.inl"
 #include "codes512.inl"
 #include "amx_linear.inl"
+#include "amx_attention.inl"
 
 Kernels made() {
   Kernels kernels = *avx512_bf16_kernels();
   kernels.name = "amx";
   kernels.linear = linear;
+  kernels.attend = attend;
   return kernels;
 }
 

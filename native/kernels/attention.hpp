@@ -16,8 +16,9 @@ constexpr std::size_t kKeyBlock = 16;
 constexpr std::size_t kAttentionBlock = 64;
 // Dimensions of a head at most.
 constexpr std::size_t kMostDimensions = 512;
-// Queries that share what is read of the cache.
+// Queries that share what is read of the cache; those that tiles take together, and their positions.
 constexpr std::size_t kAttentionRows = 4;
+constexpr std::size_t kTiledQueries = 32, kTiledSpan = 256;
 
 TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
   return storage == Storage::float32 ? 4 : storage == Storage::int8 ? 1 : 2;
@@ -43,9 +44,10 @@ struct AttentionRow {
   std::size_t first, last;
 };
 
-// Floats of scratch that `attend` needs.
+// Floats of scratch that `attend` needs, at the level that needs most: with tiles.
 TERSOR_LOCAL constexpr std::size_t attention_scratch(std::size_t padded) {
-  return kAttentionRows * (padded + kAttentionBlock);
+  constexpr std::size_t kAligned = 16, kScores = kTiledSpan + 16, kWeights = kTiledSpan / 2 + 16;
+  return kAligned + kTiledQueries * ((padded + 31) / 32 * 48 + kScores + kWeights);
 }
 
 }  // namespace tersor

@@ -1,0 +1,264 @@
+// Linears of many tokens by tiles, with short groups, where scaling is most of the work: 16 tokens times 16 rows,
+// whose totals stay in registers, while a block of weights stays in the first cache. Sums of two groups take turns
+// in tiles 0 and 1, so that one is multiplied while the other is scaled.
+
+// Tiles of a panel and panels in a block.
+constexpr std::size_t kGroupedTiles = 9, kGroupedPanels = 3;
+
+// Weights of the groups first..last of the panels `panel` and so on.
+struct GroupBlock {
+  alignas(64) WeightTile tiles[kGroupedPanels][kGroupedTiles];
+  std::size_t panel, panels, first, last;
+  GroupTiles shape;
+};
+
+// Where the codes of a block's groups are: bytes from 16 tokens to the next, from token to token, and from one
+// tile's columns to the next's.
+struct TokenBlock {
+  const std::int8_t* codes;
+  std::size_t many_step, token_step, tile_step;
+};
+
+// 16 tokens, or the fewer that are left, times a block with kCount tiles to a group, or with any number if it is 0.
+template <std::size_t kCount>
+struct GroupProducts {
+  typedef __m512 Totals[kTileRows];
+
+  const PackedWeights& w;
+  const QuantizedTokens& a;
+  const GroupBlock& block;
+  const TokenBlock& codes;
+  std::size_t token, tokens, groups;
+  alignas(64) std::int32_t sums[2][kTileRows][kPanelRows];
+  // Of tokens, group by group; 0 for those that are missing.
+  alignas(64) float scales[kGroupedTiles][kTileRows];
+  alignas(64) std::int32_t code_sums[kGroupedTiles][kTileRows];
+
+  GroupProducts(const PackedWeights& weights, const QuantizedTokens& activations, const GroupBlock& of,
+                const TokenBlock& codes_of, std::size_t from)
+      : w(weights), a(activations), block(of), codes(codes_of), token(from), groups(weights.groups()) {
+    tokens = a.tokens - token < kTileRows ? a.tokens - token : kTileRows;
+    const __mmask16 there = static_cast<__mmask16>((1u << tokens) - 1);
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i rows = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(groups)));
+    for (std::size_t g = 0; g < block.last - block.first; ++g) {
+      const std::size_t parameter = token * groups + block.first + g;
+      const __m512 scale = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, rows, a.scales + parameter, 4);
+      _mm512_store_ps(scales[g], scale);
+      if (!misses_zeros(w)) continue;
+      const __m512i sum = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, rows, a.sums + parameter, 4);
+      _mm512_store_si512(code_sums[g], sum);
+    }
+  }
+
+  // The next tiles, and what is far to load: locals, because after every tile that is stored the compiler loads all
+  // else anew.
+  struct Place {
+    const std::int8_t* tokens;
+    const WeightTile* weights;
+    std::size_t token_step, tile_step, count;
+  };
+
+  template <bool kMissesZeros>
+  void run(const Output& out) {
+    for (std::size_t p = 0; p < block.panels; ++p) {
+      // Not a member: those the compiler keeps in memory.
+      Totals totals;
+      Place place = {codes.codes + token / kTileRows * codes.many_step, block.tiles[p], codes.token_step,
+                     codes.tile_step, kCount == 0 ? block.shape.count : kCount};
+      const std::size_t parameter = ((block.panel + p) * groups + block.first) * kPanelRows;
+      multiply<0>(place);
+      take_totals(out, block.panel + p, totals);
+      const std::size_t last = block.last - block.first;
+      for (std::size_t g = 0;;) {
+        _tile_stored(0, sums[0], kTileBytes);
+        if (g + 1 < last) multiply<1>(place);
+        scale<kMissesZeros>(parameter, g, sums[0], totals);
+        if (++g == last) break;
+        _tile_stored(1, sums[1], kTileBytes);
+        if (g + 1 < last) multiply<0>(place);
+        scale<kMissesZeros>(parameter, g, sums[1], totals);
+        if (++g == last) break;
+      }
+      put_totals(out, block.panel + p, totals);
+    }
+  }
+
+  // Sums of a group, to the tile kSums; names of tiles have to be literals.
+  template <int kSums>
+  inline __attribute__((always_inline)) static void multiply(Place& place) {
+    if constexpr (kSums == 0) {
+      _tile_zero(0);
+    } else {
+      _tile_zero(1);
+    }
+    for (std::size_t tile = 0; tile < (kCount == 0 ? place.count : kCount); ++tile) {
+      if constexpr (kSums == 0) {
+        _tile_loadd(2, place.tokens, place.token_step);
+        _tile_loadd(3, *place.weights, kTileBytes);
+        _tile_dpbssd(0, 2, 3);
+      } else {
+        _tile_loadd(4, place.tokens, place.token_step);
+        _tile_loadd(5, *place.weights, kTileBytes);
+        _tile_dpbssd(1, 4, 5);
+      }
+      place.tokens += place.tile_step;
+      ++place.weights;
+    }
+  }
+
+  inline __attribute__((always_inline)) void take_totals(const Output& out, std::size_t panel,
+                                                         Totals& totals) const {
+    const __mmask16 rows = rows_of(w, panel);
+    const bool adds = out.add || block.first > 0;
+#pragma GCC unroll 16
+    for (std::size_t t = 0; t < kTileRows; ++t) {
+      const bool is_there = adds && t < tokens;
+      totals[t] = is_there ? _mm512_maskz_loadu_ps(rows, out.row(token + t) + panel * kPanelRows)
+                           : _mm512_setzero_ps();
+    }
+  }
+
+  inline __attribute__((always_inline)) void put_totals(const Output& out, std::size_t panel,
+                                                        const Totals& totals) const {
+    float* const to = out.row(token) + panel * kPanelRows;
+    const __mmask16 rows = rows_of(w, panel);
+    if (tokens == kTileRows && rows == 0xffff) {
+#pragma GCC unroll 16
+      for (std::size_t t = 0; t < kTileRows; ++t) _mm512_storeu_ps(to + t * out.stride, totals[t]);
+      return;
+    }
+#pragma GCC unroll 16
+    for (std::size_t t = 0; t < kTileRows; ++t) {
+      if (t < tokens) _mm512_mask_storeu_ps(to + t * out.stride, rows, totals[t]);
+    }
+  }
+
+  template <bool kMissesZeros>
+  inline __attribute__((always_inline)) void scale(std::size_t first, std::size_t g,
+                                                   const std::int32_t (*sum)[kPanelRows], Totals& totals) const {
+    const std::size_t parameter = first + g * kPanelRows;
+    const __m512 of_weights = scales_at(w, parameter);
+    const __m512i missing = kMissesZeros ? missing_of(w, parameter) : __m512i{};
+#pragma GCC unroll 16
+    for (std::size_t t = 0; t < kTileRows; ++t) {
+      __m512i exact = _mm512_load_si512(sum[t]);
+      if (kMissesZeros) {
+        exact = _mm512_add_epi32(exact, _mm512_mullo_epi32(missing, _mm512_set1_epi32(code_sums[g][t])));
+      }
+      const __m512 unit = _mm512_mul_ps(of_weights, _mm512_set1_ps(scales[g][t]));
+      totals[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), unit, totals[t]);
+    }
+  }
+};
+
+// Tiles 0 and 1: sums; 2 and 4: tokens; 3 and 5: weights.
+static void configure_groups(std::size_t tokens, std::size_t depth) {
+  TileSizes sizes;
+  for (std::size_t i = 0; i < 2; ++i) {
+    sizes.set(i, tokens, kTileBytes);
+    sizes.set(2 + 2 * i, tokens, depth * kChunk);
+    sizes.set(3 + 2 * i, 2 * depth, kTileBytes);
+  }
+  sizes.use();
+}
+
+template <std::size_t kCount>
+static void multiply_block(const PackedWeights& w, const QuantizedTokens& a, const GroupBlock& block,
+                           const TokenBlock& codes, const Output& out) {
+  const std::size_t left = a.tokens % kTileRows;
+  configure_groups(kTileRows, block.shape.depth);
+  for (std::size_t token = 0; token < a.tokens; token += kTileRows) {
+    if (token + kTileRows > a.tokens) configure_groups(left, block.shape.depth);
+    GroupProducts<kCount> products(w, a, block, codes, token);
+    if (misses_zeros(w)) {
+      products.template run<true>(out);
+    } else {
+      products.template run<false>(out);
+    }
+  }
+}
+
+template <unsigned kBits>
+struct GroupedLinear {
+  // Rows of codes this long lie on pages of their own: before they are multiplied, a block's are copied tile after
+  // tile, which then serve more panels.
+  static constexpr std::size_t kLongRow = 4096, kPanelsOfCopy = 48;
+
+  const PackedWeights& w;
+  const QuantizedTokens& a;
+  const Output& out;
+  GroupTiles whole, last_shape;
+  TilesMemory copied;
+  GroupBlock block;
+
+  GroupedLinear(const PackedWeights& weights, const QuantizedTokens& tokens, const Output& to, GroupTiles shape,
+                GroupTiles shape_of_last)
+      : w(weights), a(tokens), out(to), whole(shape), last_shape(shape_of_last) {}
+
+  void run(std::size_t first, std::size_t last) {
+    const std::size_t groups = w.groups();
+    const bool is_long = w.chunks() * kChunk > kLongRow;
+    if (is_long) copied = new_tiles((a.tokens + kTileRows - 1) / kTileRows * kGroupedTiles);
+    for (std::size_t panel = first; panel < last;) {
+      const std::size_t most = is_long ? kPanelsOfCopy : kGroupedPanels;
+      const std::size_t stop = panel + most < last ? panel + most : last;
+      for (block.first = 0; block.first < groups; block.first = block.last) {
+        choose_groups();
+        const TokenBlock codes = is_long ? copy_tokens() : tokens_in_place();
+        for (block.panel = panel; block.panel < stop; block.panel += block.panels) {
+          block.panels = stop - block.panel < kGroupedPanels ? stop - block.panel : kGroupedPanels;
+          multiply(codes);
+        }
+      }
+      panel = stop;
+    }
+  }
+
+  // From block.first on: as many groups of one shape as fit, in blocks of about one size.
+  void choose_groups() {
+    const std::size_t groups = w.groups();
+    const bool same = whole.depth == last_shape.depth && whole.count == last_shape.count;
+    const std::size_t others = same ? groups : groups - 1;
+    block.shape = block.first < others ? whole : last_shape;
+    const std::size_t left = block.first < others ? others - block.first : 1;
+    const std::size_t most = kGroupedTiles / block.shape.count, blocks = (left + most - 1) / most;
+    block.last = block.first + (left + blocks - 1) / blocks;
+  }
+
+  TokenBlock tokens_in_place() const {
+    const std::size_t width = w.chunks() * kChunk;
+    return {a.codes + block.first * w.group_chunks() * kChunk, kTileRows * width, width,
+            block.shape.depth * kChunk};
+  }
+
+  TokenBlock copy_tokens() {
+    const TokenBlock from = tokens_in_place();
+    const std::size_t tiles = (block.last - block.first) * block.shape.count;
+    const __mmask64 bytes = ~std::uint64_t{0} >> (64 - from.tile_step);
+    for (std::size_t token = 0; token < a.tokens; ++token) {
+      const std::int8_t* const row = from.codes + token * from.token_step;
+      std::int8_t* const to = copied[token / kTileRows * tiles] + token % kTileRows * kTileBytes;
+      for (std::size_t tile = 0; tile < tiles; ++tile) {
+        const __m512i codes = _mm512_maskz_loadu_epi8(bytes, row + tile * from.tile_step);
+        _mm512_store_si512(to + tile * sizeof(WeightTile), codes);
+      }
+    }
+    finish_writing();
+    return {copied[0], tiles * sizeof(WeightTile), kTileBytes, sizeof(WeightTile)};
+  }
+
+  void multiply(const TokenBlock& codes) {
+    for (std::size_t p = 0; p < block.panels; ++p) {
+      for (std::size_t g = block.first; g < block.last; ++g) {
+        WeightTile* const to = block.tiles[p] + (g - block.first) * block.shape.count;
+        unpack_group<kBits>(w, block.panel + p, g, block.shape, to, 1);
+      }
+    }
+    finish_writing();
+    const auto run = block.shape.count == 1   ? multiply_block<1>
+                     : block.shape.count == 2 ? multiply_block<2>
+                                              : multiply_block<0>;
+    run(w, a, block, codes, out);
+  }
+};
