@@ -10,6 +10,8 @@
 #include <memory>
 #include <new>
 
+#include "../aligned.hpp"
+
 namespace tersor {
 namespace {
 

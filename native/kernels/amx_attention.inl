@@ -10,15 +10,17 @@ constexpr std::size_t kSpan = kTiledSpan, kPositions = 32;
 // From a query's scores or weights to the next one's: of both, neighbours fall on different lines of the cache.
 constexpr std::size_t kScoreStride = kSpan + 16, kWeightStride = kSpan + 32;
 
-// 2^x, wrong by 4e-6 of it at most; a result too small for a float is 0.
-TERSOR_FORCED __m512 power_of_two(__m512 x) {
+// 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most. Others, which are
+// too small to matter, would take the processor a hundred times as long.
+TERSOR_FORCED __m512 power_of_two(__mmask16 lanes, __m512 x) {
+  const __mmask16 normal = _mm512_mask_cmp_ps_mask(lanes, x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 rest = _mm512_sub_ps(x, whole);
   __m512 sum = _mm512_fmadd_ps(_mm512_set1_ps(0.0095701f), rest, _mm512_set1_ps(0.05591786f));
   sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(0.24024745f));
   sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(0.69312181f));
   sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(0.99999926f));
-  return _mm512_scalef_ps(sum, whole);
+  return _mm512_maskz_scalef_ps(normal, sum, whole);
 }
 
 // Lanes of those from `lane` on that lie in low..high, 32 of them.
@@ -159,7 +161,7 @@ struct TiledAttention {
   void raise_top(std::size_t r, float found, bool sees) {
     if (!sees || found <= tops[r]) return;
     if (sums[r] != 0.0f) {
-      const __m512 factor = power_of_two(_mm512_set1_ps(at_least((tops[r] - found) * kLog2E)));
+      const __m512 factor = power_of_two(0xffff, _mm512_set1_ps((tops[r] - found) * kLog2E));
       float* const output = outputs + r * query_stride();
       for (std::size_t d = 0; d < cache.padded(); d += 16) {
         _mm512_store_ps(output + d, _mm512_mul_ps(_mm512_load_ps(output + d), factor));
@@ -169,15 +171,12 @@ struct TiledAttention {
     tops[r] = found;
   }
 
-  static constexpr float kLog2E = 1.4426950408889634f, kLeast = -200.0f;
-
-  TERSOR_FORCED float at_least(float x) { return x < kLeast ? kLeast : x; }
+  static constexpr float kLog2E = 1.4426950408889634f;
 
   void add_weights(std::size_t r, std::size_t start, std::size_t from, std::size_t to) {
     const std::size_t low = rows[r].first, high = rows[r].last;
     const float* const score = scores + r * kScoreStride;
     std::uint16_t* const weight = weights + r * kWeightStride;
-    const __m512 lowest = _mm512_set1_ps(-__builtin_inff()), least = _mm512_set1_ps(kLeast);
     const __m512 turn = _mm512_set1_ps(kLog2E), top = _mm512_set1_ps(tops[r] * kLog2E);
     const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3f80);
     __m512 sum = _mm512_setzero_ps();
@@ -188,11 +187,10 @@ struct TiledAttention {
         continue;
       }
       const float* const here = score + at - start;
-      const __m512 first = _mm512_mask_loadu_ps(lowest, static_cast<__mmask16>(lanes), here);
-      const __m512 second = _mm512_mask_loadu_ps(lowest, lanes >> 16, here + 16);
-      // Of NaN and another, the maximum is the second operand.
-      const __m512 one = power_of_two(_mm512_max_ps(least, _mm512_fmsub_ps(first, turn, top)));
-      const __m512 two = power_of_two(_mm512_max_ps(least, _mm512_fmsub_ps(second, turn, top)));
+      const __m512 first = _mm512_fmsub_ps(_mm512_load_ps(here), turn, top);
+      const __m512 second = _mm512_fmsub_ps(_mm512_load_ps(here + 16), turn, top);
+      const __m512 one = power_of_two(static_cast<__mmask16>(lanes), first);
+      const __m512 two = power_of_two(static_cast<__mmask16>(lanes >> 16), second);
       const __m512bh rounded = _mm512_cvtne2ps_pbh(two, one);
       sum = _mm512_dpbf16_ps(sum, rounded, ones);
       _mm512_store_si512(weight + at - start, (__m512i)rounded);

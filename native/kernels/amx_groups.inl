@@ -19,36 +19,51 @@ struct TokenBlock {
   std::size_t many_step, token_step, tile_step;
 };
 
+// Scales of tokens and sums of their codes, of 16 tokens for one group after the other, and 0 for missing tokens.
+struct TokenParameters {
+  AlignedVector<float> scales;
+  AlignedVector<std::int32_t> sums;
+
+  TokenParameters(const PackedWeights& w, const QuantizedTokens& a)
+      : scales((a.tokens + kTileRows - 1) / kTileRows * w.groups() * kTileRows),
+        sums(misses_zeros(w) ? scales.size() : 0) {
+    const std::size_t groups = w.groups();
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i rows = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(groups)));
+    for (std::size_t token = 0; token < a.tokens; token += kTileRows) {
+      const std::size_t left = a.tokens - token;
+      const __mmask16 there = static_cast<__mmask16>(left < kTileRows ? (1u << left) - 1 : 0xffff);
+      for (std::size_t g = 0; g < groups; ++g) {
+        const std::size_t from = token * groups + g, to = token * groups + g * kTileRows;
+        _mm512_store_ps(&scales[to], _mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, rows, a.scales + from, 4));
+        if (sums.empty()) continue;
+        _mm512_store_si512(&sums[to],
+                           _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, rows, a.sums + from, 4));
+      }
+    }
+  }
+};
+
 // 16 tokens, or the fewer that are left, times a block with kCount tiles to a group, or with any number if it is 0.
-template <std::size_t kCount>
+template <std::size_t kCount, bool kMissesZeros>
 struct GroupProducts {
   typedef __m512 Totals[kTileRows];
 
   const PackedWeights& w;
-  const QuantizedTokens& a;
   const GroupBlock& block;
   const TokenBlock& codes;
   std::size_t token, tokens, groups;
+  const float* scales;
+  const std::int32_t* code_sums;
   alignas(64) std::int32_t sums[2][kTileRows][kPanelRows];
-  // Of tokens, group by group; 0 for those that are missing.
-  alignas(64) float scales[kGroupedTiles][kTileRows];
-  alignas(64) std::int32_t code_sums[kGroupedTiles][kTileRows];
 
-  GroupProducts(const PackedWeights& weights, const QuantizedTokens& activations, const GroupBlock& of,
-                const TokenBlock& codes_of, std::size_t from)
-      : w(weights), a(activations), block(of), codes(codes_of), token(from), groups(weights.groups()) {
+  GroupProducts(const PackedWeights& weights, const QuantizedTokens& a, const GroupBlock& of,
+                const TokenBlock& codes_of, const TokenParameters& parameters, std::size_t from)
+      : w(weights), block(of), codes(codes_of), token(from), groups(weights.groups()) {
     tokens = a.tokens - token < kTileRows ? a.tokens - token : kTileRows;
-    const __mmask16 there = static_cast<__mmask16>((1u << tokens) - 1);
-    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i rows = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(groups)));
-    for (std::size_t g = 0; g < block.last - block.first; ++g) {
-      const std::size_t parameter = token * groups + block.first + g;
-      const __m512 scale = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, rows, a.scales + parameter, 4);
-      _mm512_store_ps(scales[g], scale);
-      if (!misses_zeros(w)) continue;
-      const __m512i sum = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, rows, a.sums + parameter, 4);
-      _mm512_store_si512(code_sums[g], sum);
-    }
+    const std::size_t first = token * groups + block.first * kTileRows;
+    scales = parameters.scales.data() + first;
+    code_sums = parameters.sums.data() + (kMissesZeros ? first : 0);
   }
 
   // The next tiles, and what is far to load: locals, because after every tile that is stored the compiler loads all
@@ -59,32 +74,62 @@ struct GroupProducts {
     std::size_t token_step, tile_step, count;
   };
 
-  template <bool kMissesZeros>
+  Place place_of(std::size_t p) const {
+    return {codes.codes + token / kTileRows * codes.many_step, block.tiles[p], codes.token_step, codes.tile_step,
+            block.shape.count};
+  }
+
   void run(const Output& out) {
+    Place place = place_of(0);
+    multiply<0>(place);
+    bool second = false;
     for (std::size_t p = 0; p < block.panels; ++p) {
-      // Not a member: those the compiler keeps in memory.
-      Totals totals;
-      Place place = {codes.codes + token / kTileRows * codes.many_step, block.tiles[p], codes.token_step,
-                     codes.tile_step, kCount == 0 ? block.shape.count : kCount};
-      const std::size_t parameter = ((block.panel + p) * groups + block.first) * kPanelRows;
-      multiply<0>(place);
-      take_totals(out, block.panel + p, totals);
-      const std::size_t last = block.last - block.first;
-      for (std::size_t g = 0;;) {
-        _tile_stored(0, sums[0], kTileBytes);
-        if (g + 1 < last) multiply<1>(place);
-        scale<kMissesZeros>(parameter, g, sums[0], totals);
-        if (++g == last) break;
-        _tile_stored(1, sums[1], kTileBytes);
-        if (g + 1 < last) multiply<0>(place);
-        scale<kMissesZeros>(parameter, g, sums[1], totals);
-        if (++g == last) break;
-      }
-      put_totals(out, block.panel + p, totals);
+      second = second ? run_panel<1>(out, p, place) : run_panel<0>(out, p, place);
     }
   }
 
-  // Sums of a group, to the tile kSums; names of tiles have to be literals.
+  // Of a panel whose first products are on their way to the tile kFirst. The next panel's first follow its last;
+  // returns whether to tile 1.
+  template <int kFirst>
+  inline __attribute__((always_inline)) bool run_panel(const Output& out, std::size_t p, Place& place) {
+    const std::size_t parameter = ((block.panel + p) * groups + block.first) * kPanelRows;
+    const std::size_t last = block.last - block.first;
+    Totals totals;
+    take_totals(out, block.panel + p, totals);
+    std::size_t g = 0;
+    for (;;) {
+      store<kFirst>();
+      proceed<1 - kFirst>(p, g + 1 == last, place);
+      scale(parameter, g, sums[kFirst], totals);
+      if (++g == last) break;
+      store<1 - kFirst>();
+      proceed<kFirst>(p, g + 1 == last, place);
+      scale(parameter, g, sums[1 - kFirst], totals);
+      if (++g == last) break;
+    }
+    put_totals(out, block.panel + p, totals);
+    return (kFirst + last) % 2 == 1;
+  }
+
+  template <int kSums>
+  inline __attribute__((always_inline)) void proceed(std::size_t p, bool is_last, Place& place) const {
+    if (is_last) {
+      if (p + 1 == block.panels) return;
+      place = place_of(p + 1);
+    }
+    multiply<kSums>(place);
+  }
+
+  // Names of tiles have to be literals.
+  template <int kSums>
+  inline __attribute__((always_inline)) void store() {
+    if constexpr (kSums == 0) {
+      _tile_stored(0, sums[0], kTileBytes);
+    } else {
+      _tile_stored(1, sums[1], kTileBytes);
+    }
+  }
+
   template <int kSums>
   inline __attribute__((always_inline)) static void multiply(Place& place) {
     if constexpr (kSums == 0) {
@@ -134,7 +179,6 @@ struct GroupProducts {
     }
   }
 
-  template <bool kMissesZeros>
   inline __attribute__((always_inline)) void scale(std::size_t first, std::size_t g,
                                                    const std::int32_t (*sum)[kPanelRows], Totals& totals) const {
     const std::size_t parameter = first + g * kPanelRows;
@@ -144,9 +188,9 @@ struct GroupProducts {
     for (std::size_t t = 0; t < kTileRows; ++t) {
       __m512i exact = _mm512_load_si512(sum[t]);
       if (kMissesZeros) {
-        exact = _mm512_add_epi32(exact, _mm512_mullo_epi32(missing, _mm512_set1_epi32(code_sums[g][t])));
+        exact = _mm512_add_epi32(exact, _mm512_mullo_epi32(missing, _mm512_set1_epi32(code_sums[g * kTileRows + t])));
       }
-      const __m512 unit = _mm512_mul_ps(of_weights, _mm512_set1_ps(scales[g][t]));
+      const __m512 unit = _mm512_mul_ps(of_weights, _mm512_set1_ps(scales[g * kTileRows + t]));
       totals[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), unit, totals[t]);
     }
   }
@@ -163,19 +207,14 @@ static void configure_groups(std::size_t tokens, std::size_t depth) {
   sizes.use();
 }
 
-template <std::size_t kCount>
+template <std::size_t kCount, bool kMissesZeros>
 static void multiply_block(const PackedWeights& w, const QuantizedTokens& a, const GroupBlock& block,
-                           const TokenBlock& codes, const Output& out) {
+                           const TokenBlock& codes, const TokenParameters& parameters, const Output& out) {
   const std::size_t left = a.tokens % kTileRows;
   configure_groups(kTileRows, block.shape.depth);
   for (std::size_t token = 0; token < a.tokens; token += kTileRows) {
     if (token + kTileRows > a.tokens) configure_groups(left, block.shape.depth);
-    GroupProducts<kCount> products(w, a, block, codes, token);
-    if (misses_zeros(w)) {
-      products.template run<true>(out);
-    } else {
-      products.template run<false>(out);
-    }
+    GroupProducts<kCount, kMissesZeros>(w, a, block, codes, parameters, token).run(out);
   }
 }
 
@@ -189,12 +228,13 @@ struct GroupedLinear {
   const QuantizedTokens& a;
   const Output& out;
   GroupTiles whole, last_shape;
+  TokenParameters parameters;
   TilesMemory copied;
   GroupBlock block;
 
   GroupedLinear(const PackedWeights& weights, const QuantizedTokens& tokens, const Output& to, GroupTiles shape,
                 GroupTiles shape_of_last)
-      : w(weights), a(tokens), out(to), whole(shape), last_shape(shape_of_last) {}
+      : w(weights), a(tokens), out(to), whole(shape), last_shape(shape_of_last), parameters(weights, tokens) {}
 
   void run(std::size_t first, std::size_t last) {
     const std::size_t groups = w.groups();
@@ -256,9 +296,18 @@ struct GroupedLinear {
       }
     }
     finish_writing();
-    const auto run = block.shape.count == 1   ? multiply_block<1>
-                     : block.shape.count == 2 ? multiply_block<2>
-                                              : multiply_block<0>;
-    run(w, a, block, codes, out);
+    if (misses_zeros(w)) {
+      multiply_by_count<true>(codes);
+    } else {
+      multiply_by_count<false>(codes);
+    }
+  }
+
+  template <bool kMissesZeros>
+  void multiply_by_count(const TokenBlock& codes) const {
+    const auto run = block.shape.count == 1   ? multiply_block<1, kMissesZeros>
+                     : block.shape.count == 2 ? multiply_block<2, kMissesZeros>
+                                              : multiply_block<0, kMissesZeros>;
+    run(w, a, block, codes, parameters, out);
   }
 };
