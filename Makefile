@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) -m pytest
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
-SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
+SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 sanitize:

@@ -39,8 +39,12 @@ Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t t
   attention_.resize(most_tokens * attention_stride_);
   attended_.resize(most_tokens * attended_stride_);
   mlp_.resize(most_tokens * mlp_stride_);
-  for (Work& work : own_) reserve(work, kFewTokens);
+  for (Work& work : own_) {
+    reserve(work, kFewTokens);
+    work.gated.resize(most_tokens * kGatedStride);
+  }
   reserve(shared_, most_tokens);
+  gated_codes_ = {shared_.codes[0]};
 }
 
 void Decoder::reserve(Work& work, std::size_t tokens) const {

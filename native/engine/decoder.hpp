@@ -54,9 +54,12 @@ class Decoder {
 
   // What one thread needs for itself, and, for many tokens, what all share.
   struct Work {
-    AlignedVector<float> normed, scratch;
+    AlignedVector<float> normed, scratch, gated;
     std::vector<Codes> codes;
   };
+
+  // Gate and up of some columns, which a thread multiplies, gates and quantizes while they are near.
+  static constexpr std::size_t kGatedColumns = 128, kGatedStride = 2 * kGatedColumns + 16;
 
   void reserve(Work& work, std::size_t tokens) const;
 
@@ -68,6 +71,8 @@ class Decoder {
   AlignedVector<float> hidden_, attention_, attended_, mlp_, projected_, wanted_;
   std::vector<Work> own_;
   Work shared_;
+  // Of what was gated already when it was quantized.
+  std::vector<Codes> gated_codes_;
   std::mutex running_;
 };
 

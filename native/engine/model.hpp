@@ -25,12 +25,31 @@ struct Linear {
     const bool decoded = wide == nullptr && narrow == nullptr;
     return {wide, narrow, decoded ? &packed : nullptr, values, rows, columns};
   }
+  // Of an integer linear: the panels first..last alone, whole blocks.
+  Linear part(std::size_t first, std::size_t last) const {
+    Linear some = *this;
+    some.packed = packed.part(first, last);
+    some.rows = some.packed.rows;
+    if (bias != nullptr) some.bias += first * kPanelRows;
+    return some;
+  }
 };
 
 // Linears that share an input. Their outputs lie one after the other.
 struct Site {
   std::vector<Linear> linears;
   std::size_t columns() const { return linears[0].columns; }
+  // Index of the first linear whose activations are quantized as this one's are.
+  std::size_t form_of(std::size_t index) const {
+    const auto is_same = [&](const Linear& other) {
+      const FixedInput &a = other.input, &b = linears[index].input;
+      return other.integer && other.packed.group == linears[index].packed.group && a.scale == b.scale &&
+             a.zero == b.zero && a.lowest == b.lowest;
+    };
+    std::size_t form = 0;
+    while (!is_same(linears[form])) ++form;
+    return form;
+  }
 };
 
 // Norms are null where a model has none; `window` of 0 sees all positions.

@@ -6,21 +6,6 @@
 namespace tersor {
 namespace {
 
-bool same(const FixedInput& a, const FixedInput& b) {
-  return a.scale == b.scale && a.zero == b.zero && a.lowest == b.lowest;
-}
-
-// Index of the first linear of a site whose activations are quantized as this one's are.
-std::size_t form_of(const Site& site, std::size_t index) {
-  std::size_t form = 0;
-  const auto& linears = site.linears;
-  while (!linears[form].integer || linears[form].packed.group != linears[index].packed.group ||
-         !same(linears[form].input, linears[index].input)) {
-    ++form;
-  }
-  return form;
-}
-
 float from_bfloat16(std::uint16_t half) {
   const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
   float value;
@@ -53,15 +38,15 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
 void Step::run() {
   embed();
   for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(i);
-  if (!wanted_.empty()) predict();
+  if (!wanted_->empty()) predict();
 }
 
 void Step::embed() {
   const std::size_t size = model_.hidden;
-  const Range rows = share(tokens_.size());
+  const Range rows = share(tokens().size());
   for (std::size_t t = rows.first; t < rows.last; ++t) {
     float* const to = all_.hidden_.data() + t * all_.hidden_stride_;
-    const std::size_t id = tokens_[t].id, from = id * size;
+    const std::size_t id = tokens()[t].id, from = id * size;
     if (model_.wide_embedding != nullptr) {
       std::copy_n(model_.wide_embedding + from, size, to);
     } else if (model_.narrow_embedding != nullptr) {
@@ -77,12 +62,12 @@ void Step::embed() {
 void Step::layer(std::size_t index) {
   const Layer& layer = model_.layers[index];
   const std::size_t width = all_.attention_stride_;
-  const Entered entered = enter(layer.attention, {all_.hidden_.data(), all_.hidden_stride_, tokens_.size(),
+  const Entered entered = enter(layer.attention, {all_.hidden_.data(), all_.hidden_stride_, tokens().size(),
                                                   layer.attention_norm, false});
   std::size_t row = 0;
   for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
     const Linear& linear = layer.attention.linears[i];
-    const std::size_t form = linear.integer ? form_of(layer.attention, i) : 0;
+    const std::size_t form = linear.integer ? layer.attention.form_of(i) : 0;
     multiply(linear, form, entered, {all_.attention_.data() + row, width, false},
              share_panels(linear.panels()));
     row += linear.rows;
@@ -92,24 +77,40 @@ void Step::layer(std::size_t index) {
   barrier_.wait();
   rotate_and_store(layer, index);
   barrier_.wait();
+  const bool is_last = index + 1 == model_.layers.size();
+  if (is_last && wanted_->size() < tokens().size()) keep_wanted();
+  if (tokens().empty()) return;
   attend(layer, index);
   barrier_.wait();
-  const std::size_t count = tokens_.size();
-  project(layer.attention_output, {all_.attended_.data(), all_.attended_stride_, count, nullptr, false},
-          layer.attention_output_norm, layer.mlp.linears[0]);
-  gated_mlp(layer);
-  const bool is_last = index + 1 == model_.layers.size();
-  project(layer.mlp_output, {all_.mlp_.data(), all_.mlp_stride_, count, nullptr, !is_few()},
-          layer.mlp_output_norm,
+  const Entered attended = enter(layer.attention_output, {all_.attended_.data(), all_.attended_stride_,
+                                                          tokens().size(), nullptr, false});
+  project(layer.attention_output, attended, layer.attention_output_norm, layer.mlp.linears[0]);
+  project(layer.mlp_output, gated_mlp(layer), layer.mlp_output_norm,
           is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
+// Goes on with the tokens whose logits are wanted: nothing reads the others after this.
+void Step::keep_wanted() {
+  for (const std::size_t index : *wanted_) {
+    const std::size_t row = kept_.size();
+    kept_.push_back(tokens()[index]);
+    kept_indices_.push_back(row);
+    if (part_ != 0 || row == index) continue;
+    std::copy_n(all_.hidden_.data() + index * all_.hidden_stride_, all_.hidden_stride_,
+                all_.hidden_.data() + row * all_.hidden_stride_);
+    std::copy_n(all_.attention_.data() + index * all_.attention_stride_, all_.attention_stride_,
+                all_.attention_.data() + row * all_.attention_stride_);
+  }
+  tokens_ = &kept_;
+  wanted_ = &kept_indices_;
+  barrier_.wait();
+}
+
 // hidden += linear(x), or its norm.
-void Step::project(const Site& site, const Entering& x, const float* output_norm,
+void Step::project(const Site& site, const Entered& entered, const float* output_norm,
                    const Linear& next) {
-  const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens_.size();
+  const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens().size();
   const Linear& linear = site.linears[0];
-  const Entered entered = enter(site, x);
   float* const projected = all_.projected_.data();
   float* const hidden = all_.hidden_.data();
   const Range panels = share_panels(linear.panels());
@@ -130,42 +131,11 @@ void Step::project(const Site& site, const Entering& x, const float* output_norm
   barrier_.wait();
 }
 
-// Gate and up, of one linear or two, side by side in `mlp_`; of few tokens, what is kept is where the gate was.
-// Many are gated when they are quantized, while they are near.
-void Step::gated_mlp(const Layer& layer) {
-  const std::size_t size = model_.mlp_size, stride = all_.mlp_stride_;
-  const Entered entered = enter(
-      layer.mlp, {all_.hidden_.data(), all_.hidden_stride_, tokens_.size(), layer.mlp_norm, false});
-  const std::vector<Linear>& linears = layer.mlp.linears;
-  const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
-  float* const y = all_.mlp_.data();
-  const std::size_t form = linears[0].integer ? form_of(layer.mlp, 0) : 0;
-  multiply(linears[0], form, entered, {y, stride, false}, panels);
-  if (linears.size() == 2) anticipate(linears[1]);
-  if (linears.size() == 1) {
-    const std::size_t up = size / kPanelRows;
-    multiply(linears[0], form, entered, {y, stride, false}, {up + panels.first, up + panels.last});
-  } else {
-    const std::size_t other = linears[1].integer ? form_of(layer.mlp, 1) : 0;
-    multiply(linears[1], other, entered, {y + size, stride, false}, panels);
-  }
-  if (is_few()) {
-    const std::size_t first = panels.first * kPanelRows;
-    const std::size_t count = std::min(panels.last * kPanelRows, size) - first;
-    for (std::size_t t = 0; t < tokens_.size(); ++t) {
-      float* const row = y + t * stride + first;
-      kernels_.gate(model_.activation, row, row + size, count);
-    }
-  }
-  anticipate(layer.mlp_output.linears[0]);
-  barrier_.wait();
-}
-
 void Step::predict() {
-  const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_.size();
+  const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_->size();
   const Range rows = share(count);
   for (std::size_t i = rows.first; i < rows.last; ++i) {
-    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + wanted_[i] * stride,
+    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + (*wanted_)[i] * stride,
                 size * sizeof(float));
   }
   barrier_.wait();
@@ -219,7 +189,7 @@ void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, 
       row = normed;
     }
     for (std::size_t i = 0; i < site.linears.size(); ++i) {
-      if (!site.linears[i].integer || form_of(site, i) != i) continue;
+      if (!site.linears[i].integer || site.form_of(i) != i) continue;
       const PackedWeights& packed = site.linears[i].packed;
       Decoder::Codes& codes = work.codes[i];
       kernels_.quantize(row, x.stride, 1, columns, packed.group, site.linears[i].input,

@@ -26,8 +26,8 @@ class Step {
       : all_(decoder),
         model_(decoder.model_),
         kernels_(decoder.kernels_),
-        tokens_(tokens),
-        wanted_(wanted),
+        tokens_(&tokens),
+        wanted_(&wanted),
         logits_(logits),
         part_(part),
         parts_(parts),
@@ -49,7 +49,7 @@ class Step {
   struct Entered {
     const float* x;
     std::size_t stride, tokens;
-    std::vector<Decoder::Codes>* codes;
+    const std::vector<Decoder::Codes>* codes;
   };
 
   struct Range {
@@ -65,17 +65,21 @@ class Step {
     return {mine.first, mine.last};
   }
 
-  bool is_few() const { return tokens_.size() < kFewTokens; }
+  const std::vector<Token>& tokens() const { return *tokens_; }
+  bool is_few() const { return tokens().size() < kFewTokens; }
 
   void embed();
   void layer(std::size_t index);
+  void keep_wanted();
   void attend(const Layer& layer, std::size_t index);
   void attend_few(const Layer& layer, std::size_t index);
   void attend_many(const Layer& layer, std::size_t index);
   AttentionRow row_of(const Layer& layer, std::size_t token, std::size_t head) const;
   void rotate_and_store(const Layer& layer, std::size_t index);
-  void project(const Site& site, const Entering& x, const float* output_norm, const Linear& next);
-  void gated_mlp(const Layer& layer);
+  void project(const Site& site, const Entered& entered, const float* output_norm, const Linear& next);
+  Entered gated_mlp(const Layer& layer);
+  Entered multiply_gated(const Layer& layer, const Entered& entered);
+  Entered gate_in_groups(const Layer& layer, const Entered& entered);
   void predict();
 
   // Has the first of what this thread will read of a linear brought near.
@@ -88,8 +92,11 @@ class Step {
   Decoder& all_;
   const Model& model_;
   const Kernels& kernels_;
-  const std::vector<Token>& tokens_;
-  const std::vector<std::size_t>& wanted_;
+  const std::vector<Token>* tokens_;
+  const std::vector<std::size_t>* wanted_;
+  // What those point to in the last layer, if not all tokens are wanted.
+  std::vector<Token> kept_;
+  std::vector<std::size_t> kept_indices_;
   float* logits_;
   std::size_t part_, parts_;
   Barrier& barrier_;

@@ -5,7 +5,7 @@ namespace tersor {
 namespace {
 
 // Tokens of a long prompt whose queries are attended together.
-constexpr std::size_t kTileTokens = 16;
+constexpr std::size_t kTileTokens = 32;
 
 }  // namespace
 
@@ -13,10 +13,10 @@ constexpr std::size_t kTileTokens = 16;
 void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   const std::size_t size = model_.head_size, turned = model_.heads + model_.key_heads;
   const Rope& rope = model_.ropes[layer.rope];
-  const Range units = share(tokens_.size() * turned);
+  const Range units = share(tokens().size() * turned);
   for (std::size_t unit = units.first; unit < units.last; ++unit) {
     const std::size_t t = unit / turned, head = unit % turned;
-    const Token& token = tokens_[t];
+    const Token& token = tokens()[t];
     float* const row = all_.attention_.data() + t * all_.attention_stride_;
     float* const x = row + head * size;
     const bool is_query = head < model_.heads;
@@ -35,7 +35,7 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
 }
 
 AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t head) const {
-  const std::size_t size = model_.head_size, last = tokens_[token].position + 1;
+  const std::size_t size = model_.head_size, last = tokens()[token].position + 1;
   const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
   return {all_.attention_.data() + token * all_.attention_stride_ + head * size,
           all_.attended_.data() + token * all_.attended_stride_ + head * size, first, last};
@@ -52,7 +52,7 @@ void Step::attend(const Layer& layer, std::size_t index) {
 // Shared by heads of queries, because there may be fewer heads of keys than threads.
 void Step::attend_few(const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
-  const Range units = share(tokens_.size() * model_.heads);
+  const Range units = share(tokens().size() * model_.heads);
   for (std::size_t unit = units.first; unit < units.last;) {
     const std::size_t t = unit / model_.heads, head = unit % model_.heads;
     const std::size_t key_head = head / together;
@@ -62,7 +62,7 @@ void Step::attend_few(const Layer& layer, std::size_t index) {
            unit % model_.heads / together == key_head) {
       rows[count++] = row_of(layer, t, unit++ % model_.heads);
     }
-    kernels_.attend(all_.cache_.head(tokens_[t].slot, index, key_head), rows, count,
+    kernels_.attend(all_.cache_.head(tokens()[t].slot, index, key_head), rows, count,
                     model_.attention_cap, own_.scratch.data());
   }
 }
@@ -72,10 +72,10 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
   std::vector<AttentionRow> rows;
   std::size_t turn = 0;
-  for (std::size_t first = 0; first < tokens_.size();) {
+  for (std::size_t first = 0; first < tokens().size();) {
     std::size_t last = first + 1;
-    while (last < tokens_.size() && last - first < kTileTokens &&
-           tokens_[last].slot == tokens_[first].slot) {
+    while (last < tokens().size() && last - first < kTileTokens &&
+           tokens()[last].slot == tokens()[first].slot) {
       ++last;
     }
     for (std::size_t key_head = 0; key_head < model_.key_heads; ++key_head) {
@@ -86,7 +86,7 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
           rows.push_back(row_of(layer, t, key_head * together + i));
         }
       }
-      kernels_.attend(all_.cache_.head(tokens_[first].slot, index, key_head), rows.data(),
+      kernels_.attend(all_.cache_.head(tokens()[first].slot, index, key_head), rows.data(),
                       rows.size(), model_.attention_cap, own_.scratch.data());
     }
     first = last;

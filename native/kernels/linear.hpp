@@ -45,6 +45,17 @@ struct PackedWeights {
     const std::size_t left = panels() - panel / kBlockPanels * kBlockPanels;
     return (left < kBlockPanels ? left : kBlockPanels) * chunk_bytes(bits);
   }
+  // The panels first..last alone: whole blocks, or up to the end.
+  TERSOR_LOCAL PackedWeights part(std::size_t first, std::size_t last) const {
+    PackedWeights some = *this;
+    const std::size_t parameter = first * groups() * kPanelRows;
+    some.codes += first_chunk(first);
+    if (scales != nullptr) some.scales += parameter;
+    if (wide_scales != nullptr) some.wide_scales += parameter;
+    if (zeros != nullptr) some.zeros += parameter;
+    some.rows = (last < panels() ? last * kPanelRows : rows) - first * kPanelRows;
+    return some;
+  }
 };
 
 // Tokens quantized for weights with the same groups.

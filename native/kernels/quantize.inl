@@ -23,7 +23,14 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   *scale = top / 127.0f;
   const float inverse = top > 0.0f && top < __builtin_inff() ? 127.0f / top : 0.0f;
   Ints total = {};
-  for (std::size_t k = 0; k < size; k += kLanes) {
+  std::size_t k = 0;
+  // Of finite numbers no code is outside.
+  for (; top < __builtin_inff() && inverse < __builtin_inff() && k + kLanes <= size; k += kLanes) {
+    const Ints code = ints_of((loaded<Floats>(x + k) * inverse + kRounding) - kRounding);
+    total += code;
+    put(codes + k, bytes_of(code));
+  }
+  for (; k < size; k += kLanes) {
     const Floats level = (loaded_some(x + k, size - k) * inverse + kRounding) - kRounding;
     const Ints inside = (level >= -127.0f) & (level <= 127.0f);
     const Ints code = ints_of(TERSOR_CHOOSE(inside, level, Floats{}));

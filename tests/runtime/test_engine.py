@@ -74,12 +74,18 @@ def test_logits_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_one_token_at_a_time_gives_the_same_bits(llama: Path, cache: str) -> None:
-    engine = Engine(llama, cache=cache)
+@pytest.mark.parametrize("artifact", ["llama", "quantized"])
+def test_one_token_at_a_time_gives_the_same_bits(
+    request: pytest.FixtureRequest, artifact: str, cache: str
+) -> None:
+    engine = Engine(request.getfixturevalue(artifact), cache=cache)
     whole = engine.logits(TEXT)
     single = [engine.logits([TEXT[0]])]  # forgets the rest
     single += [engine.logits(TEXT[: i + 1], last=1) for i in range(1, len(TEXT))]
     assert torch.equal(torch.cat(single), whole)
+    for last in (1, 3, 20):
+        engine.logits([TEXT[0]])
+        assert torch.equal(engine.logits(TEXT, last=last), whole[-last:])
 
 
 def test_prompts_longer_than_a_chunk(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tersor import _native
 
 # Tokens of a prompt that run together: enough to read weights once for many, few enough for the
 # activations between two linears to stay in the caches.
-CHUNK = 256
+CHUNK = 512
 
 
 class Session:

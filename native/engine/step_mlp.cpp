@@ -1,0 +1,99 @@
+// The gated linears of a step.
+#include "step.hpp"
+
+#include <algorithm>
+
+namespace tersor {
+namespace {
+
+// Whether what is gated can be quantized group by group as soon as it is multiplied.
+bool gates_in_groups(const Layer& layer, std::size_t columns, std::size_t most) {
+  constexpr std::size_t kBlockRows = kBlockPanels * kPanelRows;
+  const Linear& down = layer.mlp_output.linears[0];
+  if (!down.integer || down.packed.group > most || down.packed.group % kBlockRows != 0) return false;
+  if (layer.mlp.linears.size() == 1 && columns % kBlockRows != 0) return false;
+  for (const Linear& linear : layer.mlp.linears) {
+    if (!linear.integer) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// Gate and up, of one linear or two, gated: what enters the last linear.
+Step::Entered Step::gated_mlp(const Layer& layer) {
+  const Entered entered = enter(
+      layer.mlp, {all_.hidden_.data(), all_.hidden_stride_, tokens().size(), layer.mlp_norm, false});
+  if (!is_few() && gates_in_groups(layer, model_.mlp_size, Decoder::kGatedColumns)) {
+    return gate_in_groups(layer, entered);
+  }
+  return multiply_gated(layer, entered);
+}
+
+// All columns first, side by side in `mlp_`. Of few tokens, what is kept is where the gate was; many are gated when
+// they are quantized.
+Step::Entered Step::multiply_gated(const Layer& layer, const Entered& entered) {
+  const std::size_t size = model_.mlp_size, stride = all_.mlp_stride_;
+  const std::vector<Linear>& linears = layer.mlp.linears;
+  const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
+  float* const y = all_.mlp_.data();
+  const std::size_t form = linears[0].integer ? layer.mlp.form_of(0) : 0;
+  multiply(linears[0], form, entered, {y, stride, false}, panels);
+  if (linears.size() == 2) anticipate(linears[1]);
+  if (linears.size() == 1) {
+    const std::size_t up = size / kPanelRows;
+    multiply(linears[0], form, entered, {y, stride, false}, {up + panels.first, up + panels.last});
+  } else {
+    const std::size_t other = linears[1].integer ? layer.mlp.form_of(1) : 0;
+    multiply(linears[1], other, entered, {y + size, stride, false}, panels);
+  }
+  if (is_few()) {
+    const std::size_t first = panels.first * kPanelRows;
+    const std::size_t count = std::min(panels.last * kPanelRows, size) - first;
+    for (std::size_t t = 0; t < tokens().size(); ++t) {
+      float* const row = y + t * stride + first;
+      kernels_.gate(model_.activation, row, row + size, count);
+    }
+  }
+  anticipate(layer.mlp_output.linears[0]);
+  barrier_.wait();
+  return enter(layer.mlp_output, {y, stride, tokens().size(), nullptr, !is_few()});
+}
+
+// Some groups of columns of both at a time, which are gated and quantized while they are near.
+Step::Entered Step::gate_in_groups(const Layer& layer, const Entered& entered) {
+  constexpr std::size_t kStride = Decoder::kGatedStride;
+  const std::vector<Linear>& linears = layer.mlp.linears;
+  const PackedWeights& down = layer.mlp_output.linears[0].packed;
+  const std::size_t size = model_.mlp_size, group = down.group, together = Decoder::kGatedColumns / group;
+  const std::size_t form = layer.mlp.form_of(0), up_form = linears.size() == 2 ? layer.mlp.form_of(1) : form;
+  const std::size_t up_first = linears.size() == 2 ? 0 : size / kPanelRows;
+  const Linear& up = linears.back();
+  Decoder::Codes& codes = all_.gated_codes_[0];
+  float* const gate = own_.gated.data();
+  const Range groups = share(down.groups());
+  for (std::size_t g = groups.first; g < groups.last; g += together) {
+    const std::size_t first = g * group;
+    const std::size_t last = std::min({(g + together) * group, groups.last * group, size});
+    const Range panels = {first / kPanelRows, (last + kPanelRows - 1) / kPanelRows};
+    const Linear gate_part = linears[0].part(panels.first, panels.last);
+    const Linear up_part = up.part(up_first + panels.first, up_first + panels.last);
+    multiply(gate_part, form, entered, {gate, kStride, false}, {0, gate_part.panels()});
+    multiply(up_part, up_form, entered, {gate + Decoder::kGatedColumns, kStride, false}, {0, up_part.panels()});
+    for (std::size_t t = 0; t < tokens().size(); ++t) {
+      float* const row = gate + t * kStride;
+      kernels_.gate(model_.activation, row, row + Decoder::kGatedColumns, last - first);
+      for (std::size_t k = first; k < last; k += group) {
+        const std::size_t parameter = t * down.groups() + k / group;
+        kernels_.quantize(row + k - first, kStride, 1, std::min(group, last - k), group,
+                          layer.mlp_output.linears[0].input,
+                          {codes.codes.data() + t * down.chunks() * kChunk + k, codes.scales.data() + parameter,
+                           codes.sums.data() + parameter});
+      }
+    }
+  }
+  barrier_.wait();
+  return {nullptr, 0, tokens().size(), &all_.gated_codes_};
+}
+
+}  // namespace tersor
