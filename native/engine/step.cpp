@@ -35,9 +35,43 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
 
 }  // namespace
 
+void Step::part_ways() {
+  all_tokens_ = tokens_;
+  const std::vector<Token>& all = *all_tokens_;
+  rows_.resize(all.size());
+  std::size_t row = 0;
+  for (std::size_t part = 0; part < parts_; ++part) {
+    if (part == part_) first_ = row;
+    for (std::size_t tile = part * kTileTokens; tile < all.size(); tile += parts_ * kTileTokens) {
+      for (std::size_t i = tile; i < std::min(tile + kTileTokens, all.size()); ++i) {
+        rows_[i] = row++;
+        if (part == part_) kept_.push_back(all[i]);
+      }
+    }
+  }
+  tokens_ = &kept_;
+  common_part_ = part_;
+  common_parts_ = parts_;
+  part_ = 0;
+  parts_ = 1;
+}
+
+void Step::rejoin() {
+  if (all_tokens_ != nullptr) {
+    tokens_ = all_tokens_;
+    all_tokens_ = nullptr;
+    kept_.clear();
+    part_ = common_part_;
+    parts_ = common_parts_;
+    first_ = 0;
+  }
+  barrier_.wait();
+}
+
 void Step::run() {
   embed();
   for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(i);
+  if (all_tokens_ != nullptr) rejoin();
   if (!wanted_->empty()) predict();
 }
 
@@ -45,7 +79,7 @@ void Step::embed() {
   const std::size_t size = model_.hidden;
   const Range rows = share(tokens().size());
   for (std::size_t t = rows.first; t < rows.last; ++t) {
-    float* const to = all_.hidden_.data() + t * all_.hidden_stride_;
+    float* const to = rows_of(all_.hidden_, all_.hidden_stride_) + t * all_.hidden_stride_;
     const std::size_t id = tokens()[t].id, from = id * size;
     if (model_.wide_embedding != nullptr) {
       std::copy_n(model_.wide_embedding + from, size, to);
@@ -56,54 +90,65 @@ void Step::embed() {
     }
     for (std::size_t i = 0; i < size; ++i) to[i] *= model_.embedding_scale;
   }
-  barrier_.wait();
+  wait();
 }
 
 void Step::layer(std::size_t index) {
   const Layer& layer = model_.layers[index];
   const std::size_t width = all_.attention_stride_;
-  const Entered entered = enter(layer.attention, {all_.hidden_.data(), all_.hidden_stride_, tokens().size(),
-                                                  layer.attention_norm, false});
+  const Entered entered = enter(layer.attention, {rows_of(all_.hidden_, all_.hidden_stride_), all_.hidden_stride_,
+                                                  tokens().size(), layer.attention_norm, false});
   std::size_t row = 0;
   for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
     const Linear& linear = layer.attention.linears[i];
     const std::size_t form = linear.integer ? layer.attention.form_of(i) : 0;
-    multiply(linear, form, entered, {all_.attention_.data() + row, width, false},
+    multiply(linear, form, entered, {rows_of(all_.attention_, width) + row, width, false},
              share_panels(linear.panels()));
     row += linear.rows;
     if (i + 1 < layer.attention.linears.size()) anticipate(layer.attention.linears[i + 1]);
   }
   anticipate(layer.attention_output.linears[0]);
-  barrier_.wait();
+  wait();
   rotate_and_store(layer, index);
   barrier_.wait();
   const bool is_last = index + 1 == model_.layers.size();
-  if (is_last && wanted_->size() < tokens().size()) keep_wanted();
+  if (is_last && wanted_->size() < (all_tokens_ != nullptr ? all_tokens_ : tokens_)->size()) keep_wanted();
   if (tokens().empty()) return;
   attend(layer, index);
-  barrier_.wait();
-  const Entered attended = enter(layer.attention_output, {all_.attended_.data(), all_.attended_stride_,
-                                                          tokens().size(), nullptr, false});
+  wait();
+  const Entered attended = enter(layer.attention_output, {rows_of(all_.attended_, all_.attended_stride_),
+                                                          all_.attended_stride_, tokens().size(), nullptr,
+                                                          false});
   project(layer.attention_output, attended, layer.attention_output_norm, layer.mlp.linears[0]);
   project(layer.mlp_output, gated_mlp(layer), layer.mlp_output_norm,
           is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
-// Goes on with the tokens whose logits are wanted: nothing reads the others after this.
+// Goes on with the tokens whose logits are wanted, together: nothing reads the others after this.
 void Step::keep_wanted() {
-  for (const std::size_t index : *wanted_) {
-    const std::size_t row = kept_.size();
-    kept_.push_back(tokens()[index]);
-    kept_indices_.push_back(row);
-    if (part_ != 0 || row == index) continue;
-    std::copy_n(all_.hidden_.data() + index * all_.hidden_stride_, all_.hidden_stride_,
-                all_.hidden_.data() + row * all_.hidden_stride_);
-    std::copy_n(all_.attention_.data() + index * all_.attention_stride_, all_.attention_stride_,
-                all_.attention_.data() + row * all_.attention_stride_);
+  rejoin();
+  std::vector<Token> kept;
+  for (const std::size_t index : *wanted_) kept.push_back(tokens()[index]);
+  if (part_ == 0) {
+    keep_rows(all_.hidden_, all_.hidden_stride_);
+    keep_rows(all_.attention_, all_.attention_stride_);
   }
+  for (std::size_t i = 0; i < kept.size(); ++i) kept_indices_.push_back(i);
+  kept_ = std::move(kept);
+  rows_.clear();
   tokens_ = &kept_;
   wanted_ = &kept_indices_;
   barrier_.wait();
+}
+
+// Wanted rows become the first. They may lie in any order, so all are read before any is written.
+void Step::keep_rows(AlignedVector<float>& buffer, std::size_t stride) const {
+  std::vector<float> kept;
+  for (const std::size_t index : *wanted_) {
+    const float* const row = buffer.data() + row_of(index) * stride;
+    kept.insert(kept.end(), row, row + stride);
+  }
+  std::copy(kept.begin(), kept.end(), buffer.begin());
 }
 
 // hidden += linear(x), or its norm.
@@ -111,8 +156,8 @@ void Step::project(const Site& site, const Entered& entered, const float* output
                    const Linear& next) {
   const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens().size();
   const Linear& linear = site.linears[0];
-  float* const projected = all_.projected_.data();
-  float* const hidden = all_.hidden_.data();
+  float* const projected = rows_of(all_.projected_, step);
+  float* const hidden = rows_of(all_.hidden_, step);
   const Range panels = share_panels(linear.panels());
   if (output_norm == nullptr) {
     multiply(linear, 0, entered, {hidden, step, true}, panels);
@@ -120,7 +165,7 @@ void Step::project(const Site& site, const Entered& entered, const float* output
   } else {
     multiply(linear, 0, entered, {projected, step, false}, panels);
     anticipate(next);
-    barrier_.wait();
+    wait();
     const Range rows = share(count);
     for (std::size_t t = rows.first; t < rows.last; ++t) {
       float* const row = projected + t * step;
@@ -128,14 +173,14 @@ void Step::project(const Site& site, const Entered& entered, const float* output
       kernels_.add(hidden + t * step, row, size);
     }
   }
-  barrier_.wait();
+  wait();
 }
 
 void Step::predict() {
   const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_->size();
   const Range rows = share(count);
   for (std::size_t i = rows.first; i < rows.last; ++i) {
-    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + (*wanted_)[i] * stride,
+    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + row_of((*wanted_)[i]) * stride,
                 size * sizeof(float));
   }
   barrier_.wait();
@@ -173,9 +218,9 @@ Step::Entered Step::enter(const Site& site, const Entering& x) {
   const bool few = x.tokens < kFewTokens;
   Decoder::Work& work = few ? own_ : all_.shared_;
   enter_rows(site, x, work, few ? Range{0, x.tokens} : share(x.tokens));
-  if (!few) barrier_.wait();
+  if (!few) wait();
   if (x.norm == nullptr) return {x.rows, x.stride, x.tokens, &work.codes};
-  return {work.normed.data(), all_.hidden_stride_, x.tokens, &work.codes};
+  return {rows_of(work.normed, all_.hidden_stride_), all_.hidden_stride_, x.tokens, &work.codes};
 }
 
 void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows) {
@@ -184,29 +229,31 @@ void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, 
     float* row = x.rows + t * x.stride;
     if (x.gated) kernels_.gate(model_.activation, row, row + columns, columns);
     if (x.norm != nullptr) {
-      float* const normed = work.normed.data() + t * all_.hidden_stride_;
+      float* const normed = rows_of(work.normed, all_.hidden_stride_) + t * all_.hidden_stride_;
       kernels_.norm(row, x.norm, columns, model_.epsilon, normed);
       row = normed;
     }
     for (std::size_t i = 0; i < site.linears.size(); ++i) {
       if (!site.linears[i].integer || site.form_of(i) != i) continue;
       const PackedWeights& packed = site.linears[i].packed;
-      Decoder::Codes& codes = work.codes[i];
       kernels_.quantize(row, x.stride, 1, columns, packed.group, site.linears[i].input,
-                        {codes.codes.data() + t * packed.chunks() * kChunk,
-                         codes.scales.data() + t * packed.groups(),
-                         codes.sums.data() + t * packed.groups()});
+                        codes_of(work.codes[i], packed, t));
     }
   }
+}
+
+TokenCodes Step::codes_of(Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const {
+  const std::size_t row = first_ + token, parameter = row * weights.groups();
+  return {codes.codes.data() + row * weights.chunks() * kChunk, codes.scales.data() + parameter,
+          codes.sums.data() + parameter};
 }
 
 void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered,
                     const Output& out, Range panels) {
   if (panels.first >= panels.last) return;
   if (linear.integer) {
-    const Decoder::Codes& codes = (*entered.codes)[form];
-    const QuantizedTokens tokens = {codes.codes.data(), codes.scales.data(), codes.sums.data(),
-                                    entered.tokens};
+    const TokenCodes codes = codes_of((*entered.codes)[form], linear.packed, 0);
+    const QuantizedTokens tokens = {codes.codes, codes.scales, codes.sums, entered.tokens};
     kernels_.linear(linear.packed, tokens, out, panels.first, panels.last);
   } else {
     kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, out,

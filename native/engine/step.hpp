@@ -8,6 +8,9 @@ namespace tersor {
 
 // So few tokens are normed and quantized by every thread for itself.
 constexpr std::size_t kFewTokens = 8;
+// With so many for every thread, each takes tokens of its own through all linears, and what it writes stays in its
+// caches; only keys and values are for others. They are dealt out in tiles, because later ones see more.
+constexpr std::size_t kOwnTokens = 64, kTileTokens = 32;
 
 // body(part, parts, barrier) on several threads at once; on one if the pool is busy.
 template <typename Body>
@@ -32,7 +35,9 @@ class Step {
         part_(part),
         parts_(parts),
         barrier_(barrier),
-        own_(decoder.own_[part]) {}
+        own_(decoder.own_[part]) {
+    if (parts > 1 && tokens.size() >= kOwnTokens * parts) part_ways();
+  }
 
   void run();
 
@@ -49,7 +54,7 @@ class Step {
   struct Entered {
     const float* x;
     std::size_t stride, tokens;
-    const std::vector<Decoder::Codes>* codes;
+    std::vector<Decoder::Codes>* codes;
   };
 
   struct Range {
@@ -65,16 +70,31 @@ class Step {
     return {mine.first, mine.last};
   }
 
+  // Goes on with tokens of its own, as if alone; and with all of them, together with the other threads.
+  void part_ways();
+  void rejoin();
+  void wait() {
+    if (parts_ > 1) barrier_.wait();
+  }
+
   const std::vector<Token>& tokens() const { return *tokens_; }
+  // Rows of a buffer that belong to those tokens, and the row of one of all tokens.
+  template <typename T>
+  T* rows_of(AlignedVector<T>& buffer, std::size_t stride) const {
+    return buffer.data() + first_ * stride;
+  }
+  std::size_t row_of(std::size_t index) const { return rows_.empty() ? index : rows_[index]; }
+
   bool is_few() const { return tokens().size() < kFewTokens; }
 
   void embed();
   void layer(std::size_t index);
   void keep_wanted();
+  void keep_rows(AlignedVector<float>& buffer, std::size_t stride) const;
   void attend(const Layer& layer, std::size_t index);
   void attend_few(const Layer& layer, std::size_t index);
   void attend_many(const Layer& layer, std::size_t index);
-  AttentionRow row_of(const Layer& layer, std::size_t token, std::size_t head) const;
+  AttentionRow attention_row(const Layer& layer, std::size_t token, std::size_t head);
   void rotate_and_store(const Layer& layer, std::size_t index);
   void project(const Site& site, const Entered& entered, const float* output_norm, const Linear& next);
   Entered gated_mlp(const Layer& layer);
@@ -85,6 +105,8 @@ class Step {
   // Has the first of what this thread will read of a linear brought near.
   void anticipate(const Linear& linear) const;
   Entered enter(const Site& site, const Entering& x);
+  // Where a token's codes for some weights are.
+  TokenCodes codes_of(Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const;
   void enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows);
   void multiply(const Linear& linear, std::size_t form, const Entered& entered, const Output& out,
                 Range panels);
@@ -94,11 +116,16 @@ class Step {
   const Kernels& kernels_;
   const std::vector<Token>* tokens_;
   const std::vector<std::size_t>* wanted_;
-  // What those point to in the last layer, if not all tokens are wanted.
+  // What those point to while not all tokens are gone on with.
   std::vector<Token> kept_;
   std::vector<std::size_t> kept_indices_;
   float* logits_;
-  std::size_t part_, parts_;
+  // Which of how many share the work on the tokens, and the first of their rows.
+  std::size_t part_, parts_, first_ = 0;
+  // While threads have tokens of their own: all tokens, their rows, and what the two were before.
+  const std::vector<Token>* all_tokens_ = nullptr;
+  std::vector<std::size_t> rows_;
+  std::size_t common_part_ = 0, common_parts_ = 1;
   Barrier& barrier_;
   Decoder::Work& own_;
 };

@@ -2,13 +2,6 @@
 #include "step.hpp"
 
 namespace tersor {
-namespace {
-
-// Tokens of a long prompt whose queries are attended together.
-constexpr std::size_t kTileTokens = 32;
-
-}  // namespace
-
 // Queries of all heads, then keys, then values lie in a row of `attention_`.
 void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   const std::size_t size = model_.head_size, turned = model_.heads + model_.key_heads;
@@ -17,7 +10,7 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   for (std::size_t unit = units.first; unit < units.last; ++unit) {
     const std::size_t t = unit / turned, head = unit % turned;
     const Token& token = tokens()[t];
-    float* const row = all_.attention_.data() + t * all_.attention_stride_;
+    float* const row = rows_of(all_.attention_, all_.attention_stride_) + t * all_.attention_stride_;
     float* const x = row + head * size;
     const bool is_query = head < model_.heads;
     const float* const norm = is_query ? layer.query_norm : layer.key_norm;
@@ -34,11 +27,11 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   }
 }
 
-AttentionRow Step::row_of(const Layer& layer, std::size_t token, std::size_t head) const {
+AttentionRow Step::attention_row(const Layer& layer, std::size_t token, std::size_t head) {
   const std::size_t size = model_.head_size, last = tokens()[token].position + 1;
   const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
-  return {all_.attention_.data() + token * all_.attention_stride_ + head * size,
-          all_.attended_.data() + token * all_.attended_stride_ + head * size, first, last};
+  return {rows_of(all_.attention_, all_.attention_stride_) + token * all_.attention_stride_ + head * size,
+          rows_of(all_.attended_, all_.attended_stride_) + token * all_.attended_stride_ + head * size, first, last};
 }
 
 void Step::attend(const Layer& layer, std::size_t index) {
@@ -60,7 +53,7 @@ void Step::attend_few(const Layer& layer, std::size_t index) {
     std::size_t count = 0;
     while (count < kAttentionRows && unit < units.last && unit / model_.heads == t &&
            unit % model_.heads / together == key_head) {
-      rows[count++] = row_of(layer, t, unit++ % model_.heads);
+      rows[count++] = attention_row(layer, t, unit++ % model_.heads);
     }
     kernels_.attend(all_.cache_.head(tokens()[t].slot, index, key_head), rows, count,
                     model_.attention_cap, own_.scratch.data());
@@ -83,7 +76,7 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
       rows.clear();
       for (std::size_t t = first; t < last; ++t) {
         for (std::size_t i = 0; i < together; ++i) {
-          rows.push_back(row_of(layer, t, key_head * together + i));
+          rows.push_back(attention_row(layer, t, key_head * together + i));
         }
       }
       kernels_.attend(all_.cache_.head(tokens()[first].slot, index, key_head), rows.data(),

@@ -23,7 +23,7 @@ bool gates_in_groups(const Layer& layer, std::size_t columns, std::size_t most) 
 // Gate and up, of one linear or two, gated: what enters the last linear.
 Step::Entered Step::gated_mlp(const Layer& layer) {
   const Entered entered = enter(
-      layer.mlp, {all_.hidden_.data(), all_.hidden_stride_, tokens().size(), layer.mlp_norm, false});
+      layer.mlp, {rows_of(all_.hidden_, all_.hidden_stride_), all_.hidden_stride_, tokens().size(), layer.mlp_norm, false});
   if (!is_few() && gates_in_groups(layer, model_.mlp_size, Decoder::kGatedColumns)) {
     return gate_in_groups(layer, entered);
   }
@@ -36,7 +36,7 @@ Step::Entered Step::multiply_gated(const Layer& layer, const Entered& entered) {
   const std::size_t size = model_.mlp_size, stride = all_.mlp_stride_;
   const std::vector<Linear>& linears = layer.mlp.linears;
   const Range panels = share_panels((size + kPanelRows - 1) / kPanelRows);
-  float* const y = all_.mlp_.data();
+  float* const y = rows_of(all_.mlp_, stride);
   const std::size_t form = linears[0].integer ? layer.mlp.form_of(0) : 0;
   multiply(linears[0], form, entered, {y, stride, false}, panels);
   if (linears.size() == 2) anticipate(linears[1]);
@@ -56,7 +56,7 @@ Step::Entered Step::multiply_gated(const Layer& layer, const Entered& entered) {
     }
   }
   anticipate(layer.mlp_output.linears[0]);
-  barrier_.wait();
+  wait();
   return enter(layer.mlp_output, {y, stride, tokens().size(), nullptr, !is_few()});
 }
 
@@ -69,7 +69,6 @@ Step::Entered Step::gate_in_groups(const Layer& layer, const Entered& entered) {
   const std::size_t form = layer.mlp.form_of(0), up_form = linears.size() == 2 ? layer.mlp.form_of(1) : form;
   const std::size_t up_first = linears.size() == 2 ? 0 : size / kPanelRows;
   const Linear& up = linears.back();
-  Decoder::Codes& codes = all_.gated_codes_[0];
   float* const gate = own_.gated.data();
   const Range groups = share(down.groups());
   for (std::size_t g = groups.first; g < groups.last; g += together) {
@@ -83,16 +82,15 @@ Step::Entered Step::gate_in_groups(const Layer& layer, const Entered& entered) {
     for (std::size_t t = 0; t < tokens().size(); ++t) {
       float* const row = gate + t * kStride;
       kernels_.gate(model_.activation, row, row + Decoder::kGatedColumns, last - first);
+      const TokenCodes to = codes_of(all_.gated_codes_[0], down, t);
       for (std::size_t k = first; k < last; k += group) {
-        const std::size_t parameter = t * down.groups() + k / group;
+        const std::size_t index = k / group;
         kernels_.quantize(row + k - first, kStride, 1, std::min(group, last - k), group,
-                          layer.mlp_output.linears[0].input,
-                          {codes.codes.data() + t * down.chunks() * kChunk + k, codes.scales.data() + parameter,
-                           codes.sums.data() + parameter});
+                          layer.mlp_output.linears[0].input, {to.codes + k, to.scales + index, to.sums + index});
       }
     }
   }
-  barrier_.wait();
+  wait();
   return {nullptr, 0, tokens().size(), &all_.gated_codes_};
 }
 

@@ -167,6 +167,20 @@ def test_threads_change_no_bit(quantized: Path) -> None:
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
+def test_threads_that_take_tokens_of_their_own_change_no_bit(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path / "llama", max_position_embeddings=1024)
+    tersor.quantize(
+        tmp_path / "llama", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=32)
+    )
+    text = tokens(batch=1, length=337)[0].tolist()
+    alone = Engine(tmp_path / "w4", threads=1).logits(text)
+    for threads in (2, 3, 5):
+        engine = Engine(tmp_path / "w4", threads=threads)
+        for last in (1, 9, 337):
+            engine.logits([1])
+            assert torch.equal(engine.logits(text, last=last), alone[-last:])
+
+
 def test_engines_in_several_threads_at_once(quantized: Path) -> None:
     engine = Engine(quantized, threads=2)
     alone = engine.logits(TEXT)
