@@ -43,7 +43,7 @@ sanitize:
 	  $$build $(AVX2) -c native/kernels/avx2.cpp -o $$dir/avx2.o; \
 	  $$build $(AVX512) -c native/kernels/avx512_vnni.cpp -o $$dir/avx512.o; \
 	  $$build $(AVX512) -mavx512bf16 -c native/kernels/avx512_bf16.cpp -o $$dir/avx512_bf16.o; \
-	  $$build $(AVX512) -mamx-tile -mamx-int8 -c native/kernels/amx.cpp -o $$dir/amx.o; \
+	  $$build $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 -c native/kernels/amx.cpp -o $$dir/amx.o; \
 	  $$build $(AVX2) -mavxvnni -c native/kernels/avx_vnni.cpp -o $$dir/avx_vnni.o; \
 	  $$build $(AVX512) -c native/kernels/avx512vl_vnni.cpp -o $$dir/avx512vl.o; \
 	  $$build tests/native/sanitized.cpp $(SANITIZED:%=native/%.cpp) $$dir/*.o -pthread -o $$dir/run; \

@@ -3,13 +3,23 @@
 // in tiles 0 and 1, so that one is multiplied while the other is scaled.
 
 // Tiles of a panel and panels in a block.
-constexpr std::size_t kGroupedTiles = 9, kGroupedPanels = 3;
+constexpr std::size_t kGroupedTiles = 9, kGroupedPanels = 2;
 
 // Weights of the groups first..last of the panels `panel` and so on.
 struct GroupBlock {
   alignas(64) WeightTile tiles[kGroupedPanels][kGroupedTiles];
   std::size_t panel, panels, first, last;
   GroupTiles shape;
+  // Packed codes that will be unpacked next, which are fetched while these weights are multiplied.
+  const std::uint8_t* next;
+  std::size_t next_bytes;
+
+  void fetch_next(std::size_t token, std::size_t tokens) const {
+    constexpr std::size_t kLine = 64;
+    const std::size_t last = next_bytes * (token + kTileRows < tokens ? token + kTileRows : tokens) / tokens;
+    std::size_t at = (next_bytes * token / tokens + kLine - 1) / kLine * kLine;
+    for (; at < last; at += kLine) __builtin_prefetch(next + at, 0, 2);
+  }
 };
 
 // Where the codes of a block's groups are: bytes from 16 tokens to the next, from token to token, and from one
@@ -214,6 +224,7 @@ static void multiply_block(const PackedWeights& w, const QuantizedTokens& a, con
   configure_groups(kTileRows, block.shape.depth);
   for (std::size_t token = 0; token < a.tokens; token += kTileRows) {
     if (token + kTileRows > a.tokens) configure_groups(left, block.shape.depth);
+    block.fetch_next(token, a.tokens);
     GroupProducts<kCount, kMissesZeros>(w, a, block, codes, parameters, token).run(out);
   }
 }
@@ -289,6 +300,10 @@ struct GroupedLinear {
   }
 
   void multiply(const TokenBlock& codes) {
+    const std::size_t chunks = (block.last - block.first) * w.group_chunks();
+    block.next_bytes = chunks * w.chunk_step(block.panel);
+    block.next = w.codes + w.first_chunk(block.panel) + block.first * w.group_chunks() * w.chunk_step(block.panel) +
+                 block.next_bytes;
     for (std::size_t p = 0; p < block.panels; ++p) {
       for (std::size_t g = block.first; g < block.last; ++g) {
         WeightTile* const to = block.tiles[p] + (g - block.first) * block.shape.count;

@@ -177,19 +177,19 @@ std::vector<float> plain_attention(const std::vector<float>& keys, const std::ve
 void check_attention() {
   for (std::size_t size : {8, 16, 24, 64, 80}) {
     for (Storage storage : {Storage::float32, Storage::float16, Storage::bfloat16, Storage::int8}) {
-      const std::size_t positions = 150;
+      constexpr std::size_t positions = 300, count = 40;
       const std::vector<float> keys = floats(positions * size, 0.5f), values = floats(positions * size);
-      const std::vector<float> queries = floats(7 * size, 0.5f);
+      const std::vector<float> queries = floats(count * size, 0.5f);
       for (const Kernels* kernels : levels()) {
         const Cache cache(1, 1, 1, size, positions, storage);
         const KeysValues head = cache.head(0, 0, 0);
         for (std::size_t p = 0; p < positions; ++p) {
           kernels->store(head, p, keys.data() + p * size, values.data() + p * size);
         }
-        std::vector<float> outputs(7 * size), scratch(attention_scratch(head.padded()));
+        std::vector<float> outputs(count * size), scratch(attention_scratch(head.padded()));
         std::vector<AttentionRow> rows;
-        for (std::size_t r = 0; r < 7; ++r) {
-          const std::size_t last = 20 * r + 3, first = r % 2 ? last / 2 : 0;
+        for (std::size_t r = 0; r < count; ++r) {
+          const std::size_t last = 7 * r + 3, first = r % 2 ? last / 2 : 0;
           rows.push_back({queries.data() + r * size, outputs.data() + r * size, first, last});
         }
         kernels->attend(head, rows.data(), rows.size(), 0.0f, scratch.data());
@@ -197,7 +197,7 @@ void check_attention() {
                                 : storage == Storage::float16  ? 5e-3f
                                 : storage == Storage::bfloat16 ? 4e-2f
                                                                : 0.1f;
-        for (std::size_t r = 0; r < 7; ++r) {
+        for (std::size_t r = 0; r < count; ++r) {
           const std::vector<float> found(outputs.begin() + long(r * size), outputs.begin() + long((r + 1) * size));
           require(close(found, plain_attention(keys, values, rows[r], size), tolerance), "attention",
                   kernels->name);
@@ -217,12 +217,12 @@ Linear linear_of(const Packed& packed, bool integer) {
 }
 
 void check_engine() {
-  const std::size_t hidden = 48, heads = 3, size = 24, mlp = 80, vocabulary = 50, positions = 80;
+  const std::size_t hidden = 48, heads = 3, size = 24, mlp = 80, vocabulary = 50, positions = 230, length = 200;
   const std::vector<float> ones(hidden, 1.0f), angles = floats(positions * size / 2);
   const std::vector<float> embedding = floats(vocabulary * hidden);
   const Packed q(heads * size, hidden, 16, 4, true, false), k(size, hidden, 16, 4, true, false);
   const Packed o(hidden, heads * size, 32, 8, false, true), gate(mlp, hidden, 48, 8, false, false);
-  const Packed down(hidden, mlp, 30, 4, false, false), head(vocabulary, hidden, 48, 8, false, false);
+  const Packed down(hidden, mlp, 32, 4, false, false), head(vocabulary, hidden, 48, 8, false, false);
   std::vector<std::vector<float>> found;
   for (const std::size_t threads : {1, 2, 3}) {
     for (const bool integer : {true, false}) {
@@ -248,14 +248,14 @@ void check_engine() {
       layer.mlp.linears = {linear_of(gate, integer), linear_of(gate, integer)};
       layer.mlp_output.linears = {linear_of(down, integer)};
       model.layers = {layer, layer};
-      Decoder decoder(model, Cache(2, 2, 1, size, positions, Storage::float16), *best_kernels(), threads, 32);
+      Decoder decoder(model, Cache(2, 2, 1, size, positions, Storage::bfloat16), *best_kernels(), threads, length);
       std::vector<float> logits(vocabulary);
       std::vector<Token> prompt;
-      for (std::size_t i = 0; i < 30; ++i) prompt.push_back({i, 0, i});
-      decoder.run(prompt, {29}, logits.data());
-      for (std::size_t i = 30; i < 60; ++i) {
+      for (std::size_t i = 0; i < length; ++i) prompt.push_back({i % vocabulary, 0, i});
+      decoder.run(prompt, {length - 1}, logits.data());
+      for (std::size_t i = length; i < positions; ++i) {
         std::vector<float> both(2 * vocabulary);
-        decoder.run({{i % vocabulary, 0, i}, {i % vocabulary, 1, i - 30}}, {0, 1}, both.data());
+        decoder.run({{i % vocabulary, 0, i}, {i % vocabulary, 1, i - length}}, {0, 1}, both.data());
         logits.assign(both.begin(), both.begin() + vocabulary);
       }
       found.push_back(logits);
