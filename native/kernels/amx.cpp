@@ -7,6 +7,7 @@
 
 #include <immintrin.h>
 
+#include <initializer_list>
 #include <memory>
 #include <new>
 
@@ -25,6 +26,7 @@ Kernels made() {
   kernels.name = "amx";
   kernels.linear = linear;
   kernels.attend = attend;
+  kernels.multiply_only = multiply_only;
   return kernels;
 }
 
