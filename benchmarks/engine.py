@@ -1,14 +1,15 @@
 """Tokens per second of the engine beside llama.cpp and OpenVINO, taking turns.
 
     python benchmarks/engine.py -o OUT --tersor w4=DIR [--tersor w4-int8=DIR:int8]
-        [--llamacpp q4_0=PYTHON:FILE.gguf] [--openvino int4=PYTHON:DIR]
-        [--openvino-f32 int4=PYTHON:DIR] [--rounds 5]
+        [--llamacpp q4_0=PYTHON:FILE.gguf] [--ik-llama q4_0=LLAMA_BENCH:FILE.gguf]
+        [--openvino int4=PYTHON:DIR] [--openvino-f32 int4=PYTHON:DIR] [--rounds 5]
         [--prompt-tokens 512] [--new-tokens 64] [--threads 2] [--batch 1]
 
 A directory of tersor's may name the cache to use. Each round runs every engine once, in a process
 of its own, on a prompt that it has not seen. A peer is named by the interpreter of its environment
-and its model (scripts in benchmarks/peers). Prints a row for every round, then medians and how many
-times as fast the first of tersor's is. Writes OUT/engine.json and OUT/engine.md.
+(ik_llama.cpp by its `llama-bench`) and its model (scripts in benchmarks/peers). Prints a row for
+every round, then medians and how many times as fast the first of tersor's is. Writes
+OUT/engine.json and OUT/engine.md.
 """
 
 import argparse
@@ -40,9 +41,11 @@ def tersor_command(model: str, arguments: argparse.Namespace) -> list[str]:
 def peer_command(
     script: str, place: str, seed: int, arguments: argparse.Namespace, *more: str
 ) -> list[str]:
-    python, model = place.split(":", 1)
+    program, model = place.split(":", 1)
     numbers = (arguments.prompt_tokens, arguments.new_tokens, seed, arguments.threads)
-    return [python, str(PEERS / script), model, *map(str, numbers), *more]
+    if script == "ik_llama_rates.py":
+        return [sys.executable, str(PEERS / script), program, model, *map(str, numbers)]
+    return [program, str(PEERS / script), model, *map(str, numbers), *more]
 
 
 def commands(arguments: argparse.Namespace, seed: int) -> dict[str, list[str]]:
@@ -51,6 +54,8 @@ def commands(arguments: argparse.Namespace, seed: int) -> dict[str, list[str]]:
         found[f"tersor {name}"] = tersor_command(model, arguments)
     for name, place in arguments.llamacpp:
         found[f"llama.cpp {name}"] = peer_command("llamacpp_rates.py", place, seed, arguments)
+    for name, place in arguments.ik_llama:
+        found[f"ik_llama.cpp {name}"] = peer_command("ik_llama_rates.py", place, seed, arguments)
     for name, place in arguments.openvino:
         found[f"OpenVINO {name}"] = peer_command("openvino_rates.py", place, seed, arguments)
     for name, place in arguments.openvino_f32:
@@ -98,7 +103,7 @@ def _share(found: dict[str, float], what: str) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    for flag in ("--tersor", "--llamacpp", "--openvino", "--openvino-f32"):
+    for flag in ("--tersor", "--llamacpp", "--ik-llama", "--openvino", "--openvino-f32"):
         parser.add_argument(flag, action="append", default=[], type=lambda t: t.split("=", 1))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt-tokens", type=int, default=512)

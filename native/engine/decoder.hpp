@@ -2,7 +2,7 @@
 //
 // Every thread walks through the same plan. It computes its share of the rows of every linear, or of the
 // heads, and waits for the others wherever the next step reads what they wrote. A few tokens are normed and
-// quantized by every thread for itself, which is sooner done than shared.
+// quantized by every thread for itself, which is sooner done than shared; of many, every thread takes its own.
 #pragma once
 
 #include <cstddef>
