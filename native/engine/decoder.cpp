@@ -61,6 +61,8 @@ void Decoder::reserve(Work& work, std::size_t tokens) const {
   work.scratch.resize(attention_scratch((model_.head_size + 15) / 16 * 16));
   work.codes.resize(forms);
   for (Codes& form : work.codes) {
+    form.width = codes;
+    form.groups = groups;
     form.codes.resize(tokens * codes);
     form.scales.resize(tokens * groups);
     form.sums.resize(tokens * groups);

@@ -45,8 +45,9 @@ class Decoder {
     return rounded % 256 == 0 ? rounded + 16 : rounded;
   }
 
-  // Codes of tokens, for one size of groups.
+  // Codes of tokens, for one size of groups, and the most bytes and groups of a token.
   struct Codes {
+    std::size_t width, groups;
     AlignedVector<std::int8_t> codes;
     AlignedVector<float> scales;
     AlignedVector<std::int32_t> sums;

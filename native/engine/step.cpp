@@ -242,10 +242,11 @@ void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, 
   }
 }
 
+// Threads with tokens of their own may be at different linears, so where their codes begin depends on none.
 TokenCodes Step::codes_of(Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const {
-  const std::size_t row = first_ + token, parameter = row * weights.groups();
-  return {codes.codes.data() + row * weights.chunks() * kChunk, codes.scales.data() + parameter,
-          codes.sums.data() + parameter};
+  const std::size_t parameter = first_ * codes.groups + token * weights.groups();
+  return {codes.codes.data() + first_ * codes.width + token * weights.chunks() * kChunk,
+          codes.scales.data() + parameter, codes.sums.data() + parameter};
 }
 
 void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered,

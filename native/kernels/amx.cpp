@@ -7,11 +7,7 @@
 
 #include <immintrin.h>
 
-#include <initializer_list>
-#include <memory>
 #include <new>
-
-#include "../aligned.hpp"
 
 namespace tersor {
 namespace {

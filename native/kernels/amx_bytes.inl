@@ -12,18 +12,26 @@ struct ByteLinear {
   const PackedWeights& w;
   const QuantizedTokens& a;
   const Output& out;
-  // Chunks in a pair of tiles, and how many of those in a row; nothing fits if it is 0.
-  std::size_t depth = 0, count = 0;
-  TilesMemory tokens;
+  // Chunks in a pair of tiles, and how many of those in a row.
+  std::size_t depth, count;
+  LineMemory tokens;
   alignas(64) std::int32_t sums[kBlockPanels][kTokens][kPanelRows];
 
   ByteLinear(const PackedWeights& weights, const QuantizedTokens& activations, const Output& to)
-      : w(weights), a(activations), out(to) {
-    const std::size_t chunks = w.chunks();
-    for (std::size_t some = kMostDepth; some >= 6 && depth == 0; --some) {
-      if (chunks % some == 0) depth = some;
+      : w(weights),
+        a(activations),
+        out(to),
+        depth(depth_of(weights)),
+        count(weights.chunks() / depth),
+        tokens((a.tokens + kTileRows - 1) / kTileRows * count * 2 * sizeof(WeightTile)) {}
+
+  // As many chunks as divide a row; 0 if only a few do.
+  static std::size_t depth_of(const PackedWeights& w) {
+    constexpr std::size_t kLeast = 6;
+    for (std::size_t depth = kMostDepth; depth >= kLeast; --depth) {
+      if (w.chunks() % depth == 0) return depth;
     }
-    count = depth == 0 ? 0 : chunks / depth;
+    return 0;
   }
 
   void run(std::size_t first, std::size_t last) {
@@ -44,8 +52,7 @@ struct ByteLinear {
   }
 
   // (16 tokens, pairs of tiles, 2) tiles.
-  void copy_tokens() {
-    tokens = new_tiles((a.tokens + kTileRows - 1) / kTileRows * count * 2);
+  void copy_tokens() const {
     const std::size_t step = depth * kChunk;
     const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -55,7 +62,7 @@ struct ByteLinear {
       const std::int8_t* from = a.codes + token * count * step;
       for (std::size_t i = 0; i < count; ++i, from += step) {
         const __m512i first = _mm512_maskz_loadu_epi8(low, from), second = _mm512_maskz_loadu_epi8(high, from + 64);
-        WeightTile* const to = &tokens[(token / kTileRows * count + i) * 2];
+        WeightTile* const to = tokens.as<WeightTile>() + (token / kTileRows * count + i) * 2;
         const std::size_t row = token % kTileRows * kTileBytes;
         _mm512_store_si512(to[0] + row, _mm512_permutex2var_epi32(first, even, second));
         _mm512_store_si512(to[1] + row, _mm512_permutex2var_epi32(first, odd, second));
@@ -81,7 +88,7 @@ struct ByteLinear {
   void multiply(std::size_t token, std::size_t panel, std::size_t panels) {
     const bool both = a.tokens - token > kTileRows, two = panels == 2;
     const std::size_t step = w.chunk_step(panel);
-    const WeightTile* first = &tokens[token / kTileRows * count * 2];
+    const WeightTile* first = tokens.as<WeightTile>() + token / kTileRows * count * 2;
     const WeightTile* second = both ? first + count * 2 : first;
     const std::uint8_t* codes = w.codes + w.first_chunk(panel);
     _tile_zero(0);
@@ -89,7 +96,8 @@ struct ByteLinear {
     _tile_zero(2);
     _tile_zero(3);
     for (std::size_t i = 0; i < count; ++i, codes += depth * step) {
-      for (const std::uint8_t* from : {codes, codes + kTileBytes}) {
+      for (std::size_t half = 0; half < 2; ++half) {
+        const std::uint8_t* const from = codes + half * kTileBytes;
         _tile_loadd(4, *first++, kTileBytes);
         _tile_loadd(6, from, step);
         _tile_dpbsud(0, 4, 6);

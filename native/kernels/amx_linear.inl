@@ -2,6 +2,7 @@
 
 #include "amx_tiles.inl"
 #include "amx_groups.inl"
+#include "amx_grouped_linear.inl"
 #include "amx_long_groups.inl"
 #include "amx_bytes.inl"
 
@@ -19,10 +20,8 @@ static void tiled_linear(const PackedWeights& w, const QuantizedTokens& a, const
 
 static bool byte_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
                         std::size_t last) {
-  if (w.bits != 8 || w.groups() > 1) return false;
-  ByteLinear linear(w, a, out);
-  if (linear.depth == 0) return false;
-  linear.run(first, last);
+  if (w.bits != 8 || w.groups() > 1 || ByteLinear::depth_of(w) == 0) return false;
+  ByteLinear(w, a, out).run(first, last);
   _tile_release();
   return true;
 }

@@ -150,8 +150,8 @@ static void long_linear(const PackedWeights& w, const QuantizedTokens& a, const 
   const std::size_t groups = w.groups();
   const std::size_t most = whole.count > last_shape.count ? whole.count : last_shape.count;
   const std::size_t together = most < kMostTiles ? kMostTiles / most : 1;
-  const TilesMemory tiles = new_tiles(together * most * kBlockPanels);
-  UnpackedWeights unpacked = {tiles.get(), 0, 0};
+  const LineMemory tiles(together * most * kBlockPanels * sizeof(WeightTile));
+  UnpackedWeights unpacked = {tiles.as<WeightTile>(), 0, 0};
   for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
     const std::size_t panels = panels_together(panel, last);
     for (unpacked.first = 0; unpacked.first < groups; unpacked.first = unpacked.last) {

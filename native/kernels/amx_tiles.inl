@@ -27,15 +27,21 @@ struct TileSizes {
   }
 };
 
-struct FreeTiles {
-  void operator()(WeightTile* tiles) const { ::operator delete[](tiles, std::align_val_t{kTileBytes}); }
-};
-typedef std::unique_ptr<WeightTile[], FreeTiles> TilesMemory;
+// Memory whose elements start at a line of the cache. No class of the standard library: its functions, compiled for
+// these instructions, could take the place of others'.
+struct LineMemory {
+  void* const start;
 
-static TilesMemory new_tiles(std::size_t count) {
-  void* const memory = ::operator new[](count * sizeof(WeightTile), std::align_val_t{kTileBytes});
-  return TilesMemory(static_cast<WeightTile*>(memory));
-}
+  explicit LineMemory(std::size_t bytes) : start(::operator new(bytes, std::align_val_t{kTileBytes})) {}
+  ~LineMemory() { ::operator delete(start, std::align_val_t{kTileBytes}); }
+  LineMemory(const LineMemory&) = delete;
+  LineMemory& operator=(const LineMemory&) = delete;
+
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(start);
+  }
+};
 
 // The compiler does not know that tiles are loaded from memory: what was written has to be there before.
 TERSOR_FORCED void finish_writing() { asm volatile("" : : : "memory"); }

@@ -73,6 +73,23 @@ def test_logits_are_those_of_transformers(
     torch.testing.assert_close(found, expected(tmp_path, TEXT), rtol=0, atol=3e-5)
 
 
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_long_prompts_with_a_bfloat16_cache(
+    tmp_path: Path, family: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {**SMALLER.get(family, {}), "max_position_embeddings": 512}
+    save_tiny(family, tmp_path, **changes)
+    text = tokens(batch=1, length=333)[0].tolist()
+    exact = expected(tmp_path, text)
+    monkeypatch.setenv("TERSOR_ISA", level)
+    engine = Engine(tmp_path, threads=2, **{**FLOAT, "cache": "bfloat16"})
+    found = engine.logits(text)
+    assert 0 < float((found - exact).square().mean().sqrt() / exact.std()) < 5e-3
+    engine.logits([1])
+    assert torch.equal(engine.logits(text, last=2), found[-2:])
+
+
 @pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("artifact", ["llama", "quantized"])
 def test_one_token_at_a_time_gives_the_same_bits(
@@ -168,7 +185,8 @@ def test_threads_change_no_bit(quantized: Path) -> None:
 
 
 def test_threads_that_take_tokens_of_their_own_change_no_bit(tmp_path: Path) -> None:
-    save_tiny("llama", tmp_path / "llama", max_position_embeddings=1024)
+    # Heads that are wider together than the hidden size.
+    save_tiny("llama", tmp_path / "llama", max_position_embeddings=1024, head_dim=24)
     tersor.quantize(
         tmp_path / "llama", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=32)
     )
