@@ -35,11 +35,15 @@ SCHEMES = {
 }
 PEERS = {
     ("tersor w4",): ("tersor", "#1f5fa8"),
-    ("llama.cpp q4_0",): ("llama.cpp Q4_0", "#9a9a9a"),
+    ("llama.cpp q4_0",): ("llama.cpp Q4_0", "#8a8a8a"),
+    ("ik_llama.cpp q4_0",): ("ik_llama.cpp Q4_0", "#aeaeae"),
     # In both of its precisions; the better one is shown.
-    ("OpenVINO int4", "OpenVINO int4 f32"): ("OpenVINO int4", "#c9c9c9"),
+    ("OpenVINO int4", "OpenVINO int4 f32"): ("OpenVINO int4", "#d4d4d4"),
 }
-MODELS = {"engine-smollm2": "SmolLM2-135M", "engine-qwen2.5-1.5b": "Qwen2.5-1.5B's shape"}
+MODELS = {
+    "engine-smollm2-amx": "SmolLM2-135M",
+    "engine-qwen2.5-1.5b-amx": "Qwen2.5-1.5B's shape",
+}
 
 
 def methods(axes: Axes) -> None:
@@ -77,7 +81,7 @@ def save(figure: plt.Figure, file: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
 
 
 def main() -> None:
@@ -92,7 +96,10 @@ def main() -> None:
     panels = [(file, key) for file in MODELS for key in ("prefill", "decode")]
     for place, (file, key) in zip(row, panels, strict=True):
         speed(place, file, key, f"{MODELS[file]}\n{key}, tokens/s")
-    row[-1].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.25, 1.0))
+    names = row[0].get_legend_handles_labels()
+    figure.legend(
+        *names, frameon=False, fontsize=8, loc="upper center", ncols=4, bbox_to_anchor=(0.5, 0)
+    )
     save(figure, out / "speed.svg")
 
 

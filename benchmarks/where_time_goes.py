@@ -23,7 +23,7 @@ PARTS = {
     "gates": ("gate",),
     "quantizing": ("quantize",),
     "norms, rotations, cache": ("norm", "rotate", "store", "add"),
-    "linears": ("tokens_times", "all_tokens", "linear", "Tile"),
+    "linears": ("tokens_times", "all_tokens", "multiply_block", "linear", "Tile"),
 }
 
 
