@@ -1,5 +1,6 @@
 """What all tests share: helpers beside the tests import by plain name; hypothesis has no clock."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # tiny_models
+
+# In the background of a shell interrupts are ignored, and some tests interrupt themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline would be timing in a test, and examples drawn anew each run would not be repeatable.
 settings.register_profile("tersor", deadline=None, derandomize=True)
