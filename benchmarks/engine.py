@@ -1,4 +1,4 @@
-"""Tokens per second of the engine beside llama.cpp and OpenVINO, taking turns.
+"""Tokens per second of the engine beside llama.cpp, ik_llama.cpp and OpenVINO, taking turns.
 
     python benchmarks/engine.py -o OUT --tersor w4=DIR [--tersor w4-int8=DIR:int8]
         [--llamacpp q4_0=PYTHON:FILE.gguf] [--ik-llama q4_0=LLAMA_BENCH:FILE.gguf]
@@ -43,8 +43,6 @@ def peer_command(
 ) -> list[str]:
     program, model = place.split(":", 1)
     numbers = (arguments.prompt_tokens, arguments.new_tokens, seed, arguments.threads)
-    if script == "ik_llama_rates.py":
-        return [sys.executable, str(PEERS / script), program, model, *map(str, numbers)]
     return [program, str(PEERS / script), model, *map(str, numbers), *more]
 
 
@@ -55,7 +53,10 @@ def commands(arguments: argparse.Namespace, seed: int) -> dict[str, list[str]]:
     for name, place in arguments.llamacpp:
         found[f"llama.cpp {name}"] = peer_command("llamacpp_rates.py", place, seed, arguments)
     for name, place in arguments.ik_llama:
-        found[f"ik_llama.cpp {name}"] = peer_command("ik_llama_rates.py", place, seed, arguments)
+        binary, file = place.split(":", 1)
+        ours = f"{sys.executable}:{file}"
+        command = peer_command("ik_llama_rates.py", ours, seed, arguments, binary)
+        found[f"ik_llama.cpp {name}"] = command
     for name, place in arguments.openvino:
         found[f"OpenVINO {name}"] = peer_command("openvino_rates.py", place, seed, arguments)
     for name, place in arguments.openvino_f32:

@@ -1,4 +1,4 @@
-"""Tokens per second of ik_llama.cpp: ik_llama_rates.py BENCH FILE.gguf PROMPT NEW SEED THREADS
+"""Tokens per second of ik_llama.cpp: ik_llama_rates.py FILE.gguf PROMPT NEW SEED THREADS BENCH
 
 BENCH is its `llama-bench`. Weights are repacked when they are loaded (`-rtr 1`), which it decodes
 faster with. Its prompts are random; the seed is not used. Prints one line of JSON: prefill, and
@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-binary, path, prompt, new, _, threads = sys.argv[1:7]
+path, prompt, new, _, threads, binary = sys.argv[1:7]
 flags = ["-p", prompt, "-n", "0", "-gp", f"{prompt},{new}", "-t", threads, "-r", "1", "-rtr", "1"]
 done = subprocess.run(
     [binary, "-m", path, *flags, "-o", "json"], check=True, stdout=subprocess.PIPE, text=True

@@ -62,13 +62,13 @@ struct TiledAttention {
       const std::size_t from = start > first ? start : first / kPositions * kPositions;
       const std::size_t stop = (last + kPositions - 1) / kPositions * kPositions;
       const std::size_t to = start + kSpan < stop ? start + kSpan : stop;
-      if (!configured || depth != kTileRows) configure(depth);
+      if (!configured || depth != kTileRows) use_four_sums(count, depth);
       configured = true;
       for (std::size_t at = from; at < to; at += kPositions) multiply_keys(at, at - start);
       if (cap > 0.0f) limit(from - start, to - start, cap);
       for (std::size_t r = 0; r < count; ++r) weigh(r, start, from, to);
       finish_writing();
-      if (depth != kTileRows) configure(kTileRows);
+      if (depth != kTileRows) use_four_sums(count, kTileRows);
       for (std::size_t lane = 0; lane < cache.padded(); lane += 2 * kPanelRows) {
         add_values(lane, start, from, to, found);
       }
@@ -91,21 +91,6 @@ struct TiledAttention {
         _mm512_store_si512(queries + r * query_stride() + d, (__m512i)both);
       }
     }
-  }
-
-  // Tiles 0..3: scores or outputs; 4 and 5: queries or weights; 6 and 7: keys or values, `pairs` in a row.
-  void configure(std::size_t pairs) const {
-    TileSizes sizes;
-    const std::size_t first = count < kTileRows ? count : kTileRows;
-    const std::size_t second = count > kTileRows ? count - kTileRows : first;
-    for (std::size_t i = 0; i < 2; ++i) {
-      sizes.set(i, first, kTileBytes);
-      sizes.set(2 + i, second, kTileBytes);
-      sizes.set(6 + i, pairs, kTileBytes);
-    }
-    sizes.set(4, first, pairs * 4);
-    sizes.set(5, second, pairs * 4);
-    sizes.use();
   }
 
   // Scores of all queries with 32 positions from `at` on, which become the scores from `column` on.

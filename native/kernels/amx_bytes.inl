@@ -42,7 +42,7 @@ struct ByteLinear {
     for (std::size_t panel = first; panel < last; panel += together) {
       const std::size_t stop = panel + together < last ? panel + together : last;
       for (std::size_t token = 0; token < a.tokens; token += kTokens) {
-        configure(a.tokens - token < kTokens ? a.tokens - token : kTokens);
+        use_four_sums(a.tokens - token < kTokens ? a.tokens - token : kTokens, depth);
         for (std::size_t p = panel; p < stop; p += panels_together(p, stop)) {
           multiply(token, p, panels_together(p, stop));
           scale(token, p, panels_together(p, stop));
@@ -69,20 +69,6 @@ struct ByteLinear {
       }
     }
     finish_writing();
-  }
-
-  // Tiles 0..3: sums, by tokens and panels; 4 and 5: tokens; 6 and 7: weights.
-  void configure(std::size_t some) const {
-    TileSizes sizes;
-    const std::size_t first = some < kTileRows ? some : kTileRows, second = some > kTileRows ? some - kTileRows : first;
-    for (std::size_t p = 0; p < kBlockPanels; ++p) {
-      sizes.set(p, first, kTileBytes);
-      sizes.set(2 + p, second, kTileBytes);
-      sizes.set(6 + p, depth, kTileBytes);
-    }
-    sizes.set(4, first, depth * 4);
-    sizes.set(5, second, depth * 4);
-    sizes.use();
   }
 
   void multiply(std::size_t token, std::size_t panel, std::size_t panels) {

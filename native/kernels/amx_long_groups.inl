@@ -27,7 +27,8 @@ struct TiledProducts {
     std::size_t depth = 0;
     for (std::size_t g = unpacked.first; g < unpacked.last; ++g) {
       const GroupTiles shape = g + 1 < w.groups() ? whole : last_shape;
-      if (shape.depth != depth) configure(depth = shape.depth);
+      if (shape.depth != depth) use_four_sums(tokens, 2 * shape.depth);
+      depth = shape.depth;
       multiply(g, shape, tiles);
       // While these products are on their way.
       if (g > unpacked.first) scale(g - 1);
@@ -55,21 +56,6 @@ struct TiledProducts {
         _mm512_mask_storeu_ps(to, rows_of(w, panel + p), _mm512_load_ps(rows[p][t].totals));
       }
     }
-  }
-
-  // Tiles 0..3: sums, by tokens and panels; 4 and 5: tokens; 6 and 7: weights.
-  void configure(std::size_t depth) const {
-    TileSizes sizes;
-    const std::size_t first = tokens < kTileRows ? tokens : kTileRows;
-    const std::size_t second = tokens > kTileRows ? tokens - kTileRows : first;
-    for (std::size_t p = 0; p < kBlockPanels; ++p) {
-      sizes.set(p, first, kTileBytes);
-      sizes.set(2 + p, second, kTileBytes);
-      sizes.set(6 + p, 2 * depth, kTileBytes);
-    }
-    sizes.set(4, first, depth * kChunk);
-    sizes.set(5, second, depth * kChunk);
-    sizes.use();
   }
 
   TERSOR_FORCED void multiply_tiles(const std::int8_t* from, std::size_t width, bool two_tiles,

@@ -27,6 +27,22 @@ struct TileSizes {
   }
 };
 
+// Tiles 0..3: sums of up to 32 tokens with two tiles of weights, by tokens and weights; 4 and 5: tokens; 6 and 7:
+// weights, `rows` of them, each of which holds four bytes of a token's.
+static void use_four_sums(std::size_t tokens, std::size_t rows) {
+  TileSizes sizes;
+  const std::size_t first = tokens < kTileRows ? tokens : kTileRows;
+  const std::size_t second = tokens > kTileRows ? tokens - kTileRows : first;
+  for (std::size_t i = 0; i < 2; ++i) {
+    sizes.set(i, first, kTileBytes);
+    sizes.set(2 + i, second, kTileBytes);
+    sizes.set(6 + i, rows, kTileBytes);
+  }
+  sizes.set(4, first, rows * 4);
+  sizes.set(5, second, rows * 4);
+  sizes.use();
+}
+
 // Memory whose elements start at a line of the cache. No class of the standard library: its functions, compiled for
 // these instructions, could take the place of others'.
 struct LineMemory {
