@@ -14,6 +14,7 @@ namespace {
 
 #include "vectors16.inl"
 #include "codes512.inl"
+#include "line_memory.inl"
 #include "amx_linear.inl"
 #include "amx_attention.inl"
 

@@ -43,22 +43,6 @@ static void use_four_sums(std::size_t tokens, std::size_t rows) {
   sizes.use();
 }
 
-// Memory whose elements start at a line of the cache. No class of the standard library: its functions, compiled for
-// these instructions, could take the place of others'.
-struct LineMemory {
-  void* const start;
-
-  explicit LineMemory(std::size_t bytes) : start(::operator new(bytes, std::align_val_t{kTileBytes})) {}
-  ~LineMemory() { ::operator delete(start, std::align_val_t{kTileBytes}); }
-  LineMemory(const LineMemory&) = delete;
-  LineMemory& operator=(const LineMemory&) = delete;
-
-  template <typename T>
-  T* as() const {
-    return static_cast<T*>(start);
-  }
-};
-
 // The compiler does not know that tiles are loaded from memory: what was written has to be there before.
 TERSOR_FORCED void finish_writing() { asm volatile("" : : : "memory"); }
 

@@ -6,6 +6,8 @@
 
 #include <immintrin.h>
 
+#include <new>
+
 namespace tersor {
 namespace {
 
@@ -16,6 +18,7 @@ namespace {
 #include "float_linear.inl"
 #include "quantize.inl"
 #include "codes512.inl"
+#include "line_memory.inl"
 
 // Read by itself, so that it is broadcast by the load and not by way of a general register.
 inline __attribute__((always_inline)) __m512i four_codes(const std::int8_t* from) {
@@ -179,8 +182,11 @@ void all_tokens(const PackedWeights& w, const QuantizedTokens& a, const Output& 
   }
 }
 
+#include "many_tokens512.inl"
+
 void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
             std::size_t last) {
+  if (a.tokens > kMostTokens && ManyTokens::knows(w)) return ManyTokens(w, a).run(out, first, last);
   const auto run = w.bits == 8   ? all_tokens<8>
                    : w.bits == 4 ? all_tokens<4>
                    : w.bits == 3 ? all_tokens<3>
@@ -194,9 +200,13 @@ std::size_t multiply_only(std::size_t rounds) {
   for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_set1_epi32(static_cast<int>(i));
   const __m512i codes = _mm512_set1_epi8(1);
   for (std::size_t round = 0; round < rounds; ++round) {
-    for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], codes, codes);
+    for (std::size_t i = 0; i < kSums; ++i) {
+      __m512i sum = _mm512_dpbusd_epi32(sums[i], codes, codes);
+      // Or the compiler would move sums about.
+      asm volatile("" : "+v"(sum));
+      sums[i] = sum;
+    }
   }
-  for (std::size_t i = 0; i < kSums; ++i) asm volatile("" : : "v"(sums[i]));
   return rounds * kSums * 64;
 }
 
