@@ -29,7 +29,8 @@ Storage storage_named(const std::string& name) {
   if (name == "float32") return Storage::float32;
   if (name == "float16") return Storage::float16;
   if (name == "bfloat16") return Storage::bfloat16;
-  check(name == "int8", "a cache is of float32, float16, bfloat16 or int8");
+  if (name == "int16") return Storage::int16;
+  check(name == "int8", "a cache is of float32, float16, bfloat16, int16 or int8");
   return Storage::int8;
 }
 

@@ -20,10 +20,9 @@ Cache::Cache(std::size_t slots, std::size_t layers, std::size_t heads, std::size
       capacity_(rounded_up(capacity, kAttentionBlock)),
       storage_(storage) {
   const std::size_t size = storage_bytes(storage), padded = rounded_up(dimensions, 16);
-  // Of bfloat16, dimensions lie in pairs.
-  key_bytes_ = capacity_ * (storage == Storage::bfloat16 ? rounded_up(dimensions, 2) : dimensions) * size;
+  key_bytes_ = capacity_ * (lies_in_pairs(storage) ? rounded_up(dimensions, 2) : dimensions) * size;
   value_bytes_ = capacity_ * padded * size;
-  const std::size_t scales = storage == Storage::int8 ? 2 * capacity_ * sizeof(float) : 0;
+  const std::size_t scales = has_scales(storage) ? 2 * capacity_ * sizeof(float) : 0;
   head_bytes_ = rounded_up(key_bytes_ + value_bytes_ + scales, kAligned);
   // calloc gives pages that are zero without touching them.
   memory_.reset(std::calloc(bytes() + kAligned, 1));
@@ -36,7 +35,7 @@ KeysValues Cache::head(std::size_t slot, std::size_t layer, std::size_t head) co
   char* const keys = first + ((slot * layers_ + layer) * heads_ + head) * head_bytes_;
   char* const values = keys + key_bytes_;
   float* const scales = reinterpret_cast<float*>(values + value_bytes_);
-  const bool scaled = storage_ == Storage::int8;
+  const bool scaled = has_scales(storage_);
   return {keys,     values,     scaled ? scales : nullptr, scaled ? scales + capacity_ : nullptr,
           storage_, dimensions_};
 }

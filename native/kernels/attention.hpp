@@ -8,7 +8,7 @@
 
 namespace tersor {
 
-enum class Storage { float32, float16, bfloat16, int8 };
+enum class Storage { float32, float16, bfloat16, int16, int8 };
 
 // Positions whose keys lie together, so that a vector holds one dimension of 16 keys.
 constexpr std::size_t kKeyBlock = 16;
@@ -24,11 +24,20 @@ TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
   return storage == Storage::float32 ? 4 : storage == Storage::int8 ? 1 : 2;
 }
 
+// Whether two neighbours, dimensions of keys and positions of values, make a word.
+TERSOR_LOCAL constexpr bool lies_in_pairs(Storage storage) {
+  return storage == Storage::bfloat16 || storage == Storage::int16;
+}
+
+TERSOR_LOCAL constexpr bool has_scales(Storage storage) {
+  return storage == Storage::int16 || storage == Storage::int8;
+}
+
 // The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
 struct KeysValues {
-  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 see attention_elements.inl
+  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 and int16 see attention_elements.inl
   void* values;         // (capacity, padded); likewise
-  float* key_scales;    // (capacity); of int8 only
+  float* key_scales;    // (capacity); of integers only
   float* value_scales;  // likewise
   Storage storage;
   std::size_t dimensions;

@@ -211,27 +211,39 @@ struct Attention {
   }
 };
 
-template <template <std::size_t> typename Elements>
+#include "integer_attention.inl"
+
+template <std::size_t kRows>
+using Float32Attention = Attention<Float32Elements<kRows>>;
+template <std::size_t kRows>
+using Float16Attention = Attention<Float16Elements<kRows>>;
+template <std::size_t kRows>
+using PairAttention = Attention<PairElements<kRows>>;
+template <std::size_t kRows>
+using Int8Attention = Attention<Int8Elements<kRows>>;
+
+template <template <std::size_t> typename Attending>
 static void attend_by(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                       float* scratch) {
   std::size_t r = 0;
-  for (; r + 4 <= count; r += 4) Attention<Elements<4>>(cache, rows + r, scratch).run(cap);
+  for (; r + 4 <= count; r += 4) Attending<4>(cache, rows + r, scratch).run(cap);
   switch (count - r) {
     case 3:
-      return Attention<Elements<3>>(cache, rows + r, scratch).run(cap);
+      return Attending<3>(cache, rows + r, scratch).run(cap);
     case 2:
-      return Attention<Elements<2>>(cache, rows + r, scratch).run(cap);
+      return Attending<2>(cache, rows + r, scratch).run(cap);
     case 1:
-      return Attention<Elements<1>>(cache, rows + r, scratch).run(cap);
+      return Attending<1>(cache, rows + r, scratch).run(cap);
   }
 }
 
 static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                    float* scratch) {
-  const auto run = cache.storage == Storage::float32    ? attend_by<Float32Elements>
-                   : cache.storage == Storage::float16  ? attend_by<Float16Elements>
-                   : cache.storage == Storage::bfloat16 ? attend_by<PairElements>
-                                                        : attend_by<Int8Elements>;
+  const auto run = cache.storage == Storage::float32    ? attend_by<Float32Attention>
+                   : cache.storage == Storage::float16  ? attend_by<Float16Attention>
+                   : cache.storage == Storage::bfloat16 ? attend_by<PairAttention>
+                   : cache.storage == Storage::int16    ? attend_by<IntegerAttention>
+                                                        : attend_by<Int8Attention>;
   run(cache, rows, count, cap, scratch);
 }
 
@@ -263,6 +275,7 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
 static void store(const KeysValues& cache, std::size_t position, const float* key,
                   const float* value) {
   if (cache.storage == Storage::bfloat16) return store_pairs(cache, position, key, value);
+  if (cache.storage == Storage::int16) return store_codes(cache, position, key, value);
   float key_factor = 1.0f, value_factor = 1.0f;
   if (cache.storage == Storage::int8) {
     // A vector that is not finite has a scale that is not.

@@ -65,6 +65,56 @@ TERSOR_FORCED Floats with_pair_products(Floats sums, Words pairs, Words others) 
 #endif
 }
 
+// The same of 16 pairs of integers.
+#if defined(__AVX512BW__) && defined(__AVX512VNNI__)
+
+TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+  return same_bits<Ints>(_mm512_dpwssd_epi32(same_bits<__m512i>(sums), same_bits<__m512i>(pairs),
+                                             same_bits<__m512i>(others)));
+}
+
+#elif defined(__AVX2__)
+
+TERSOR_FORCED __m256i with_products_of_eight(__m256i sums, __m256i pairs, __m256i others) {
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+  return _mm256_dpwssd_epi32(sums, pairs, others);
+#elif defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, pairs, others);
+#else
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, others));
+#endif
+}
+
+TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+  __m256i halves[2], left[2], right[2];
+  put(halves, sums);
+  put(left, pairs);
+  put(right, others);
+  for (std::size_t i = 0; i < 2; ++i) halves[i] = with_products_of_eight(halves[i], left[i], right[i]);
+  return loaded<Ints>(halves);
+}
+
+#elif defined(TERSOR_NEON)
+
+TERSOR_FORCED Ints with_products(const Ints& sums, const Words& pairs, const Words& others) {
+  Ints result;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const int16x8_t left = vreinterpretq_s16_u32(pairs.parts[i]), right = vreinterpretq_s16_u32(others.parts[i]);
+    const int32x4_t low = vmull_s16(vget_low_s16(left), vget_low_s16(right));
+    result.parts[i] = vaddq_s32(sums.parts[i], vpaddq_s32(low, vmull_high_s16(left, right)));
+  }
+  return result;
+}
+
+#else
+
+TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+  const Ints left = same_bits<Ints>(pairs), right = same_bits<Ints>(others);
+  return sums + (left >> 16) * (right >> 16) + (left << 16 >> 16) * (right << 16 >> 16);
+}
+
+#endif
+
 // Floats of two neighbouring vectors, rounded to bfloat16 already, as pairs of neighbours.
 TERSOR_FORCED Words pairs_of(Floats first, Floats second) {
 #if defined(TERSOR_NEON)
@@ -143,21 +193,27 @@ struct PairElements {
   Floats scored(Floats products, std::size_t) const { return products; }
 };
 
-static void store_pairs(const KeysValues& cache, std::size_t position, const float* key,
-                        const float* value) {
+// Elements of some dimensions from `first` on of a key and a value, in pairs.
+TERSOR_FORCED void store_in_pairs(const KeysValues& cache, std::size_t position, std::size_t first, std::size_t count,
+                                  const std::uint16_t* key, const std::uint16_t* value) {
   std::uint16_t* const keys = static_cast<std::uint16_t*>(cache.keys);
   std::uint16_t* const values = static_cast<std::uint16_t*>(cache.values);
   const std::size_t block = position / kKeyBlock * cache.key_pairs();
   const std::size_t row = position / 2 * cache.padded();
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t d = first + i, word = (block + d / 2) * kKeyBlock + position % kKeyBlock;
+    keys[2 * word + d % 2] = key[i];
+    values[2 * (row + d) + position % 2] = value[i];
+  }
+}
+
+static void store_pairs(const KeysValues& cache, std::size_t position, const float* key,
+                        const float* value) {
   for (std::size_t d = 0; d < cache.dimensions; d += kLanes) {
     const std::size_t left = cache.dimensions - d, count = left < kLanes ? left : kLanes;
-    float key_lanes[kLanes], value_lanes[kLanes];
-    put(key_lanes, rounded_to_bfloat16(loaded_some(key + d, count)));
-    put(value_lanes, rounded_to_bfloat16(loaded_some(value + d, count)));
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t word = (block + (d + i) / 2) * kKeyBlock + position % kKeyBlock;
-      keys[2 * word + (d + i) % 2] = high_half(key_lanes[i]);
-      values[2 * (row + d + i) + position % 2] = high_half(value_lanes[i]);
-    }
+    std::uint16_t key_lanes[kLanes], value_lanes[kLanes];
+    put(key_lanes, high_halves(rounded_to_bfloat16(loaded_some(key + d, count))));
+    put(value_lanes, high_halves(rounded_to_bfloat16(loaded_some(value + d, count))));
+    store_in_pairs(cache, position, d, count, key_lanes, value_lanes);
   }
 }

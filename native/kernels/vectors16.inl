@@ -49,6 +49,13 @@ TERSOR_FORCED void put(T* to, Vector vector) {
   __builtin_memcpy(to, &vector, sizeof vector);
 }
 
+// The compiler would load a vector anew for every use of it.
+#if defined(__AVX512BW__)
+#define TERSOR_KEEP(vector) asm volatile("" : "+v"(vector))
+#else
+#define TERSOR_KEEP(vector) static_cast<void>(vector)
+#endif
+
 // Of two vectors, a where a comparison holds and b elsewhere. No function: classes have no such operator to
 // overload, and the compiler does better with the operator itself.
 #define TERSOR_CHOOSE(where, a, b) ((where) ? (a) : (b))
@@ -58,6 +65,7 @@ TERSOR_FORCED Floats floats_of(Bytes values) { return __builtin_convertvector(va
 TERSOR_FORCED Floats floats_of(UnsignedBytes values) { return __builtin_convertvector(values, Floats); }
 TERSOR_FORCED Words words_of(Halves values) { return __builtin_convertvector(values, Words); }
 TERSOR_FORCED Ints ints_of(Floats values) { return __builtin_convertvector(values, Ints); }
+TERSOR_FORCED Halves halves_of(Ints values) { return __builtin_convertvector(values, Halves); }
 TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
 
 template <typename Vector>
@@ -122,11 +130,7 @@ TERSOR_FORCED Floats rounded_to_bfloat16(Floats values) {
   return same_bits<Floats>(TERSOR_CHOOSE(values == values, rounded, bits | 0x00400000));
 }
 
-TERSOR_FORCED std::uint16_t high_half(float value) {
-  std::uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
+TERSOR_FORCED Halves high_halves(Floats values) { return halves_of(same_bits<Ints>(same_bits<Words>(values) >> 16)); }
 
 // The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
 [[maybe_unused]] static float largest_magnitude(const float* x, std::size_t size) {
@@ -157,6 +161,25 @@ TERSOR_FORCED Floats exponential(Floats x) {
   const Ints exponent = (same_bits<Ints>(shifted) - 0x4b400000) << 23;
   const Ints result = same_bits<Ints>(power) + exponent;
   return TERSOR_CHOOSE(x == x, same_bits<Floats>(result), x);
+}
+
+// e^x of what is not positive, to 1e-6 of it; next to nothing below -100.
+TERSOR_FORCED Floats small_power(Floats x) {
+#if defined(__AVX512F__)
+  x = larger(x, all(-100.0f));
+  const Floats shift = all(12582912.0f);  // adding it rounds to an integer
+  const Floats whole = (x * 1.44269504f + shift) - shift;
+  const Floats rest = x - whole * 0.693147181f;
+  Floats power = all(8.3334519e-3f);
+  power = power * rest + 4.1665796e-2f;
+  power = power * rest + 1.6666667e-1f;
+  power = power * rest + 0.5f;
+  power = power * rest + 1.0f;
+  power = power * rest + 1.0f;
+  return same_bits<Floats>(_mm512_scalef_ps(same_bits<__m512>(power), same_bits<__m512>(whole)));
+#else
+  return exponential(x);
+#endif
 }
 
 TERSOR_FORCED Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }

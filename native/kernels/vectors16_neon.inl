@@ -136,6 +136,8 @@ TERSOR_FORCED Vector chosen(const Ints& where, const Vector& a, const Vector& b)
   return result;
 }
 
+#define TERSOR_KEEP(vector) static_cast<void>(vector)
+
 #define TERSOR_CHOOSE(where, a, b) chosen(where, a, b)
 
 TERSOR_FORCED Floats floats_of(const Ints& values) {
@@ -172,6 +174,15 @@ TERSOR_FORCED Ints ints_of(const Floats& values) {
   Ints result;
   for (std::size_t i = 0; i < 4; ++i) result.parts[i] = vcvtq_s32_f32(values.parts[i]);
   return result;
+}
+
+TERSOR_FORCED Halves halves_of(const Ints& values) {
+  Halves halves;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const int16x4_t low = vmovn_s32(values.parts[2 * i]);
+    halves.parts[i] = vreinterpretq_u16_s16(vmovn_high_s32(low, values.parts[2 * i + 1]));
+  }
+  return halves;
 }
 
 TERSOR_FORCED Bytes bytes_of(const Ints& values) {

@@ -15,8 +15,8 @@ _LEVELS = (
     *("neon_i8mm", "neon_dotprod"),
     "portable",
 )
-# Those that multiply bfloat16 in instructions of their own.
-BFLOAT16_LEVELS = ("amx", "avx512_bf16")
+# Those that multiply tiles of bfloat16.
+TILED_LEVELS = ("amx",)
 
 
 def level() -> str:

@@ -176,7 +176,7 @@ std::vector<float> plain_attention(const std::vector<float>& keys, const std::ve
 
 void check_attention() {
   for (std::size_t size : {8, 16, 24, 64, 80}) {
-    for (Storage storage : {Storage::float32, Storage::float16, Storage::bfloat16, Storage::int8}) {
+    for (Storage storage : {Storage::float32, Storage::float16, Storage::bfloat16, Storage::int16, Storage::int8}) {
       // What no query sees is not a number.
       constexpr std::size_t positions = 300, seen = 277, count = 40;
       const std::vector<float> unseen(size, std::nanf(""));
@@ -200,6 +200,7 @@ void check_attention() {
         const float tolerance = storage == Storage::float32    ? 1e-5f
                                 : storage == Storage::float16  ? 5e-3f
                                 : storage == Storage::bfloat16 ? 4e-2f
+                                : storage == Storage::int16    ? 1e-3f
                                                                : 0.1f;
         for (std::size_t r = 0; r < count; ++r) {
           const std::vector<float> found(outputs.begin() + long(r * size), outputs.begin() + long((r + 1) * size));

@@ -13,7 +13,7 @@ from torch import Tensor
 import tersor
 from calibrating import BUDGET
 from tersor.errors import EngineError, RecipeError, SourceError, TextError
-from tersor.instructions import BFLOAT16_LEVELS, levels
+from tersor.instructions import TILED_LEVELS, levels
 from tersor.recipes import load_recipe
 from tersor.runtime.decoder_shape import FAMILIES
 from tersor.runtime.engine import CACHES, Engine
@@ -75,17 +75,18 @@ def test_logits_are_those_of_transformers(
 
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_long_prompts_with_a_bfloat16_cache(
-    tmp_path: Path, family: str, level: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("cache", "most"), [("bfloat16", 5e-3), ("int16", 5e-4)])
+def test_long_prompts_with_a_cache_of_pairs(
+    tmp_path: Path, family: str, level: str, cache: str, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {**SMALLER.get(family, {}), "max_position_embeddings": 512}
     save_tiny(family, tmp_path, **changes)
     text = tokens(batch=1, length=333)[0].tolist()
     exact = expected(tmp_path, text)
     monkeypatch.setenv("TERSOR_ISA", level)
-    engine = Engine(tmp_path, threads=2, **{**FLOAT, "cache": "bfloat16"})
+    engine = Engine(tmp_path, threads=2, **{**FLOAT, "cache": cache})
     found = engine.logits(text)
-    assert 0 < float((found - exact).square().mean().sqrt() / exact.std()) < 5e-3
+    assert 0 < float((found - exact).square().mean().sqrt() / exact.std()) < most
     engine.logits([1])
     assert torch.equal(engine.logits(text, last=2), found[-2:])
 
@@ -164,11 +165,12 @@ def test_quantized_embeddings_serve_as_head(tmp_path: Path) -> None:
 def test_smaller_caches_cost_memory_less_and_accuracy_little(llama: Path) -> None:
     engines = {cache: Engine(llama, activation_bits=16, cache=cache) for cache in CACHES}
     exact = engines["float32"].logits(TEXT)
-    for cache, most in (("float16", 0.01), ("bfloat16", 0.05), ("int8", 0.2)):
+    for cache, most in (("float16", 0.01), ("bfloat16", 0.05), ("int16", 0.002), ("int8", 0.2)):
         assert float((engines[cache].logits(TEXT) - exact).abs().max()) < most
     assert engines["float32"].cache_bytes == 2 * engines["float16"].cache_bytes
     assert engines["bfloat16"].cache_bytes == engines["float16"].cache_bytes
-    # A scale for every key and value is a quarter of what 16 codes take.
+    # A scale for every key and value is a quarter of what 16 codes of 8 bits take.
+    assert engines["int16"].cache_bytes <= 1.15 * engines["float16"].cache_bytes
     assert engines["int8"].cache_bytes <= 0.8 * engines["float16"].cache_bytes
 
 
@@ -176,7 +178,7 @@ def test_the_cache_that_fits(llama: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert Engine(llama, activation_bits=16).cache == "float16"
     for name in levels():
         monkeypatch.setenv("TERSOR_ISA", name)
-        assert Engine(llama).cache == ("bfloat16" if name in BFLOAT16_LEVELS else "float16")
+        assert Engine(llama).cache == ("bfloat16" if name in TILED_LEVELS else "int16")
 
 
 def test_threads_change_no_bit(quantized: Path) -> None:

@@ -46,5 +46,5 @@ ActivationBits = Annotated[
 ]
 CacheType = Annotated[
     str,
-    typer.Option("--cache", help="Keys and values: auto, float32, float16, bfloat16, int8."),
+    typer.Option("--cache", help="Keys and values: auto, float32, float16, bfloat16, int16, int8."),
 ]

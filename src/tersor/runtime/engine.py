@@ -12,7 +12,7 @@ from torch import Tensor
 from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import EngineError, RecipeError, TextError
-from tersor.instructions import BFLOAT16_LEVELS, level
+from tersor.instructions import TILED_LEVELS, level
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
 from tersor.runtime.load import load_tokenizer
@@ -22,7 +22,7 @@ from tersor.runtime.session import CHUNK, Session
 from tersor.runtime.streaming import TextStream
 
 _LONGEST_CONTEXT = 32768
-CACHES = ("float32", "float16", "bfloat16", "int8")
+CACHES = ("float32", "float16", "bfloat16", "int16", "int8")
 AUTO = "auto"
 
 
@@ -60,7 +60,7 @@ class Engine:
         """
         ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
         float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is float16, or
-        bfloat16 where activations are rounded anyway and the processor multiplies it faster.
+        where activations are rounded anyway bfloat16 with AMX and int16 without.
         ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
         sequences at a time. ``threads``: by default as many as torch uses.
         """
@@ -71,8 +71,8 @@ class Engine:
         if cache not in (AUTO, *CACHES):
             raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
         if cache == AUTO:
-            narrow = activation_bits == 8 and level() in BFLOAT16_LEVELS
-            cache = "bfloat16" if narrow else "float16"
+            rounded = "bfloat16" if level() in TILED_LEVELS else "int16"
+            cache = rounded if activation_bits == 8 else "float16"
         self.cache = cache
         self.directory = Path(directory)
         open_directory(self.directory)
