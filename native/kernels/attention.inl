@@ -267,7 +267,7 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
   }
   std::int8_t* const at = static_cast<std::int8_t*>(to) + index;
   for (std::size_t i = 0; i < count; ++i) {
-    const float level = (lanes[i] + 12582912.0f) - 12582912.0f;
+    const float level = (lanes[i] + kRounding) - kRounding;
     at[i * step] = level >= -127.0f && level <= 127.0f ? static_cast<std::int8_t>(level) : 0;
   }
 }

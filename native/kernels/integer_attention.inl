@@ -8,7 +8,7 @@ constexpr float kCodeLength = 32000.0f, kLargestValue = 4095.0f, kLargestWeight 
 static_assert(kAttentionBlock * kLargestValue * kLargestWeight < 2147483648.0f);
 static_assert((kCodeLength + 12) * (kCodeLength + 12) < 2147483648.0f && kMostDimensions <= 512);
 
-TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(ints_of((levels + 12582912.0f) - 12582912.0f)); }
+TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(nearest_integers(levels)); }
 
 // The length of a vector; not finite if it is not, and 0 if it is next to nothing.
 static float length_of(const float* x, std::size_t size) {
@@ -172,7 +172,7 @@ struct IntegerAttention {
     for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       float* const at = scores + r * kAttentionBlock + b * kLanes;
       const Floats score = loaded<Floats>(at);
-      Floats weight = small_power(score - tops[r]);
+      Floats weight = exponential(score - tops[r]);
       if (!kWhole) weight = TERSOR_CHOOSE(score == lowest(), Floats{}, weight);
       sums[r] += weight;
       Floats scaled = weight * loaded<Floats>(cache.value_scales + start + b * kLanes);

@@ -1,9 +1,6 @@
 // Quantizing of tokens, compiled anew for every level: nothing in here may be shared between files that
 // are compiled for different instruction sets.
 
-// Adding and taking it away rounds to an integer, ties to even.
-constexpr float kRounding = 12582912.0f;
-
 // Stores the first `count` codes; returns them, and 0 for others.
 TERSOR_FORCED Ints put_codes(std::int8_t* to, Ints codes, std::size_t count) {
   const Bytes narrow = bytes_of(codes);
@@ -26,7 +23,7 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   std::size_t k = 0;
   // Of finite numbers no code is outside.
   for (; top < __builtin_inff() && inverse < __builtin_inff() && k + kLanes <= size; k += kLanes) {
-    const Ints code = ints_of((loaded<Floats>(x + k) * inverse + kRounding) - kRounding);
+    const Ints code = nearest_integers(loaded<Floats>(x + k) * inverse);
     total += code;
     put(codes + k, bytes_of(code));
   }

@@ -73,6 +73,11 @@ TERSOR_FORCED Vector larger(Vector a, Vector b) {
   return TERSOR_CHOOSE(b > a, b, a);
 }
 
+template <typename Vector>
+TERSOR_FORCED Vector smaller(Vector a, Vector b) {
+  return TERSOR_CHOOSE(b < a, b, a);
+}
+
 // The lanes that lie 8, 4, 2 and 1 further on.
 template <typename Vector>
 TERSOR_FORCED Vector shifted(Vector vector, int by) {
@@ -143,13 +148,26 @@ TERSOR_FORCED Halves high_halves(Floats values) { return halves_of(same_bits<Int
   return same_bits<float>(largest_of(largest));
 }
 
+// Adding it and taking it away rounds to an integer, ties to even.
+constexpr float kRounding = 12582912.0f;
+
+// The nearest integers, ties to even, of what is within 2^22.
+TERSOR_FORCED Ints nearest_integers(Floats x) { return ints_of((x + kRounding) - kRounding); }
+
+// x * 2^whole; NaN if x is.
+TERSOR_FORCED Floats with_exponent(Floats x, Floats whole) {
+#if defined(__AVX512F__)
+  return same_bits<Floats>(_mm512_scalef_ps(same_bits<__m512>(x), same_bits<__m512>(whole)));
+#else
+  const Ints result = same_bits<Ints>(x) + (ints_of(whole) << 23);
+  return TERSOR_CHOOSE(x == x, same_bits<Floats>(result), x);
+#endif
+}
+
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
 TERSOR_FORCED Floats exponential(Floats x) {
-  x = TERSOR_CHOOSE(x < -87.0f, all(-87.0f), x);
-  x = TERSOR_CHOOSE(x > 88.0f, all(88.0f), x);
-  const Floats shift = all(12582912.0f);  // adding it rounds to an integer
-  const Floats shifted = x * 1.44269504f + shift;
-  const Floats whole = shifted - shift;
+  x = smaller(larger(x, all(-87.0f)), all(88.0f));
+  const Floats whole = (x * 1.44269504f + kRounding) - kRounding;
   const Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
   Floats power = all(1.9875691500e-4f);
   power = power * rest + 1.3981999507e-3f;
@@ -158,28 +176,7 @@ TERSOR_FORCED Floats exponential(Floats x) {
   power = power * rest + 1.6666665459e-1f;
   power = power * rest + 5.0000001201e-1f;
   power = power * rest * rest + rest + 1.0f;
-  const Ints exponent = (same_bits<Ints>(shifted) - 0x4b400000) << 23;
-  const Ints result = same_bits<Ints>(power) + exponent;
-  return TERSOR_CHOOSE(x == x, same_bits<Floats>(result), x);
-}
-
-// e^x of what is not positive, to 1e-6 of it; next to nothing below -100.
-TERSOR_FORCED Floats small_power(Floats x) {
-#if defined(__AVX512F__)
-  x = larger(x, all(-100.0f));
-  const Floats shift = all(12582912.0f);  // adding it rounds to an integer
-  const Floats whole = (x * 1.44269504f + shift) - shift;
-  const Floats rest = x - whole * 0.693147181f;
-  Floats power = all(8.3334519e-3f);
-  power = power * rest + 4.1665796e-2f;
-  power = power * rest + 1.6666667e-1f;
-  power = power * rest + 0.5f;
-  power = power * rest + 1.0f;
-  power = power * rest + 1.0f;
-  return same_bits<Floats>(_mm512_scalef_ps(same_bits<__m512>(power), same_bits<__m512>(whole)));
-#else
-  return exponential(x);
-#endif
+  return with_exponent(power, whole);
 }
 
 TERSOR_FORCED Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
