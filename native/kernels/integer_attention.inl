@@ -12,10 +12,18 @@ TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(nearest_integers
 
 // The length of a vector; not finite if it is not, and 0 if it is next to nothing.
 static float length_of(const float* x, std::size_t size) {
+  Floats squares = {};
+  for (std::size_t i = 0; i < size; i += kLanes) {
+    const Floats part = loaded_some(x + i, size - i);
+    squares += part * part;
+  }
+  const float sum = sum_of(squares);
+  if (sum > 1e-20f && sum < 1e30f) return __builtin_sqrtf(sum);
+  // Squares may be too large or too small for floats.
   const float top = largest_magnitude(x, size);
   if (top < 1e-30f) return 0.0f;
   const float inverse = 1.0f / top;
-  Floats squares = {};
+  squares = Floats{};
   for (std::size_t i = 0; i < size; i += kLanes) {
     const Floats part = loaded_some(x + i, size - i) * inverse;
     squares += part * part;
@@ -51,7 +59,8 @@ struct IntegerAttention {
   float* outputs;  // (kRows, padded)
   float* scores;   // (kRows, kAttentionBlock)
   std::uint32_t queries[kRows][kMostDimensions / 2], weights[kRows][kAttentionBlock / 2];
-  float query_scales[kRows], tops[kRows], factors[kRows];
+  float query_scales[kRows], tops[kRows];
+  float factors[kRows];  // what a code of a weight is worth
   Floats sums[kRows];
 
   // `scratch`: as attention_scratch says.
@@ -74,7 +83,7 @@ struct IntegerAttention {
     for (std::size_t r = 0; r < kRows; ++r) {
       first = rows[r].first < first ? rows[r].first : first;
       last = rows[r].last > last ? rows[r].last : last;
-      tops[r] = lowest();
+      tops[r] = -3e38f;
       sums[r] = Floats{};
     }
     for (std::size_t i = 0; i < kRows * cache.padded(); ++i) outputs[i] = 0.0f;
@@ -126,17 +135,21 @@ struct IntegerAttention {
   // Scores to codes of weights times scales of values, and what such a code is worth. Every step for all rows before
   // the next, because most of a step is waiting.
   inline __attribute__((always_inline)) void weigh(std::size_t start) {
+    Floats highest[kRows];
+    for (std::size_t r = 0; r < kRows; ++r) highest[r] = highest_of(r, start);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float top = largest_of(highest[r]);
+      if (top > tops[r]) raise_top(r, top);
+    }
     Ints largest[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) raise_top(r, start);
     for (std::size_t r = 0; r < kRows; ++r) {
       const bool whole = rows[r].first <= start && rows[r].last >= start + kAttentionBlock;
       largest[r] = whole ? weigh_row<true>(r, start) : weigh_row<false>(r, start);
     }
-    float most[kRows];
-    for (std::size_t r = 0; r < kRows; ++r) most[r] = same_bits<float>(largest_of(largest[r]));
     for (std::size_t r = 0; r < kRows; ++r) {
-      factors[r] = most[r] / kLargestWeight;
-      const float factor = most[r] < 1e-30f ? 0.0f : kLargestWeight / most[r];
+      const float worth = same_bits<float>(largest_of(largest[r]));
+      factors[r] = worth / kLargestWeight;
+      const float factor = worth < 1e-30f ? 0.0f : kLargestWeight / worth;
       for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
         const Floats weight = loaded<Floats>(scores + r * kAttentionBlock + b * kLanes);
         put(weights[r] + b * kLanes / 2, codes_of(weight * factor));
@@ -144,25 +157,27 @@ struct IntegerAttention {
     }
   }
 
-  // Scores that are not seen become the lowest. What a row had found is scaled down if a larger one appears.
-  inline __attribute__((always_inline)) void raise_top(std::size_t r, std::size_t start) {
+  // What a row had found is scaled down.
+  inline __attribute__((always_inline)) void raise_top(std::size_t r, float top) {
+    const float factor = exponential(all(tops[r] - top))[0];
+    for (std::size_t i = 0; i < cache.padded(); ++i) outputs[r * cache.padded() + i] *= factor;
+    sums[r] = sums[r] * factor;
+    tops[r] = top;
+  }
+
+  // Scores that are not seen become the lowest. The largest of some that include the highest.
+  inline __attribute__((always_inline)) Floats highest_of(std::size_t r, std::size_t start) {
     float* const row = scores + r * kAttentionBlock;
     const std::size_t stop = start + kAttentionBlock;
     const std::size_t low = rows[r].first > start ? rows[r].first - start : 0;
     const std::size_t high = rows[r].last < stop ? (rows[r].last > start ? rows[r].last - start : 0) : kAttentionBlock;
     for (std::size_t i = 0; i < low && i < kAttentionBlock; ++i) row[i] = lowest();
     for (std::size_t i = high; i < kAttentionBlock; ++i) row[i] = lowest();
-    Floats largest = loaded<Floats>(row);
+    Floats highest = loaded<Floats>(row);
     for (std::size_t b = 1; b < kAttentionBlock / kLanes; ++b) {
-      largest = larger(largest, loaded<Floats>(row + b * kLanes));
+      highest = larger(highest, loaded<Floats>(row + b * kLanes));
     }
-    const float found = largest_of(largest);
-    if (!(found > tops[r])) return;
-    const float factor = tops[r] == lowest() ? 0.0f : exponential(all(tops[r] - found))[0];
-    const std::size_t padded = cache.padded();
-    for (std::size_t i = 0; i < padded; ++i) outputs[r * padded + i] *= factor;
-    sums[r] = sums[r] * factor;
-    tops[r] = found;
+    return highest;
   }
 
   // Scores of a row to weights times scales of values, and the largest of these; NaN is larger than all.
