@@ -8,7 +8,7 @@ constexpr float kCodeLength = 32000.0f, kLargestValue = 4095.0f, kLargestWeight 
 static_assert(kAttentionBlock * kLargestValue * kLargestWeight < 2147483648.0f);
 static_assert((kCodeLength + 12) * (kCodeLength + 12) < 2147483648.0f && kMostDimensions <= 512);
 
-TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(nearest_integers(levels)); }
+TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(bits_of_rounded(levels)); }
 
 // The length of a vector; not finite if it is not, and 0 if it is next to nothing.
 static float length_of(const float* x, std::size_t size) {
@@ -138,8 +138,8 @@ struct IntegerAttention {
     Floats highest[kRows];
     for (std::size_t r = 0; r < kRows; ++r) highest[r] = highest_of(r, start);
     for (std::size_t r = 0; r < kRows; ++r) {
-      const float top = largest_of(highest[r]);
-      if (top > tops[r]) raise_top(r, top);
+      // A little more than 1 is no harm to weights, and a top that stays needs no step.
+      if (is_any_above(highest[r], tops[r] + 8.0f)) raise_top(r, largest_of(highest[r]));
     }
     Ints largest[kRows];
     for (std::size_t r = 0; r < kRows; ++r) {

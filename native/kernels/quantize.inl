@@ -23,8 +23,8 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   std::size_t k = 0;
   // Of finite numbers no code is outside.
   for (; top < __builtin_inff() && inverse < __builtin_inff() && k + kLanes <= size; k += kLanes) {
-    const Ints code = nearest_integers(loaded<Floats>(x + k) * inverse);
-    total += code;
+    const Ints code = bits_of_rounded(loaded<Floats>(x + k) * inverse);
+    total += code - kRoundingBits;
     put(codes + k, bytes_of(code));
   }
   for (; k < size; k += kLanes) {

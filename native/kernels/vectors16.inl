@@ -65,8 +65,20 @@ TERSOR_FORCED Floats floats_of(Bytes values) { return __builtin_convertvector(va
 TERSOR_FORCED Floats floats_of(UnsignedBytes values) { return __builtin_convertvector(values, Floats); }
 TERSOR_FORCED Words words_of(Halves values) { return __builtin_convertvector(values, Words); }
 TERSOR_FORCED Ints ints_of(Floats values) { return __builtin_convertvector(values, Ints); }
+
+// The lowest bits of every lane.
+#if defined(__AVX512F__)
+TERSOR_FORCED Halves halves_of(Ints values) {
+  return same_bits<Halves>(_mm512_cvtepi32_epi16(same_bits<__m512i>(values)));
+}
+TERSOR_FORCED Bytes bytes_of(Ints values) {
+  return same_bits<Bytes>(_mm512_cvtepi32_epi8(same_bits<__m512i>(values)));
+}
+#else
 TERSOR_FORCED Halves halves_of(Ints values) { return __builtin_convertvector(values, Halves); }
 TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
+#endif
+
 
 template <typename Vector>
 TERSOR_FORCED Vector larger(Vector a, Vector b) {
@@ -151,8 +163,9 @@ TERSOR_FORCED Halves high_halves(Floats values) { return halves_of(same_bits<Int
 // Adding it and taking it away rounds to an integer, ties to even.
 constexpr float kRounding = 12582912.0f;
 
-// The nearest integers, ties to even, of what is within 2^22.
-TERSOR_FORCED Ints nearest_integers(Floats x) { return ints_of((x + kRounding) - kRounding); }
+// What is within 2^22, once that was added: its lowest bits are those of the nearest integer, which is more by this.
+constexpr std::int32_t kRoundingBits = 0x4b400000;
+TERSOR_FORCED Ints bits_of_rounded(Floats x) { return same_bits<Ints>(x + kRounding); }
 
 // x * 2^whole; NaN if x is.
 TERSOR_FORCED Floats with_exponent(Floats x, Floats whole) {
@@ -161,6 +174,14 @@ TERSOR_FORCED Floats with_exponent(Floats x, Floats whole) {
 #else
   const Ints result = same_bits<Ints>(x) + (ints_of(whole) << 23);
   return TERSOR_CHOOSE(x == x, same_bits<Floats>(result), x);
+#endif
+}
+
+TERSOR_FORCED bool is_any_above(Floats x, float limit) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(same_bits<__m512>(x), _mm512_set1_ps(limit), _CMP_GT_OQ) != 0;
+#else
+  return largest_of(x) > limit;
 #endif
 }
 
