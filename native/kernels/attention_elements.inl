@@ -200,11 +200,12 @@ TERSOR_FORCED void store_in_pairs(const KeysValues& cache, std::size_t position,
   std::uint16_t* const values = static_cast<std::uint16_t*>(cache.values);
   const std::size_t block = position / kKeyBlock * cache.key_pairs();
   const std::size_t row = position / 2 * cache.padded();
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t d = first + i, word = (block + d / 2) * kKeyBlock + position % kKeyBlock;
-    keys[2 * word + d % 2] = key[i];
-    values[2 * (row + d) + position % 2] = value[i];
+  // What a key lacks of its last pair is 0.
+  for (std::size_t i = 0; i < count; i += 2) {
+    const std::size_t word = (block + (first + i) / 2) * kKeyBlock + position % kKeyBlock;
+    __builtin_memcpy(keys + 2 * word, key + i, 2 * sizeof *key);
   }
+  for (std::size_t i = 0; i < count; ++i) values[2 * (row + first + i) + position % 2] = value[i];
 }
 
 static void store_pairs(const KeysValues& cache, std::size_t position, const float* key,

@@ -89,10 +89,7 @@ struct IntegerAttention {
     for (std::size_t i = 0; i < kRows * cache.padded(); ++i) outputs[i] = 0.0f;
     for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last; start += kAttentionBlock) {
       const std::size_t count = last - start < kAttentionBlock ? last - start : kAttentionBlock;
-      constexpr std::size_t kTogether = kSumsTogether;
-      for (std::size_t b = 0; b < (count + kKeyBlock - 1) / kKeyBlock; b += kTogether) {
-        multiply_keys<kTogether>(start, b);
-      }
+      multiply_all_keys(start, (count + kKeyBlock - 1) / kKeyBlock);
       if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
       weigh(start);
       add_all_values(start, count);
@@ -102,6 +99,16 @@ struct IntegerAttention {
       for (std::size_t i = 0; i < cache.dimensions; ++i) {
         rows[r].output[i] = outputs[r * cache.padded() + i] * inverse;
       }
+    }
+  }
+
+  inline __attribute__((always_inline)) void multiply_all_keys(std::size_t start, std::size_t blocks) {
+    if constexpr (kSumsTogether == 1) {
+      for (std::size_t b = 0; b < blocks; ++b) multiply_keys<1>(start, b);
+    } else if (blocks <= 2) {
+      multiply_keys<2>(start, 0);
+    } else {
+      multiply_keys<4>(start, 0);
     }
   }
 
