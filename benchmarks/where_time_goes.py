@@ -22,8 +22,8 @@ PARTS = {
     "attention": ("attend", "Attention", "softmax", "Queries"),
     "gates": ("gate",),
     "quantizing": ("quantize",),
-    "norms, rotations, cache": ("norm", "rotate", "store", "add"),
-    "linears": ("tokens_times", "all_tokens", "multiply_block", "linear", "Tile"),
+    "norms, rotations, cache": ("norm", "rotate", "store", "length_of", "add"),
+    "linears": ("tokens_times", "all_tokens", "multiply_b", "unpack", "linear", "Tile", "ManyTokens"),
 }
 
 

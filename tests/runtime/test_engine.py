@@ -77,7 +77,12 @@ def test_logits_are_those_of_transformers(
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 @pytest.mark.parametrize(("cache", "most"), [("bfloat16", 5e-3), ("int16", 5e-4)])
 def test_long_prompts_with_a_cache_of_pairs(
-    tmp_path: Path, family: str, level: str, cache: str, most: float, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    family: str,
+    level: str,
+    cache: str,
+    most: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changes = {**SMALLER.get(family, {}), "max_position_embeddings": 512}
     save_tiny(family, tmp_path, **changes)

@@ -1,13 +1,17 @@
 """What this machine can do at most: bytes read and products of int8 per second."""
 
+import mmap
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from tersor import _native
 from tersor.instructions import level
 
 _TIMES = 5
+# Lines that are fetched beforehand; which is best differs from machine to machine.
+_AHEAD = (0, 16, 64)
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,19 @@ def roofline(size: int, threads: int) -> Roofline:
 
     What fits the caches is read from there, as a model of that size is.
     """
-    buffer = torch.ones(max(size, 1 << 20), dtype=torch.uint8).numpy()
-    reads = [_native.read_seconds(buffer, threads) for _ in range(_TIMES)]
+    buffer = _written(max(size, 1 << 20))
+    reads = [
+        _native.read_seconds(buffer, threads, ahead) for ahead in _AHEAD for _ in range(_TIMES)
+    ]
     counts = [_native.products_per_second(level(), threads) for _ in range(_TIMES)]
     return Roofline(buffer.nbytes / min(reads), max(counts))
+
+
+def _written(size: int) -> NDArray[np.uint8]:
+    """Memory in large pages where there are such, as those of a mapped file may be too."""
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    buffer = np.frombuffer(memory, np.uint8)
+    buffer.fill(1)
+    return buffer
