@@ -41,8 +41,8 @@ PEERS = {
     ("OpenVINO int4", "OpenVINO int4 f32"): ("OpenVINO int4", "#d4d4d4"),
 }
 MODELS = {
-    "engine-smollm2-amx": "SmolLM2-135M",
-    "engine-qwen2.5-1.5b-amx": "Qwen2.5-1.5B's shape",
+    "engine-smollm2-vnni": "SmolLM2-135M",
+    "engine-qwen2.5-1.5b-vnni": "Qwen2.5-1.5B's shape",
 }
 
 

@@ -1,7 +1,7 @@
 // Attention to keys and values of 16-bit integers; queries and weights become such integers too. Their products are
 // summed exactly in int32: no sum of products of two vectors is larger than the product of their lengths, and
-// weights and values are small enough for the positions of a block. Twice and four times as many products as of
-// floats and of bfloat16 are multiplied in the same time by AVX-512 VNNI, and less is lost than with bfloat16.
+// weights and values are small enough for the positions of a block. AVX-512 VNNI multiplies twice as many at a time as
+// floats, on some processors four times as many as bfloat16, and less is lost than with that.
 
 // Lengths of keys and queries, and the largest value and weight, as codes.
 constexpr float kCodeLength = 32000.0f, kLargestValue = 4095.0f, kLargestWeight = 8191.0f;
