@@ -35,7 +35,8 @@ TERSOR_LOCAL constexpr bool has_scales(Storage storage) {
 
 // The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
 struct KeysValues {
-  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock); of bfloat16 and int16 see attention_elements.inl
+  // Of pairs see attention_elements.inl.
+  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
   void* values;         // (capacity, padded); likewise
   float* key_scales;    // (capacity); of integers only
   float* value_scales;  // likewise

@@ -116,7 +116,8 @@ struct IntegerAttention {
   template <std::size_t kBlocks>
   inline __attribute__((always_inline)) void multiply_keys(std::size_t start, std::size_t first) {
     const std::size_t pairs = cache.key_pairs();
-    const std::uint32_t* keys = static_cast<const std::uint32_t*>(cache.keys) + (start / kKeyBlock + first) * pairs * kKeyBlock;
+    const std::uint32_t* keys =
+        static_cast<const std::uint32_t*>(cache.keys) + (start / kKeyBlock + first) * pairs * kKeyBlock;
     Ints products[kRows][kBlocks] = {};
     for (std::size_t d = 0; d < pairs; ++d, keys += kKeyBlock) {
       Words some[kBlocks];

@@ -113,6 +113,16 @@ def test_it_is_the_product_of_what_was_rounded(
         assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_many_tokens_have_the_bits_of_each_alone(
+    at_level: str, scheme: TensorScheme, rows: int, columns: int
+) -> None:
+    packed, x = pack_linear(quantized(scheme, rows, columns)), tokens(21, columns)
+    alone = torch.cat([linear(token, packed) for token in x.split(1)])
+    assert torch.equal(linear(x, packed), alone)
+
+
 @pytest.mark.parametrize("scheme", [*SCHEMES, *CODEBOOKS], ids=str)
 @pytest.mark.parametrize(("rows", "columns"), SHAPES)
 def test_activations_stay_as_they_are(
