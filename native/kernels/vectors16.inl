@@ -12,6 +12,11 @@ TERSOR_FORCED To same_bits(From from) {
   return to;
 }
 
+template <typename Vector>
+TERSOR_FORCED Vector larger(Vector a, Vector b);
+template <typename Vector>
+TERSOR_FORCED Vector smaller(Vector a, Vector b);
+
 #if defined(TERSOR_NEON)
 
 #include "vectors16_neon.inl"
@@ -80,16 +85,6 @@ TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(value
 #endif
 
 
-template <typename Vector>
-TERSOR_FORCED Vector larger(Vector a, Vector b) {
-  return TERSOR_CHOOSE(b > a, b, a);
-}
-
-template <typename Vector>
-TERSOR_FORCED Vector smaller(Vector a, Vector b) {
-  return TERSOR_CHOOSE(b < a, b, a);
-}
-
 // The lanes that lie 8, 4, 2 and 1 further on.
 template <typename Vector>
 TERSOR_FORCED Vector shifted(Vector vector, int by) {
@@ -119,6 +114,17 @@ TERSOR_FORCED auto largest_of(Vector vector) {
 TERSOR_FORCED Floats looked_up(Floats table, Ints index) { return __builtin_shuffle(table, index); }
 
 #endif
+
+// b where it is larger, or smaller; a elsewhere, and if a or b is not a number.
+template <typename Vector>
+TERSOR_FORCED Vector larger(Vector a, Vector b) {
+  return TERSOR_CHOOSE(b > a, b, a);
+}
+
+template <typename Vector>
+TERSOR_FORCED Vector smaller(Vector a, Vector b) {
+  return TERSOR_CHOOSE(b < a, b, a);
+}
 
 TERSOR_FORCED Floats all(float value) { return Floats{} + value; }
 
