@@ -23,7 +23,7 @@ PARTS = {
     "gates": ("gate",),
     "quantizing": ("quantize",),
     "norms, rotations, cache": ("norm", "rotate", "store", "length_of", "add"),
-    "linears": ("tokens_times", "all_tokens", "multiply_b", "unpack", "linear", "Tile", "ManyTokens"),
+    "linears": ("tokens_times", "all_tokens", "multiply_b", "unpack", "linear", "Tile"),
 }
 
 
