@@ -10,25 +10,23 @@ static_assert((kCodeLength + 12) * (kCodeLength + 12) < 2147483648.0f && kMostDi
 
 TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(bits_of_rounded(levels)); }
 
-// The length of a vector; not finite if it is not, and 0 if it is next to nothing.
-static float length_of(const float* x, std::size_t size) {
+static float sum_of_squares(const float* x, std::size_t size, float factor) {
   Floats squares = {};
   for (std::size_t i = 0; i < size; i += kLanes) {
-    const Floats part = loaded_some(x + i, size - i);
+    const Floats part = loaded_some(x + i, size - i) * factor;
     squares += part * part;
   }
-  const float sum = sum_of(squares);
+  return sum_of(squares);
+}
+
+// The length of a vector; not finite if it is not, and 0 if it is next to nothing.
+static float length_of(const float* x, std::size_t size) {
+  const float sum = sum_of_squares(x, size, 1.0f);
   if (sum > 1e-20f && sum < 1e30f) return __builtin_sqrtf(sum);
   // Squares may be too large or too small for floats.
   const float top = largest_magnitude(x, size);
   if (top < 1e-30f) return 0.0f;
-  const float inverse = 1.0f / top;
-  squares = Floats{};
-  for (std::size_t i = 0; i < size; i += kLanes) {
-    const Floats part = loaded_some(x + i, size - i) * inverse;
-    squares += part * part;
-  }
-  return top * __builtin_sqrtf(sum_of(squares));
+  return top * __builtin_sqrtf(sum_of_squares(x, size, 1.0f / top));
 }
 
 static float inverse_of(float scale) { return scale > 0.0f && scale < __builtin_inff() ? 1.0f / scale : 0.0f; }

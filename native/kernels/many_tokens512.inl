@@ -9,11 +9,11 @@ TERSOR_FORCED std::int32_t zero_of_bytes(const PackedWeights& w) {
 // The weights of a block's kPanels panels times kTokens tokens.
 template <std::size_t kPanels, std::size_t kTokens>
 struct ByteTile {
-  const PackedWeights& w;        // of the block alone
+  const PackedWeights& w;  // of the block alone
   const QuantizedTokens& a;
-  const std::uint8_t* codes;     // (chunks, kPanels, chunk_bytes(8))
-  const float* row_scales;       // (groups, kPanels, kPanelRows)
-  const std::int32_t* starts;    // (tokens, groups): of sums, what the zero takes away
+  const std::uint8_t* codes;   // (chunks, kPanels, chunk_bytes(8))
+  const float* row_scales;     // (groups, kPanels, kPanelRows)
+  const std::int32_t* starts;  // (tokens, groups): of sums, what the zero takes away
 
   inline __attribute__((always_inline)) void run(std::size_t token, const Output& out) const {
     const std::size_t groups = w.groups(), whole = w.group_chunks(), chunks = w.chunks();

@@ -84,7 +84,6 @@ TERSOR_FORCED Halves halves_of(Ints values) { return __builtin_convertvector(val
 TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
 #endif
 
-
 // The lanes that lie 8, 4, 2 and 1 further on.
 template <typename Vector>
 TERSOR_FORCED Vector shifted(Vector vector, int by) {
