@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import tersor
+import tiny_models
 from calibrating import (
     BUDGET,
     calibration_tokens,
@@ -29,6 +30,7 @@ from calibrating import (
 from tersor.calibration.precision import Precision
 from tersor.cli.main import run
 from tersor.errors import NonFiniteWeight, RecipeError, SourceError, TextError
+from tersor.models.probing.miniature import NoMiniature
 from tersor.pipeline import calibrated
 from tersor.pipeline.result import Result
 from tersor.recipes import Calibration, dump, parse
@@ -246,23 +248,40 @@ def test_activations_that_went_through_files_are_mentioned(llama: Path, tmp_path
     assert first == second
 
 
-def test_without_a_table_nothing_is_scaled_and_that_is_said(tmp_path: Path) -> None:
+def stablelm(directory: Path) -> Path:
     from transformers import AutoModelForCausalLM, StableLmConfig
 
-    import tiny_models
-
-    model = tmp_path / "model"
     config = StableLmConfig(**tiny_models._LLAMA)
-    randomized(AutoModelForCausalLM.from_config(config)).save_pretrained(model)
-    save_tokenizer(model)
-    save_text(text_of(model), BUDGET.tokens)
+    randomized(AutoModelForCausalLM.from_config(config)).save_pretrained(directory)
+    save_tokenizer(directory)
+    save_text(text_of(directory), BUDGET.tokens)
+    return directory
+
+
+def test_without_a_table_pairs_are_found_by_numbers(tmp_path: Path) -> None:
+    model = stablelm(tmp_path / "model")
     for recipe in ("awq-gptq", "smoothquant"):
         result = quantize(model, tmp_path / recipe, small(recipe))
-        assert reported_everywhere(result, "nothing is scaled: ")
+        assert reported_everywhere(result, "pairs are not from a table: 4 were found")
         load(tmp_path / recipe, kernels=False)
-    errors = [r.output_error for r in quantize(model, tmp_path / "gptq", small("gptq")).records]
+    result = quantize(model, tmp_path / "rotated", small("rotate-gptq"))
+    load(tmp_path / "rotated", kernels=False)
+    errors = [r.output_error for r in result.records]
     assert len([error for error in errors if error is not None]) == 14
-    with pytest.raises(SourceError, match="choose a recipe without a rotation"):
+
+
+def test_where_no_pairs_can_be_found_nothing_is_scaled_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise NoMiniature("there is no such thing")
+
+    monkeypatch.setattr("tersor.models.probing.finding.miniature", none)
+    model = stablelm(tmp_path / "model")
+    result = quantize(model, tmp_path / "awq", small("awq-gptq"))
+    assert reported_everywhere(result, "nothing is scaled: ")
+    assert reported_everywhere(result, "no pairs were found by numbers: there is no such thing")
+    with pytest.raises(SourceError, match=r"no such thing; choose a recipe without a rotation"):
         quantize(model, tmp_path / "rotated", small("rotate-gptq"))
 
 

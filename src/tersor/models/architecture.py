@@ -24,7 +24,10 @@ class Architecture:
     ``transposed`` are stored ``(in, out)``. A norm computes ``x̂ · (w + norm_offset)``.
     ``heads`` is the number of query heads, 0 where unknown. ``tied``: the head is the embedding,
     whether or not ``head`` is stored as well. ``writers``, ``centred`` and ``sandwich`` are those
-    of ``values.Family``; ``writers`` is empty where no table exists.
+    of ``values.Family``; ``writers`` is empty where no table exists. ``untied_head`` is what a head
+    would be called that is tied now. The last two belong to architectures that were probed
+    (``models.probing``): ``examined`` are the canonical block-relative names of all tensors that
+    were looked at; ``closed`` is False where blocks change the residual stream without a writer.
     """
 
     model_type: str
@@ -47,6 +50,9 @@ class Architecture:
     final_norm: str | None
     fused_experts: tuple[FusedExperts, ...]
     renames: tuple[tuple[str, str], ...]
+    untied_head: str = "lm_head.weight"
+    examined: tuple[str, ...] = ()
+    closed: bool = True
 
     def block_of(self, name: str) -> int | None:
         """The number of the block a tensor belongs to; None outside the blocks."""
@@ -156,6 +162,7 @@ def _from_table(
         final_norm=_beside(container, family.final_norm, shapes),
         fused_experts=family.fused_experts,
         renames=family.renames,
+        untied_head=f"{family.head[0]}{_WEIGHT}",
     )
     return replace(architecture, note="; ".join(_surprises(architecture, shapes)))
 
@@ -249,4 +256,5 @@ def unknown_matrices(
         and architecture.role(name, shape) is Role.OTHER
         and architecture.split(name)[0] is not None
         and architecture.split(name)[1] not in listeners
+        and canonical(architecture.split(name)[1]) not in architecture.examined
     ]

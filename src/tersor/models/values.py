@@ -65,7 +65,8 @@ class SharedInput:
     ``why`` says what forbids it. ``listeners`` read the tensor too and must be scaled with the
     consumers, though they are never quantized (the router of a mixture of experts). A producer
     with a ``*`` feeds only the consumers of the same expert. An expert reads only the rows routed
-    to it.
+    to it. ``inner``: what is read is neither the residual stream nor a norm of it. ``turns``: where
+    ``rows`` are values, an orthogonal matrix can take the place of a head's scales.
     """
 
     consumers: tuple[str, ...]
@@ -74,6 +75,8 @@ class SharedInput:
     listeners: tuple[str, ...] = ()
     requires: Requirement | None = None
     why: str = ""
+    inner: bool = False
+    turns: bool = True
 
     def resolved(self, config: Mapping[str, Any]) -> "SharedInput":
         """Without ``requires``: kept where ``config`` meets it, else without a producer."""

@@ -12,6 +12,7 @@ from tersor.formats import compressed_tensors, layout, own
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
+from tersor.models.probing import probed
 from tersor.recipes import AnyRange, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
 
@@ -146,6 +147,8 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     refuse_quantized(source)
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
+    if recipe.scaling is not None or recipe.rotation is not None:
+        architecture = probed(architecture, source.config, shapes)
     planner = _Planner(recipe, architecture)
     units = tuple(
         Unit(name, tuple(planner.tensor(info) for info in infos))

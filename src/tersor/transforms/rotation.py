@@ -22,8 +22,10 @@ from tersor.checkpoints.files import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.errors import RecipeError, SourceError
 from tersor.models.architecture import Architecture, describe
+from tersor.models.probing import probe
 from tersor.transforms.rotation_plan import head_name, residual_steps, value_steps
 from tersor.transforms.rotation_steps import Step
+from tersor.transforms.rotation_trial import TinySource, refuse_another_function
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,15 @@ def rotated(
     readers have no bias, that norm. Where norms stand before the residual sum (Gemma 2 and 3) R1 is
     left out and ``notes`` says so.
 
-    Raises :class:`SourceError` for a model without a table, one whose norms come after the sum (OPT
-    350M), and one with tensors that the table does not know.
+    A family without a table is looked at in a tiny model of it (``models.probing``), on which the
+    rotation is tried first. Raises :class:`SourceError` where that fails, for a model whose norms
+    come after the sum (OPT 350M), and one with tensors that nobody knows.
     """
     if architecture is None:
         shapes = {name: info.shape for name, info in source.tensors.items()}
         architecture = describe(source.config, shapes)
+        if not architecture.known:
+            architecture = _found_by_numbers(source, architecture, settings)
     if not architecture.known:
         raise SourceError(f"{source.path}: {architecture.note}; choose a recipe without a rotation")
     steps: dict[str, Step] = {}
@@ -116,6 +121,18 @@ def rotated(
     if settings.values:
         steps = value_steps(source, architecture, settings.seed, steps)
     return RotatedSource(source, steps, untied, tuple(notes))
+
+
+def _found_by_numbers(
+    source: Source, architecture: Architecture, settings: Rotation
+) -> Architecture:
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+    found = probe(architecture, source.config, shapes)
+    if isinstance(found, str):
+        return replace(architecture, note=f"{architecture.note}; {found}")
+    tiny = TinySource(source.path, found)
+    refuse_another_function(tiny, rotated(tiny, settings, found.tiny))
+    return found.architecture
 
 
 def _untied(source: Source, architecture: Architecture) -> TensorInfo | None:

@@ -8,7 +8,6 @@ from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture, unknown_matrices
 from tersor.models.experts import unfused_shapes
-from tersor.models.families import FAMILIES
 from tersor.models.pairs import Pair, pairs
 from tersor.models.values import Rows, SharedInput, canonical
 from tersor.transforms.hadamard import Orthogonal, random_orthogonal
@@ -37,7 +36,7 @@ def residual_steps(source: Source, architecture: Architecture, seed: int) -> dic
     for block, names in inside.items():
         steps |= _writer_steps(source, architecture, names, turn)
         for shared in architecture.shared_inputs:
-            if shared.producer is not None and shared.producer not in architecture.linears:
+            if _is_norm_of_the_stream(architecture, shared):
                 steps |= _reader_steps(source, architecture, block, names, shared, turn)
     for step in steps.values():
         if isinstance(step, NormBias):
@@ -62,11 +61,16 @@ def value_steps(
     for block in range(architecture.blocks):
         for pair in pairs(architecture, shapes, block):
             shared = architecture.shared_input_of(pair.consumers[0])
-            if shared is not None and shared.rows in _VALUES:
+            if shared is not None and shared.rows in _VALUES and shared.turns:
                 width = pair.columns.numel() // architecture.heads
                 rotation = random_orthogonal(width, seed, f"values of block {block}")
                 merged |= _value_steps(pair, rotation, merged)
     return merged
+
+
+def _is_norm_of_the_stream(architecture: Architecture, shared: SharedInput) -> bool:
+    producer = shared.producer
+    return producer is not None and producer not in architecture.linears and not shared.inner
 
 
 def head_name(architecture: Architecture) -> str | None:
@@ -75,7 +79,7 @@ def head_name(architecture: Architecture) -> str | None:
     What the input embedding and the head absorb differs, so a tied head becomes a tensor.
     """
     if architecture.head is None and architecture.tied:
-        return f"{FAMILIES[architecture.model_type].head[0]}.weight"
+        return architecture.untied_head
     return architecture.head
 
 
@@ -200,11 +204,16 @@ def _refuse_what_cannot_turn(source: Source, architecture: Architecture) -> None
     """A reader or writer of the residual stream that stays as it is would change the model."""
     for shared in architecture.shared_inputs:
         writes = all(name in architecture.writers for name in shared.consumers)
-        if shared.producer is None and not writes:
+        if shared.producer is None and not writes and not shared.inner:
             raise SourceError(
                 f"{source.path}: the residual stream cannot be rotated, because {shared.why}; "
                 f"{_VALUES_ONLY}"
             )
+    if not architecture.closed:
+        raise SourceError(
+            f"{source.path}: the residual stream of {architecture.model_type} passes through more "
+            f"than linears and norms that can rotate; {_VALUES_ONLY}"
+        )
     shapes = {name: info.shape for name, info in source.tensors.items()}
     known = (architecture.embedding, architecture.positions, architecture.head)
     outside = [
