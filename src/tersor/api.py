@@ -59,16 +59,16 @@ def evaluate(
     *,
     base: str | Path | None = None,
     texts: Sequence[str | Path] = (),
-    context: int = 1024,
+    context: int | None = None,
     windows: int | None = None,
     skip: int = 0,
     engine: EngineOptions | None = None,
 ) -> tuple[Evaluation, ...]:
     """Perplexity, and against ``base`` the KL divergence, one result per text file.
 
-    ``windows`` of ``context`` tokens, the first ``skip`` positions of each unscored. Without texts
-    the public-domain one that comes with tersor is used. ``engine``: run ``directory`` by the
-    engine, and measure what its kernels round too.
+    ``windows`` of ``context`` tokens (1024, or what the model reads if that is less), the first
+    ``skip`` positions of each unscored. Without texts the public-domain one that comes with tersor
+    is used. ``engine``: run ``directory`` by the engine, and measure what its kernels round too.
     """
     return evaluate_directory(
         Path(directory),
@@ -86,7 +86,7 @@ def compare(
     *,
     texts: Sequence[str | Path] = (),
     calibration: Sequence[str | Path] = (),
-    context: int = 1024,
+    context: int | None = None,
     windows: int | None = 8,
     skip: int = 0,
     force: bool = False,

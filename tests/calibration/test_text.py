@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from tersor.calibration import builtin_text, read_text, windows
-from tersor.calibration.text import check_windows
+from tersor.calibration.text import check_windows, first_tokens
 from tersor.errors import TextError
 
 
@@ -92,18 +92,57 @@ def test_impossible_sizes(length: int, count: int | None) -> None:
         windows(Letters(), "some text", length, count)
 
 
-def test_no_special_tokens_and_no_warning(words: PreTrainedTokenizerFast) -> None:
+def test_one_first_token_in_front_of_each_window_and_no_warning(
+    words: PreTrainedTokenizerFast,
+) -> None:
     said: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = said.append  # type: ignore[method-assign]
     logger = logging.getLogger("transformers")
     logger.addHandler(handler)
     try:
-        found = windows(words, "a b " * 20, 8)
+        found = windows(words, "a b " * 20, 9)
     finally:
         logger.removeHandler(handler)
-    assert torch.equal(found, torch.tensor([[2, 3] * 4] * 5))
+    assert torch.equal(found, torch.tensor([[1, *[2, 3] * 4]] * 5))
     assert [record.getMessage() for record in said] == []
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [("<s> $A", (1,)), ("<s> <b> $A", (1, 4)), ("$A <b>", ()), ("<s> $A <b>", (1,)), ("$A", ())],
+)
+def test_what_a_tokenizer_puts_in_front(template: str, expected: tuple[int, ...]) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    names = {"<unk>": 0, "<s>": 1, "a": 2, "b": 3, "<b>": 4}
+    core = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        template, special_tokens=[("<s>", 1), ("<b>", 4)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
+    assert first_tokens(tokenizer) == expected
+    found = windows(tokenizer, "a b " * 30, 7, 3)
+    assert found.shape == (3, 7)
+    assert found[:, : len(expected)].tolist() == [list(expected)] * 3
+    text = [2, 3] * 30
+    room = 7 - len(expected)
+    assert found[:, len(expected) :].flatten().tolist() == text[: 3 * room]
+
+
+def test_windows_need_room_behind_the_first_token(words: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(TextError, match="no room for text behind the 1 tokens"):
+        windows(words, "a b a b", 1)
+
+
+def test_a_tokenizer_that_changes_the_text_is_refused() -> None:
+    class Odd:
+        def __call__(self, text: str, **options: Any) -> dict[str, list[int]]:
+            return {"input_ids": [7] if options else [8, 9]}
+
+    with pytest.raises(TextError, match=r"tokenizer\.json"):
+        first_tokens(Odd())
 
 
 def test_the_corpus_comes_along_and_its_parts_are_disjoint() -> None:

@@ -26,7 +26,8 @@ def example(**changes: object) -> Evaluation:
 def test_survives_json() -> None:
     record = example(kl_mean=0.25, same_top=0.5)
     read = json.loads(json.dumps(record.to_dict(), allow_nan=False))
-    assert Evaluation(**(read | {"texts": tuple(read["texts"])})) == record
+    lists = {name: tuple(read[name]) for name in ("texts", "first_tokens")}
+    assert Evaluation(**(read | lists)) == record
 
 
 def test_without_a_base_the_comparison_is_null() -> None:

@@ -11,7 +11,7 @@ from tersor.calibration.text import builtin_text, windows
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import SourceError
 from tersor.pipeline.activations import InputStatistics, static_input
-from tersor.pipeline.calibrate import calibration_tokens
+from tersor.pipeline.calibrate import calibration_tokens, fitted
 from tersor.pipeline.calibrated import calibrated_works
 from tersor.pipeline.plan import Plan, Unit, make_plan
 from tersor.pipeline.work import Seen, Work
@@ -80,6 +80,15 @@ def test_a_text_shorter_than_the_budget_gives_what_it_has_and_says_so(smollm2: P
         f"the calibration text has {tokens.numel()} tokens in whole windows, 1000000 were asked for"
     ]
     assert calibration_tokens(source, (), Calibration(tokens=1024))[1] == []
+
+
+def test_windows_follow_a_model_that_reads_less() -> None:
+    budget = Calibration(tokens=1000)
+    assert fitted(budget, None) == (budget, [])
+    assert fitted(budget, budget.window) == (budget, [])
+    shorter, notes = fitted(budget, 130)
+    assert (shorter.window, shorter.tokens) == (130, 1000)
+    assert notes == ["calibrated in windows of 130 tokens, the most that the model reads"]
 
 
 @pytest.mark.parametrize(

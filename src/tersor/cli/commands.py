@@ -62,6 +62,13 @@ def quantize(
     tokens: Annotated[
         int | None, typer.Option(help="Calibration tokens.", show_default=False)
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of a calibration window.",
+            show_default="512, or what the model reads if less",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.", show_default=False)] = None,
     checkpoint: Annotated[
         Path | None,
@@ -86,7 +93,14 @@ def quantize(
     from tersor.recipes import Adjustments, load_recipe
 
     adjustments = Adjustments(
-        bits, group_size, asymmetric, tuple(include or ()), tuple(exclude or ()), tokens, seed
+        bits,
+        group_size,
+        asymmetric,
+        tuple(include or ()),
+        tuple(exclude or ()),
+        tokens,
+        seed,
+        window,
     )
     chosen = adjustments.apply(load_recipe(recipe))
     opened = prepared(open_source(source, allow_pickle=allow_pickle), chosen)
@@ -118,7 +132,7 @@ def evaluate(
         Path | None, typer.Option(help="The original, to compare with.", show_default=False)
     ] = None,
     text: Texts = None,
-    context: Context = 1024,
+    context: Context = None,
     windows: Windows = None,
     skip: Skip = 0,
     engine: Annotated[
@@ -176,7 +190,7 @@ def compare(
     out: Out,
     text: Texts = None,
     calibration: CalibrationTexts = None,
-    context: Context = 1024,
+    context: Context = None,
     windows: Windows = 8,
     skip: Skip = 0,
     force: Force = False,

@@ -29,7 +29,12 @@ CalibrationTexts = Annotated[
         show_default=False,
     ),
 ]
-Context = Annotated[int, typer.Option(help="Tokens per window.", min=2)]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens per window.", min=2, show_default="1024, or what the model reads if less"
+    ),
+]
 Windows = Annotated[int | None, typer.Option(help="Windows to score.", min=1, show_default="all")]
 Skip = Annotated[
     int, typer.Option(help="First tokens of each window that are context only.", min=0)

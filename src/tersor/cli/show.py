@@ -74,8 +74,16 @@ def evaluations(
         for one in found
     ]
     print_table(rows, "")
+    print(_protocol(found[0]))
     if tasks is not None:
         print(json.dumps(tasks, indent=2))
+
+
+def _protocol(one: Evaluation) -> str:
+    """How windows were made and what of them was scored."""
+    first = ", ".join(map(str, one.first_tokens))
+    behind = f", each behind the tokenizer's first token {first}" if first else ""
+    return f"windows    of {one.context} tokens{behind}; scored from position {one.skip + 1} on"
 
 
 def comparison(made: Comparison, out: Path, as_json: bool) -> None:

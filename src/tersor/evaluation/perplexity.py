@@ -25,20 +25,27 @@ def evaluate_model(
     *,
     base: Base | None = None,
     skip: int = 0,
+    first_tokens: Sequence[int] = (),
     texts: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score ``model`` on ``windows (n, T)`` int64, position t predicting t + 1.
 
     The first ``skip`` positions of each window are context only, so ``T − 1 − skip`` are scored.
-    The model computes in the dtype it was loaded in (load it in fp32 to compare), one window at a
-    time; its logits are taken to fp32. ``texts`` names the texts in the record, and
-    ``progress(done, total)`` counts windows.
+    ``first_tokens`` are the special tokens that every window begins with, for the record; ``skip``
+    is at least as many. The model computes in the dtype it was loaded in (load it in fp32 to
+    compare), one window at a time; its logits are taken to fp32. ``texts`` names the texts in the
+    record, and ``progress(done, total)`` counts windows.
 
     Raises :class:`TextError` for windows the model or the base cannot be scored on,
     :class:`SourceError` when logits are not finite or the vocabularies differ.
     """
     scored = scored_positions(windows, skip)
+    if skip < len(first_tokens):
+        raise TextError(
+            f"skip {skip} would score what follows special tokens only; it is at least "
+            f"{len(first_tokens)} here"
+        )
     count, context = windows.shape
     if count * scored < 2:
         raise TextError("one token to score; two are needed for a standard error")
@@ -66,6 +73,7 @@ def evaluate_model(
         windows=count,
         context=context,
         skip=skip,
+        first_tokens=tuple(first_tokens),
         texts=tuple(texts),
         perplexity=_exp(mean),
         nll=mean,

@@ -12,7 +12,8 @@ class Evaluation:
     Logarithms are natural. The fields from ``base_perplexity`` on are ``None`` without a base.
 
     - ``tokens``: positions scored; ``windows`` of ``context`` tokens each, of which the first
-      ``skip`` positions are context only.
+      ``skip`` positions are context only. ``first_tokens``: special tokens that each window begins
+      with; they are always context only.
     - ``nll``: mean negative log-likelihood per token; ``nll_stderr``: its standard error, the
       positions taken as independent (they are not quite, so it is a lower bound).
     - ``perplexity``: ``exp(nll)``.
@@ -30,6 +31,7 @@ class Evaluation:
     perplexity: float
     nll: float
     nll_stderr: float
+    first_tokens: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
     base_perplexity: float | None = None
     kl_mean: float | None = None
@@ -43,5 +45,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, object]:
         """Every field as a plain JSON value; a perplexity beyond float64 becomes ``None``."""
-        values = dataclasses.asdict(self) | {"texts": list(self.texts)}
+        values = dataclasses.asdict(self) | {
+            "texts": list(self.texts),
+            "first_tokens": list(self.first_tokens),
+        }
         return {name: None if value == math.inf else value for name, value in values.items()}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tersor.calibration.text import first_tokens
 from tersor.errors import MissingExtra, RecipeError
 
 if TYPE_CHECKING:
@@ -51,7 +52,13 @@ def evaluate_tasks(
 
         manager = _manager(tasks, include_path)
         answer = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
+            model=HFLM(
+                pretrained=model,
+                tokenizer=tokenizer,
+                batch_size=batch_size,
+                # lm-eval's default leaves out what most tokenizers put in front.
+                add_bos_token=bool(first_tokens(tokenizer)),
+            ),
             tasks=list(tasks),
             task_manager=manager,
             limit=limit,

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def calibration_tokens(
         f"the calibration text has {tokens.numel()} tokens in whole windows, "
         f"{budget.tokens} were asked for"
     ]
+
+
+def fitted(budget: Calibration, positions: int | None) -> tuple[Calibration, list[str]]:
+    """The budget in windows that a model of ``positions`` can read, and what was shortened."""
+    if positions is None or budget.window <= positions:
+        return budget, []
+    note = f"calibrated in windows of {positions} tokens, the most that the model reads"
+    return replace(budget, window=positions), [note]
 
 
 def calibration_windows(tokenizer: Any, text: str, budget: Calibration) -> Tensor:

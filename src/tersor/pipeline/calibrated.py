@@ -10,7 +10,7 @@ from tersor.calibration.skeleton import Decoder
 from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
 from tersor.pipeline.block_rounder import BlockRounder, Emit
-from tersor.pipeline.calibrate import calibration_tokens
+from tersor.pipeline.calibrate import calibration_tokens, fitted
 from tersor.pipeline.head import head_work, quantized_head
 from tersor.pipeline.plan import Plan, Unit
 from tersor.pipeline.training import train
@@ -34,12 +34,17 @@ def calibrated_works(
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
     """
+    decoder = Decoder(source, plan.architecture)
+    positions = getattr(decoder.module.config, "max_position_embeddings", None)
+    budget, shortened = fitted(plan.recipe.calibration, positions)
+    plan = replace(plan, recipe=replace(plan.recipe, calibration=budget))
     settings = plan.recipe.training
     if settings is None:
-        return _decide(source, plan, texts, emit, progress)
+        return [*shortened, *_decide(source, plan, decoder, texts, emit, progress)]
     decided: list[tuple[Unit, Work]] = []
-    notes = _decide(source, plan, texts, lambda *found: decided.append(found), progress)
-    budget = replace(plan.recipe.calibration, tokens=settings.tokens)
+    notes = _decide(source, plan, decoder, texts, lambda *found: decided.append(found), progress)
+    notes = [*shortened, *notes]
+    budget = replace(budget, tokens=settings.tokens)
     tokens, more = calibration_tokens(source, texts, budget)
     trained, told = train(source, plan, decided, tokens, settings, progress, checkpoint)
     for unit, work in trained:
@@ -50,6 +55,7 @@ def calibrated_works(
 def _decide(
     source: Source,
     plan: Plan,
+    decoder: Decoder,
     texts: Sequence[Path],
     emit: Emit,
     progress: Callable[[int, int], None] | None,
@@ -57,7 +63,6 @@ def _decide(
     """Rounding, block by block; the same arguments and result."""
     budget = plan.recipe.calibration
     tokens, notes = calibration_tokens(source, texts, budget)
-    decoder = Decoder(source, plan.architecture)
     check_windows(
         tokens,
         str(source.path),

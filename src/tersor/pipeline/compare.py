@@ -12,7 +12,7 @@ from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OutputError
 from tersor.evaluation import CachedBase, Evaluation, evaluate_model
-from tersor.pipeline.evaluation import Protocol, text_windows, update_card
+from tersor.pipeline.evaluation import Protocol, ScoredText, scored_texts, update_card
 from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
@@ -82,20 +82,19 @@ class _Run:
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
         original = load(self.base_directory, kernels=False)
         tokenizer = load_tokenizer(self.base_directory)
-        named = text_windows(tokenizer, self.texts, self.protocol)
-        skip = self.protocol.skip
+        scored = scored_texts(self.base_directory, tokenizer, self.texts, self.protocol)
         bases = []
-        for name, tokens in named:
+        for text in scored:
             progress = self.watch("evaluate original")
-            bases.append(CachedBase(original, tokens, self.out, skip=skip, progress=progress))
-            evaluation = evaluate_model(original, tokens, base=bases[-1], skip=skip, texts=(name,))
-            yield original_row(self.source, evaluation)
+            base = CachedBase(original, text.windows, self.out, skip=text.skip, progress=progress)
+            bases.append(base)
+            yield original_row(self.source, _evaluated(original, text, base))
         del original
         for plan in plans:
-            yield from self._recipe_rows(plan, named, bases)
+            yield from self._recipe_rows(plan, scored, bases)
 
     def _recipe_rows(
-        self, plan: Plan, named: list[tuple[str, Any]], bases: list[CachedBase]
+        self, plan: Plan, scored: list[ScoredText], bases: list[CachedBase]
     ) -> Iterable[dict[str, Any]]:
         name = plan.recipe.name
         directory = self.out / name
@@ -110,18 +109,28 @@ class _Run:
         )
         seconds = time.perf_counter() - started
         model = load(directory, kernels=False)
-        for (text, tokens), base in zip(named, bases, strict=True):
-            evaluation = evaluate_model(
-                model,
-                tokens,
-                base=base,
-                skip=self.protocol.skip,
-                texts=(text,),
-                progress=self.watch(f"evaluate {name}"),
-            )
-            if text == named[0][0]:
+        for text, base in zip(scored, bases, strict=True):
+            evaluation = _evaluated(model, text, base, self.watch(f"evaluate {name}"))
+            if text is scored[0]:
                 update_card(directory, evaluation)
             yield recipe_row(plan, evaluation, seconds)
+
+
+def _evaluated(
+    model: Any,
+    text: ScoredText,
+    base: CachedBase,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    return evaluate_model(
+        model,
+        text.windows,
+        base=base,
+        skip=text.skip,
+        first_tokens=text.first_tokens,
+        texts=(text.name,),
+        progress=progress,
+    )
 
 
 def original_row(source: Source, evaluation: Evaluation) -> dict[str, Any]:

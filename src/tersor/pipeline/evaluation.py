@@ -1,45 +1,62 @@
 """``evaluate``: what a model directory lost against its original."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tersor.calibration.text import builtin_text, read_text, windows
+from tersor.calibration.text import builtin_text, first_tokens, read_text, windows
 from tersor.checkpoints.files import write_text
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.generate import EngineOptions
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load, load_tokenizer, longest_window
 
 Progress = Callable[[int, int], None]
 BUILTIN = "built-in text"
+_CONTEXT = 1024
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How text is scored: ``windows`` windows (``None``: all) of ``context`` tokens.
 
-    ``skip``: leading positions of each window that are context only.
+    ``context`` ``None``: 1024, or what the model reads if that is less. ``skip``: leading positions
+    of each window that are context only; special tokens that the tokenizer puts in front always
+    are.
     """
 
-    context: int = 1024
+    context: int | None = None
     windows: int | None = None
     skip: int = 0
 
 
-def text_windows(
-    tokenizer: Any, texts: Sequence[Path], protocol: Protocol
-) -> list[tuple[str, Tensor]]:
-    """Name and windows of every text; the built-in text if none is given."""
+@dataclass(frozen=True, eq=False)
+class ScoredText:
+    """One text as it is scored: windows int64 ``(n, T)``, which begin with ``first_tokens``."""
+
+    name: str
+    windows: Tensor
+    first_tokens: tuple[int, ...]
+    skip: int
+
+
+def scored_texts(
+    directory: Path, tokenizer: Any, texts: Sequence[Path], protocol: Protocol
+) -> list[ScoredText]:
+    """Every text in windows for the model in ``directory``; the built-in text if none is given."""
     named = [(path.name, read_text([path])) for path in texts]
     named = named or [(BUILTIN, builtin_text("evaluation"))]
+    context = protocol.context or min(_CONTEXT, longest_window(directory) or _CONTEXT)
+    first = first_tokens(tokenizer)
+    skip = max(protocol.skip, len(first))
     return [
-        (name, windows(tokenizer, text, protocol.context, protocol.windows)) for name, text in named
+        ScoredText(name, windows(tokenizer, text, context, protocol.windows), first, skip)
+        for name, text in named
     ]
 
 
@@ -58,26 +75,29 @@ def evaluate_directory(
     ``base`` is run by transformers. Raises :class:`~tersor.errors.EngineError` for what it does
     not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
-    named = text_windows(load_tokenizer(directory), texts, protocol)
-    model = (
-        load(directory, kernels=False) if engine is None else EngineModule(engine.open(directory))
-    )
+    scored = scored_texts(directory, load_tokenizer(directory), texts, protocol)
+    if engine is None:
+        model = load(directory, kernels=False)
+    else:
+        context = engine.context or scored[0].windows.shape[1]
+        model = EngineModule(replace(engine, context=context).open(directory))
     original = None if base is None else load(base, kernels=False)
-    total = sum(len(tokens) for _, tokens in named)
+    total = sum(len(text.windows) for text in scored)
     done = 0
     results = []
-    for name, tokens in named:
+    for text in scored:
         results.append(
             evaluate_model(
                 model,
-                tokens,
-                base=None if original is None else LiveBase(original, tokens, skip=protocol.skip),
-                skip=protocol.skip,
-                texts=(name,),
+                text.windows,
+                base=None if original is None else LiveBase(original, text.windows, skip=text.skip),
+                skip=text.skip,
+                first_tokens=text.first_tokens,
+                texts=(text.name,),
                 progress=None if progress is None else _offset(progress, done, total),
             )
         )
-        done += len(tokens)
+        done += len(text.windows)
     return tuple(results)
 
 

@@ -23,6 +23,7 @@ class Adjustments:
     exclude: tuple[str, ...] = ()
     tokens: int | None = None
     seed: int | None = None
+    window: int | None = None
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The changed recipe, under the same name.
@@ -39,6 +40,10 @@ class Adjustments:
             if self.tokens < 2:
                 raise RecipeError(f"--tokens {self.tokens}: give at least 2")
             recipe = replace(recipe, calibration=replace(recipe.calibration, tokens=self.tokens))
+        if self.window is not None:
+            if self.window < 2:
+                raise RecipeError(f"--window {self.window}: give at least 2")
+            recipe = replace(recipe, calibration=replace(recipe.calibration, window=self.window))
         if self.seed is not None and recipe.rotation is not None:
             recipe = replace(recipe, rotation=replace(recipe.rotation, seed=self.seed))
         return replace(

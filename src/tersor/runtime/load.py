@@ -92,6 +92,15 @@ def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
         ) from None
 
 
+def longest_window(directory: str | Path) -> int | None:
+    """How many tokens the model in a directory reads at once; ``None`` where no field says it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(directory).get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else None
+
+
 def _own_description(artifact: Artifact) -> dict[str, Any]:
     groups: dict[Scheme, list[str]] = {}
     for module, scheme in artifact.schemes.items():
