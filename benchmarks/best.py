@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 import tersor
-from tersor.calibration.text import read_text, windows
+from tersor.calibration.text import read_plain, windows
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.recipes import Adjustments, Recipe, parse, preset_text
 from tersor.report import to_markdown
@@ -80,7 +80,7 @@ def main() -> None:
     store = arguments.out / f"best-{arguments.bits}.json"
     rows: dict[str, dict[str, object]] = json.loads(store.read_text()) if store.exists() else {}
     tokenizer = load_tokenizer(arguments.model)
-    tokens = windows(tokenizer, read_text([arguments.text]), 1024, arguments.windows)
+    tokens = windows(tokenizer, read_plain(arguments.text), 1024, arguments.windows)
     base = CachedBase(tersor.load(arguments.model, kernels=False), tokens, arguments.out, skip=512)
     for name in arguments.variants.split(","):
         if name not in rows:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import nn
 
-from tersor.calibration.text import read_text, windows
+from tersor.calibration.text import read_plain, windows
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.report import to_markdown
 from tersor.runtime.engine import Engine
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     tokens = windows(
-        load_tokenizer(arguments.original), read_text([arguments.text]), 1024, arguments.windows
+        load_tokenizer(arguments.original), read_plain(arguments.text), 1024, arguments.windows
     )
     simulated = load(arguments.artifact, kernels=False)
     original = CachedBase(load(arguments.original), tokens, arguments.out, skip=512)

@@ -23,7 +23,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 import tersor
-from tersor.calibration.text import read_text, windows
+from tersor.calibration.text import read_plain, windows
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.report import to_markdown
 from tersor.runtime.load import load_tokenizer
@@ -104,7 +104,7 @@ def quantize_row(arguments: argparse.Namespace, row: str, directory: Path) -> di
     scheme, method = row.split(":")
     if method not in peers:
         return quantize(arguments.model, row, directory, arguments.calibration, arguments.tokens)
-    text, count = read_text([arguments.calibration]), arguments.tokens // 512
+    text, count = read_plain(arguments.calibration), arguments.tokens // 512
     file = arguments.out / "tokens.safetensors"
     save_file({"tokens": windows(load_tokenizer(arguments.model), text, 512, count)}, file)
     return quantize_by_peer(peers[method], method, arguments.model, scheme, file, directory)
@@ -129,7 +129,7 @@ def main() -> None:
     )
     bases = []
     for text in arguments.text:
-        tokens = windows(tokenizer, read_text([text]), 1024, 16)
+        tokens = windows(tokenizer, read_plain(text), 1024, 16)
         bases.append((text.stem, CachedBase(original, tokens, arguments.out, skip=512)))
     for row in arguments.rows.split(","):
         if row not in rows:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-from tersor.calibration.text import read_text
+from tersor.calibration.text import read_plain
 from tersor.runtime.load import load_tokenizer
 
 GROUP, STEPS = 32, 15
@@ -31,7 +31,7 @@ GROUP, STEPS = 32, 15
 
 def training_windows(directory: Path, text: Path, length: int, reserved: int) -> Tensor:
     tokenizer = load_tokenizer(directory)
-    found = tokenizer(read_text([text]), add_special_tokens=False, verbose=False)["input_ids"]
+    found = tokenizer(read_plain(text), add_special_tokens=False, verbose=False)["input_ids"]
     rest = found[reserved:]
     count = len(rest) // length
     return torch.tensor(rest[: count * length]).view(count, length)

@@ -2,7 +2,7 @@
 
     python benchmarks/outliers.py MODEL_DIR
 
-512 tokens of the built-in calibration text. Explains why one static range per tensor loses so much.
+512 tokens of the built-in evaluation text. Explains why one static range per tensor loses so much.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tersor.calibration.capture import collect
 from tersor.calibration.statistics import AbsMax
-from tersor.calibration.text import builtin_text, windows
+from tersor.calibration.text import evaluation_file, windows
 from tersor.checkpoints.source import open_source
 from tersor.runtime.load import load_tokenizer
 
@@ -26,7 +26,7 @@ def main() -> None:
     blocks = source.config["num_hidden_layers"]
     names = {i: [f"model.layers.{b}.{i}.weight" for b in range(blocks)] for i in INPUTS}
     observers = {name: AbsMax() for group in names.values() for name in group}
-    tokens = windows(load_tokenizer(model), builtin_text("calibration"), 256, 2)
+    tokens = windows(load_tokenizer(model), evaluation_file().text, 256, 2)
     seen = {name: result.values for name, result in collect(source, observers, tokens).items()}
     for linear, group in names.items():
         ratios = [float(seen[name].max() / seen[name].median()) for name in group]

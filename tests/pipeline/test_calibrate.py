@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tersor.calibration.precision import Precision
-from tersor.calibration.text import builtin_text, windows
+from tersor.calibration.text import calibration_files, pack
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import SourceError
 from tersor.pipeline.activations import InputStatistics, static_input
@@ -48,7 +48,7 @@ def test_statistics_equal_those_of_a_plain_forward(
 ) -> None:
     """Of the first linears, which nothing quantized comes before."""
     model, tokenizer = load(smollm2), load_tokenizer(smollm2)
-    tokens = windows(tokenizer, builtin_text("calibration"), 256, 1)
+    tokens = pack(tokenizer, calibration_files(), 256, 1).tokens
     inputs: list[torch.Tensor] = []
     first = model.model.layers[0].self_attn.q_proj
     first.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
@@ -89,6 +89,8 @@ def test_windows_follow_a_model_that_reads_less() -> None:
     shorter, notes = fitted(budget, 130)
     assert (shorter.window, shorter.tokens) == (130, 1000)
     assert notes == ["calibrated in windows of 130 tokens, the most that the model reads"]
+    asked = Calibration(tokens=1000, window=256)
+    assert fitted(asked, 130) == (asked, [])
 
 
 @pytest.mark.parametrize(

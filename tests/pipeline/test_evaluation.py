@@ -91,3 +91,17 @@ def test_calibration_sees_the_first_token(model: Path) -> None:
     )
     assert any("windows of 60 tokens" in note for note in result.notes)
     assert {record.tokens for record in result.records if record.tokens} == {240}
+
+
+def test_rows_are_calibrated_and_scored_and_said(model: Path) -> None:
+    text = (model.parent / "text.txt").read_text()
+    rows = [{"text": text[i : i + 50]} for i in range(0, 700, 50)] + [{"text": ""}]
+    file = model.parent / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (found,) = tersor.evaluate(model, texts=[file], context=21, windows=40)
+    assert found.windows == 36
+    assert found.notes == (
+        "rows.jsonl (JSON lines): 14 rows used, the last of them cut, 1 empty ones left out",
+    )
+    result = tersor.quantize(model, model.parent / "out", small("gptq"), calibration=[file])
+    assert "calibrated on rows.jsonl (JSON lines): " in " ".join(result.notes)

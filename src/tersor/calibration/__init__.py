@@ -1,6 +1,6 @@
 """What a model sees: text → tokens, activations block by block, statistics of them.
 
-text        files and the built-in corpus → windows of tokens
+text        files (prose, rows, conversations) and the built-in corpus → windows of tokens
 statistics  running statistics of activations: ranges, moments, histograms
 skeleton    a decoder without weights, filled block by block from a source
 experts     inputs of linears that transformers keeps as one tensor per layer
@@ -8,6 +8,6 @@ capture     ``collect``: windows through the decoder, a statistic on every linea
 """
 
 from tersor.calibration.capture import collect
-from tersor.calibration.text import builtin_text, read_text, windows
+from tersor.calibration.text import windows
 
-__all__ = ["builtin_text", "collect", "read_text", "windows"]
+__all__ = ["collect", "windows"]

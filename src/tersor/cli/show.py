@@ -75,6 +75,8 @@ def evaluations(
     ]
     print_table(rows, "")
     print(_protocol(found[0]))
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        print(f"read       {note}")
     if tasks is not None:
         print(json.dumps(tasks, indent=2))
 

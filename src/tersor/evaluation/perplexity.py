@@ -27,6 +27,7 @@ def evaluate_model(
     skip: int = 0,
     first_tokens: Sequence[int] = (),
     texts: Sequence[str] = (),
+    notes: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score ``model`` on ``windows (n, T)`` int64, position t predicting t + 1.
@@ -35,7 +36,7 @@ def evaluate_model(
     ``first_tokens`` are the special tokens that every window begins with, for the record; ``skip``
     is at least as many. The model computes in the dtype it was loaded in (load it in fp32 to
     compare), one window at a time; its logits are taken to fp32. ``texts`` names the texts in the
-    record, and ``progress(done, total)`` counts windows.
+    record, ``notes`` say how they were read, and ``progress(done, total)`` counts windows.
 
     Raises :class:`TextError` for windows the model or the base cannot be scored on,
     :class:`SourceError` when logits are not finite or the vocabularies differ.
@@ -75,6 +76,7 @@ def evaluate_model(
         skip=skip,
         first_tokens=tuple(first_tokens),
         texts=tuple(texts),
+        notes=tuple(notes),
         perplexity=_exp(mean),
         nll=mean,
         nll_stderr=float(nll.std()) / math.sqrt(len(nll)),

@@ -14,6 +14,7 @@ class Evaluation:
     - ``tokens``: positions scored; ``windows`` of ``context`` tokens each, of which the first
       ``skip`` positions are context only. ``first_tokens``: special tokens that each window begins
       with; they are always context only.
+    - ``texts``: names of the files; ``notes``: how rows of a data set were read.
     - ``nll``: mean negative log-likelihood per token; ``nll_stderr``: its standard error, the
       positions taken as independent (they are not quite, so it is a lower bound).
     - ``perplexity``: ``exp(nll)``.
@@ -33,6 +34,7 @@ class Evaluation:
     nll_stderr: float
     first_tokens: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     base_perplexity: float | None = None
     kl_mean: float | None = None
     kl_median: float | None = None
@@ -47,6 +49,7 @@ class Evaluation:
         """Every field as a plain JSON value; a perplexity beyond float64 becomes ``None``."""
         values = dataclasses.asdict(self) | {
             "texts": list(self.texts),
+            "notes": list(self.notes),
             "first_tokens": list(self.first_tokens),
         }
         return {name: None if value == math.inf else value for name, value in values.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tersor.calibration.text import builtin_text, read_text, windows
+from tersor.calibration.text import calibration_files, open_text, pack
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.source import Source
 from tersor.recipes import Calibration
@@ -20,34 +20,39 @@ def calibration_tokens(
 ) -> tuple[Tensor, list[str]]:
     """Windows int64 ``(n, window)`` and what there is to report about them.
 
-    ``texts``: files; without any, public-domain English that comes with tersor. A text shorter than
-    the budget gives what it has, and a note says so.
+    ``texts``: files; without any, the mixture of free texts that comes with tersor. Texts shorter
+    than the budget give what they have, and a note says so.
 
-    Raises :class:`~tersor.errors.TextError` if it is too short for one window.
+    Raises :class:`~tersor.errors.TextError` if they are too short for one window, or cannot be
+    read.
     """
-    text = read_text(texts) if texts else builtin_text("calibration")
-    tokens = calibration_windows(source_tokenizer(source), text, budget)
-    wanted = max(1, budget.tokens // min(budget.window, budget.tokens))
-    if len(tokens) == wanted:
-        return tokens, []
-    return tokens, [
-        f"the calibration text has {tokens.numel()} tokens in whole windows, "
-        f"{budget.tokens} were asked for"
-    ]
+    files = [open_text(path) for path in texts] if texts else calibration_files()
+    length, wanted = window_sizes(budget)
+    packed = pack(source_tokenizer(source), files, length, wanted)
+    notes = [f"calibrated on {note}" for note in packed.notes]
+    if len(packed.tokens) < wanted:
+        notes.append(
+            f"the calibration text has {packed.tokens.numel()} tokens in whole windows, "
+            f"{budget.tokens} were asked for"
+        )
+    return packed.tokens, notes
+
+
+def window_sizes(budget: Calibration) -> tuple[int, int]:
+    """Tokens of a window and how many windows: at most ``budget.tokens`` in all, at least one."""
+    length = min(budget.window, budget.tokens)
+    return length, budget.tokens // length
 
 
 def fitted(budget: Calibration, positions: int | None) -> tuple[Calibration, list[str]]:
-    """The budget in windows that a model of ``positions`` can read, and what was shortened."""
-    if positions is None or budget.window <= positions:
+    """The budget in windows that a model of ``positions`` can read, and what was shortened.
+
+    Only the default window follows the model; another one was asked for, and is left as it is.
+    """
+    if positions is None or budget.window <= positions or budget.window != Calibration.window:
         return budget, []
     note = f"calibrated in windows of {positions} tokens, the most that the model reads"
     return replace(budget, window=positions), [note]
-
-
-def calibration_windows(tokenizer: Any, text: str, budget: Calibration) -> Tensor:
-    """int64 ``(windows, budget.window)``, at most ``budget.tokens`` tokens, at least one window."""
-    length = min(budget.window, budget.tokens)
-    return windows(tokenizer, text, length, budget.tokens // length)
 
 
 def source_tokenizer(source: Source) -> Any:

@@ -68,6 +68,7 @@ def _decide(
         str(source.path),
         vocabulary=getattr(decoder.module.config, "vocab_size", None),
         positions=getattr(decoder.module.config, "max_position_embeddings", None),
+        flag="--window",
     )
     memory = ActivationMemory(int(budget.memory * 1e9))
     before, after = _outside(plan)

@@ -129,6 +129,7 @@ def _evaluated(
         skip=text.skip,
         first_tokens=text.first_tokens,
         texts=(text.name,),
+        notes=text.notes,
         progress=progress,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tersor.calibration.text import builtin_text, first_tokens, read_text, windows
+from tersor.calibration.text import evaluation_file, open_text, pack
 from tersor.checkpoints.files import write_text
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
@@ -43,21 +43,21 @@ class ScoredText:
     windows: Tensor
     first_tokens: tuple[int, ...]
     skip: int
+    notes: tuple[str, ...] = ()
 
 
 def scored_texts(
     directory: Path, tokenizer: Any, texts: Sequence[Path], protocol: Protocol
 ) -> list[ScoredText]:
     """Every text in windows for the model in ``directory``; the built-in text if none is given."""
-    named = [(path.name, read_text([path])) for path in texts]
-    named = named or [(BUILTIN, builtin_text("evaluation"))]
+    files = [open_text(path) for path in texts] or [evaluation_file()]
     context = protocol.context or min(_CONTEXT, longest_window(directory) or _CONTEXT)
-    first = first_tokens(tokenizer)
-    skip = max(protocol.skip, len(first))
-    return [
-        ScoredText(name, windows(tokenizer, text, context, protocol.windows), first, skip)
-        for name, text in named
-    ]
+    found = []
+    for file in files:
+        packed = pack(tokenizer, [file], context, protocol.windows)
+        skip = max(protocol.skip, len(packed.first_tokens))
+        found.append(ScoredText(file.name, packed.tokens, packed.first_tokens, skip, packed.notes))
+    return found
 
 
 def evaluate_directory(
@@ -94,6 +94,7 @@ def evaluate_directory(
                 skip=text.skip,
                 first_tokens=text.first_tokens,
                 texts=(text.name,),
+                notes=text.notes,
                 progress=None if progress is None else _offset(progress, done, total),
             )
         )

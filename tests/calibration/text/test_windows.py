@@ -1,4 +1,4 @@
-"""Files to text, text to windows of tokens."""
+"""Text to windows of tokens."""
 
 import logging
 from pathlib import Path
@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from tersor.calibration import builtin_text, read_text, windows
-from tersor.calibration.text import check_windows, first_tokens
+from tersor.calibration.text import check_windows, evaluation_file, first_tokens, windows
 from tersor.errors import TextError
 
 
@@ -33,43 +32,6 @@ def words() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="<unk>", bos_token="<s>", model_max_length=16
     )
-
-
-def test_files_are_joined_in_order(tmp_path: Path) -> None:
-    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
-    first.write_bytes("\ufeffGrüße\r\n".encode())
-    second.write_bytes(b"two\n")
-    assert read_text([first]) == "Grüße\n"
-    assert read_text([second, first]) == "two\n\n\nGrüße\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        (b"", "empty"),
-        (b" \n\t ", "empty"),
-        (b"abc\xff\xfe", "not UTF-8 text .byte 3."),
-        (b"GGUF\x00\x00\x03", "binary"),
-    ],
-)
-def test_what_is_no_text_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
-    file = tmp_path / "some.txt"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(TextError, match=rf"some\.txt: {message}") as caught:
-        read_text([file])
-    assert "\n" not in str(caught.value)
-
-
-def test_a_directory_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match="Is a directory"):
-        read_text([tmp_path])
-
-
-def test_no_file_is_an_error() -> None:
-    with pytest.raises(TextError, match="no text file given"):
-        read_text([])
 
 
 @given(text=st.text(min_size=1, max_size=80), length=st.integers(1, 9), count=st.integers(1, 9))
@@ -145,17 +107,6 @@ def test_a_tokenizer_that_changes_the_text_is_refused() -> None:
         first_tokens(Odd())
 
 
-def test_the_corpus_comes_along_and_its_parts_are_disjoint() -> None:
-    calibration, evaluation = builtin_text("calibration"), builtin_text("evaluation")
-    assert 140_000 < len(calibration) < 160_000
-    assert 55_000 < len(evaluation) < 65_000
-    speeches = set(calibration.split("\n\n"))
-    shared = [speech for speech in evaluation.split("\n\n") if speech in speeches]
-    assert shared == []
-    assert calibration.startswith("First Citizen:")
-    assert evaluation.endswith(".\n")
-
-
 def test_windows_a_model_can_read() -> None:
     check_windows(torch.full((2, 8), 10), "m", vocabulary=11, positions=8)
     check_windows(torch.full((2, 8), 10), "m", vocabulary=None, positions=None)
@@ -181,7 +132,7 @@ def test_windows_a_model_cannot_read(tokens: torch.Tensor, message: str) -> None
 def test_a_prefix_gives_the_tokens_of_the_whole(smollm2: Path) -> None:
     from tersor.runtime.load import load_tokenizer
 
-    tokenizer, text = load_tokenizer(smollm2), builtin_text("calibration")
+    tokenizer, text = load_tokenizer(smollm2), evaluation_file().text
     whole = windows(tokenizer, text, 64)
     for count in (1, 7, 100, len(whole), 10**6):
         assert torch.equal(windows(tokenizer, text, 64, count), whole[:count])

@@ -1,9 +1,7 @@
-"""Text files → windows of tokens."""
+"""Text → windows of tokens."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,25 +20,6 @@ class Tokenizer(Protocol):
     def __call__(self, text: str, **options: Any) -> Mapping[str, Any]:
         """``{"input_ids": [token, …]}``."""
         ...
-
-
-def read_text(paths: Sequence[Path]) -> str:
-    """The files' text (UTF-8), in order, with an empty line between two files.
-
-    Raises :class:`TextError` naming a file that is missing, empty, or no text, and for no file.
-    """
-    if not paths:
-        raise TextError("no text file given; name at least one")
-    return "\n\n".join(_read(Path(path)) for path in paths)
-
-
-def builtin_text(name: Literal["calibration", "evaluation"]) -> str:
-    """Public-domain English (Shakespeare) that comes with tersor.
-
-    ``calibration`` is about 150 kB, ``evaluation`` about 60 kB from other plays.
-    """
-    file = resources.files("tersor.calibration") / "corpus" / f"{name}.txt"
-    return file.read_text(encoding="utf-8")
 
 
 def first_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -73,26 +52,52 @@ def windows(tokenizer: Tokenizer, text: str, length: int, count: int | None = No
     if length < 1 or (count is not None and count < 1):
         raise TextError(f"{count} windows of {length} tokens: both must be at least 1")
     first = first_tokens(tokenizer)
+    found = text_tokens(tokenizer, text, None if count is None else count * length)
+    return stacked(cut(found, first, length, count), len(found), length - len(first))
+
+
+def cut(
+    tokens: Sequence[int], first: tuple[int, ...], length: int, count: int | None = None
+) -> list[list[int]]:
+    """Windows of ``length`` tokens of a stream, ``first`` in front of each; maybe none.
+
+    Where the stream has ``first`` itself at the place (a conversation begins there), it is not put
+    there again. What is left behind the last whole window is in none.
+
+    Raises :class:`TextError` if ``first`` leaves no room.
+    """
     room = length - len(first)
     if room < 1:
         raise TextError(
             f"windows of {length} tokens have no room for text behind the {len(first)} tokens "
             "that the tokenizer puts in front"
         )
-    tokens = _tokens(tokenizer, text, None if count is None else count * room)
-    available = len(tokens) // room
-    if available == 0:
+    found: list[list[int]] = []
+    at = 0
+    while count is None or len(found) < count:
+        begins = bool(first) and tuple(tokens[at : at + len(first)]) == first
+        taken = tokens[at : at + (length if begins else room)]
+        if len(taken) < (length if begins else room):
+            break
+        found.append(list(taken) if begins else [*first, *taken])
+        at += len(taken)
+    return found
+
+
+def stacked(found: Sequence[Sequence[int]], have: int, need: int) -> Tensor:
+    """Windows as int64 ``(n, length)``.
+
+    Raises :class:`TextError` if there is none, which says what a text ``have`` and one ``need``.
+    """
+    if not found:
         raise TextError(
-            f"the text has {len(tokens)} tokens and one window needs {room}; "
+            f"the text has {have} tokens and one window needs {need}; "
             "give more text or a shorter context"
         )
-    used = available if count is None else min(count, available)
-    texts = torch.tensor(tokens[: used * room], dtype=torch.int64).view(used, room)
-    front = torch.tensor(first, dtype=torch.int64).expand(used, -1)
-    return torch.cat([front, texts], dim=1)
+    return torch.tensor(found, dtype=torch.int64)
 
 
-def _tokens(tokenizer: Tokenizer, text: str, needed: int | None) -> list[int]:
+def text_tokens(tokenizer: Tokenizer, text: str, needed: int | None) -> list[int]:
     """The first ``needed`` tokens of a text, or some more; ``None`` for all.
 
     Only as much text is tokenized as that takes, since a tokenizer's notes on a megabyte of text
@@ -111,11 +116,17 @@ def _tokens(tokenizer: Tokenizer, text: str, needed: int | None) -> list[int]:
 
 
 def check_windows(
-    tokens: Tensor, name: str, *, vocabulary: int | None, positions: int | None
+    tokens: Tensor,
+    name: str,
+    *,
+    vocabulary: int | None,
+    positions: int | None,
+    flag: str = "--context",
 ) -> None:
     """Refuse windows ``(n, T)`` that the model ``name`` cannot read.
 
     ``vocabulary``: tokens it knows; ``positions``: the longest window; ``None`` where unknown.
+    ``flag``: how windows are made shorter.
 
     Raises :class:`TextError`.
     """
@@ -132,23 +143,5 @@ def check_windows(
     if positions is not None and tokens.shape[1] > positions:
         raise TextError(
             f"{name}: windows of {tokens.shape[1]} tokens, but the model reads at most "
-            f"{positions}; use --context {positions} or less"
+            f"{positions}; use {flag} {positions} or less"
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        # A byte order mark is not text, and windows of the same text must be the same tokens
-        # whatever system it was saved on.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{path}: not UTF-8 text (byte {error.start}); convert it to UTF-8"
-        ) from error
-    except OSError as error:
-        raise TextError(f"{path}: cannot be read ({error.strerror})") from error
-    if "\0" in text:
-        raise TextError(f"{path}: binary, not text; give a plain text file")
-    if not text.strip():
-        raise TextError(f"{path}: empty; give a file with text in it")
-    return text
