@@ -232,7 +232,7 @@ def test_a_text_shorter_than_a_window_is_refused(llama: Path, tmp_path: Path) ->
 
 def test_a_window_longer_than_the_model_reads_is_refused(llama: Path, tmp_path: Path) -> None:
     long = Calibration(tokens=288, window=144, precision=Precision.FLOAT32)
-    with pytest.raises(TextError, match="144 tokens, .* at most 128; use --window 128"):
+    with pytest.raises(TextError, match=r"144 tokens, .* at most 128; use --window 128"):
         quantize(llama, tmp_path / "out", small("gptq", calibration=long))
     assert nothing_left(llama)
 
