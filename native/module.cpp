@@ -38,7 +38,7 @@ void unpack(Matrix<const std::uint32_t> words, Matrix<std::uint8_t> codes, unsig
 }
 
 // Rows may be slices of a wider matrix, but the values of a row are contiguous.
-using Rows = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+using Rows = tersor::Exact<const float, nb::ndim<2>, nb::device::cpu>;
 
 void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<const float> high,
                 Matrix<const float> grid_low, Matrix<const float> grid_high,
@@ -64,7 +64,7 @@ void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<con
 }
 
 // Blocks (rows, groups, size); the values of a block are contiguous.
-using BlockView = nb::ndarray<const float, nb::ndim<3>, nb::device::cpu>;
+using BlockView = tersor::Exact<const float, nb::ndim<3>, nb::device::cpu>;
 template <typename T>
 using PerStep = Array<T, 3>;
 

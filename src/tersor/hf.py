@@ -17,7 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.core_model_loading import ConversionOps
+from transformers.core_model_loading import (
+    Concatenate,
+    ConversionOps,
+    Interleave,
+    MergeModulelist,
+    Transpose,
+    WeightConverter,
+)
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -58,6 +65,12 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         self.schemes = _Schemes(own.schemes_of(description), description.get("transposed", ()))
         self.inputs: dict[str, QuantizedLinear] = {}
 
+    def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> Any:
+        """With those that put experts together which transformers has no names for."""
+        stacked = own.stacked_experts(self.quantization_config.description)
+        added = [_stacking(one) for one in stacked]
+        return super().update_weight_conversions([*added, *weight_conversions], model)
+
     def get_load_operations(self) -> dict[str, type]:
         """The operation that turns stored tensors into a dense weight."""
         return {"dequantize": Dequantize}
@@ -75,6 +88,19 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     def is_trainable(self) -> bool:
         """Dequantized weights are ordinary parameters."""
         return True
+
+
+def _stacking(experts: own.StackedExperts) -> WeightConverter:
+    """Single experts → the tensor with three axes that holds them all."""
+    operations: list[ConversionOps] = [MergeModulelist(dim=0)]
+    if len(experts.parts) > 1:
+        operations.append(Concatenate(dim=1))
+    if experts.interleaved:
+        operations.append(Interleave(dim=1, inverse=True))
+    if experts.transposed:
+        operations.append(Transpose(1, 2))
+    sources = [f"{part}.weight" for part in experts.parts]
+    return WeightConverter(sources, experts.parameter, operations)
 
 
 class _Schemes:

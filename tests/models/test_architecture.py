@@ -154,7 +154,7 @@ def test_names_of_no_decoder_are_an_error() -> None:
 
 def test_split_and_full_name(load: Callable[[str], Any]) -> None:
     architecture = load("llama").architecture
-    assert architecture.split("model.layers.12.mlp.up_proj.weight") == (12, "mlp.up_proj")
+    assert architecture.split("model.layers.1.mlp.up_proj.weight") == (1, "mlp.up_proj")
     assert architecture.split("model.layers.1.mlp.up_proj.bias") == (1, "mlp.up_proj.bias")
     assert architecture.split("model.layers.x.up.weight") == (None, "model.layers.x.up.weight")
     assert architecture.split("model.layers_0.up.weight")[0] is None

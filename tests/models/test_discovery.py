@@ -102,11 +102,12 @@ def test_no_pairs_and_every_linear_alone(tmp_path: Path) -> None:
     assert architecture.shared_input_of("model.layers.0.mlp.up_proj.weight") is None
 
 
-def test_experts_that_are_no_modules_are_named_in_the_note(tmp_path: Path) -> None:
+def test_experts_that_are_no_modules_are_found(tmp_path: Path) -> None:
     _, config, shapes = saved("qwen2_moe", tmp_path)
-    note = describe(config, shapes).note
-    assert "judged by name" in note
-    assert "mlp.experts.*.down_proj" in note
+    architecture = describe(config, shapes)
+    assert "judged by name" not in architecture.note
+    assert "mlp.experts.*.down_proj" in architecture.linears
+    assert "mlp.gate" not in architecture.linears
 
 
 @pytest.mark.parametrize("family", tiny_models.FAMILIES)
@@ -180,7 +181,7 @@ def test_a_config_transformers_cannot_build_falls_back_to_names(tmp_path: Path) 
     _, config, shapes = saved("stablelm", tmp_path)
     config["num_attention_heads"] = 0
     architecture = describe(config, shapes)
-    assert "could not build stablelm" in architecture.note
+    assert "cannot build stablelm" in architecture.note
     assert len(linears(architecture, shapes)) == 14
 
 

@@ -27,24 +27,41 @@ class Place:
         return self.path if self.expert is not None else f"{self.path}.weight"
 
 
+def places_of(decoder: Decoder, index: int) -> dict[str, Place]:
+    """The place of every matrix of a block, by its published name."""
+    found: dict[str, Place] = {}
+    for path, parameter in decoder.blocks[index].named_parameters():
+        if parameter.ndim not in (2, 3):
+            continue
+        meta = parameter.detach().to("meta")
+        for name in decoder.published(index, path, meta):
+            if parameter.ndim == 3:
+                found[name] = Place(index, path, _expert(name))
+            elif path.endswith(".weight"):
+                found[name] = Place(index, path.removesuffix(".weight"))
+    return found
+
+
 def find_place(source: Source, architecture: Architecture, decoder: Decoder, name: str) -> Place:
     """The place of the weight ``name``.
 
     Raises :class:`SourceError` if it is no linear of a block whose input can be seen.
     """
-    block, relative = architecture.split(name)
+    block, _ = architecture.split(name)
     if block is None or not name.endswith(".weight"):
         raise SourceError(f"{source.path}: {name} is no weight of a linear in a block")
-    in_memory = {published: memory for memory, published in architecture.renames}
-    place = _fused(architecture, block, relative) or Place(block, in_memory.get(relative, relative))
-    state = decoder.blocks[block].state_dict() if block < len(decoder.blocks) else {}
-    tensor = state.get(place.parameter)
-    if tensor is None or (place.expert is not None and len(tensor) <= place.expert):
+    place = places_of(decoder, block).get(name) if block < len(decoder.blocks) else None
+    if place is None:
         raise SourceError(
             f"{source.path}: {name} is no linear of transformers' "
             f"{type(decoder.blocks[0]).__name__} {block}; its input cannot be observed"
         )
     return place
+
+
+def _expert(name: str) -> int:
+    """The number of the expert in a published name: the last one."""
+    return next(int(part) for part in reversed(name.split(".")) if part.isdecimal())
 
 
 def stage_of(places: Sequence[tuple[str, Place]]) -> Stage:
@@ -65,6 +82,8 @@ def check_reached(
     """
     tensors = {stage.fused[0] for stage in reached if stage.fused}
     for stage in stages:
+        if not stage.fused and all(canonical(path) != path for path in stage.modules):
+            continue  # an expert that is a module of its own
         missed = stage.fused[0] not in tensors if stage.fused else stage not in reached
         if missed:
             path = stage.fused[0] if stage.fused else stage.modules[0]
@@ -72,13 +91,3 @@ def check_reached(
                 f"{source.path}: transformers' {type(block).__name__} does not use {path} in a "
                 "way that can be observed"
             )
-
-
-def _fused(architecture: Architecture, block: int, relative: str) -> Place | None:
-    """The fused tensor that holds an expert's linear, if there is one."""
-    for fused in architecture.fused_experts:
-        pattern = canonical(relative)
-        if pattern in fused.parts:
-            expert = next(int(p) for p in relative.split(".") if p.isdecimal())
-            return Place(block, fused.name, expert)
-    return None

@@ -4,10 +4,11 @@ transformers builds the modules on the meta device, so a model of any size costs
 block is loaded. Everything here that depends on the version of transformers stays here.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -19,7 +20,10 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
-from tersor.models.experts import fuse
+from tersor.models.experts import unfuse
+from tersor.models.metamodel import Unbuildable, build
+from tersor.models.modules import block_list
+from tersor.models.names import Names, Slot
 
 
 class Decoder:
@@ -36,10 +40,19 @@ class Decoder:
         differently, and for tensors that are missing or have another shape.
         """
         self._source, self._architecture = source, architecture
-        model = _build(source)
-        name, self.blocks = _find_blocks(model, source, architecture)
-        parent, _, self._container = name.rpartition(".")
-        self.module = model.get_submodule(parent)
+        try:
+            model = build(source.config)
+        except Unbuildable as error:
+            raise SourceError(
+                f"{source.path}: {error}, so activations cannot be calibrated; use a recipe that "
+                "needs none, such as w4 or vanilla-int8"
+            ) from error
+        use_native_attention(model)
+        self._names = Names(model, source.tensors)
+        self._path = self._find_blocks(model)
+        self.blocks: nn.ModuleList = model.get_submodule(self._path)  # type: ignore[assignment]
+        self._parent, _, self._container = self._path.rpartition(".")
+        self.module = model.get_submodule(self._parent)
         self.module.requires_grad_(False).eval()
         _fill_computed_buffers(self.module, source)
         self._load_surroundings()
@@ -145,22 +158,56 @@ class Decoder:
 
     def load(self, index: int) -> nn.Module:
         """Load a block's weights, fp32, and leave them in memory."""
-        names = [n for n in self._source.tensors if self._architecture.block_of(n) == index]
-        prefix = f"{self._architecture.container}.{index}."
-        stored = fuse(self._architecture, self._source.read(names))
-        self._load(self.blocks[index], stored, prefix)
+        prefix = f"{self._path}.{index}."
+        self._load(self.blocks[index], self._stored(prefix), prefix)
         return self.blocks[index]
 
-    def _load_surroundings(self) -> None:
-        parent = self._architecture.container.rpartition(".")[0]
-        prefix = f"{parent}." if parent else ""
-        wanted = {
-            name: f"{prefix}{name}"
-            for name in self.module.state_dict()
-            if not name.startswith(f"{self._container}.")
+    def published(self, index: int | None, path: str, tensor: Tensor) -> dict[str, Tensor]:
+        """Names on disk → views of ``tensor``, which is shaped like the parameter ``path``.
+
+        ``path``: inside block ``index``, or inside ``module``. Experts are apart, under their
+        published names; what a conversion has changed beyond recognition is left out.
+        """
+        within = self._parent if index is None else f"{self._path}.{index}"
+        return {
+            name: part
+            for disk, slot in self._by_parameter.get(f"{within}.{path}".lstrip("."), ())
+            for name, part in unfuse(self._architecture, disk, slot.view(tensor)).items()
         }
-        present = [full for full in wanted.values() if full in self._source.tensors]
-        self._load(self.module, self._source.read(present), prefix, below=self._container)
+
+    @cached_property
+    def _by_parameter(self) -> dict[str, list[tuple[str, Slot]]]:
+        found: dict[str, list[tuple[str, Slot]]] = defaultdict(list)
+        for disk, slot in self._names.slots.items():
+            found[slot.parameter].append((disk, slot))
+        return found
+
+    def _find_blocks(self, model: nn.Module) -> str:
+        architecture = self._architecture
+        path = block_list(model, self._names, architecture.container)
+        found = 0 if path is None else len(model.get_submodule(path))  # type: ignore[arg-type]
+        if path is None or found != architecture.blocks:
+            raise SourceError(
+                f"{self._source.path}: {architecture.blocks} blocks on disk under "
+                f"{architecture.container}, and transformers' {type(model).__name__} has "
+                f"{found or 'none like them'}; check num_hidden_layers in config.json"
+            )
+        return path
+
+    def _stored(self, prefix: str, without: str | None = None) -> dict[str, Tensor]:
+        """Parameters in memory below a prefix, as stored, but for those below ``without``."""
+        names = [
+            name
+            for target, sources in self._names.targets().items()
+            if target.startswith(prefix) and (without is None or not target.startswith(without))
+            for name in sources
+        ]
+        return self._names.assembled(self._source.read(names))
+
+    def _load_surroundings(self) -> None:
+        prefix = f"{self._parent}." if self._parent else ""
+        stored = self._stored(prefix, f"{self._path}.")
+        self._load(self.module, stored, prefix, below=self._container)
 
     def _load(
         self, module: nn.Module, stored: dict[str, Tensor], prefix: str, below: str | None = None
@@ -179,61 +226,6 @@ class Decoder:
                 f"{self._source.path}: no tensor {prefix}{lacking[0]}, which "
                 f"{type(module).__name__} needs; the checkpoint is incomplete"
             )
-
-
-def _build(source: Source) -> nn.Module:
-    """transformers' model for the config, on the meta device."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    model_type = str(source.config.get("model_type", ""))
-    if model_type not in CONFIG_MAPPING:
-        raise SourceError(
-            f"{source.path}: transformers does not know model_type {model_type!r}, so activations "
-            "cannot be calibrated; use a recipe that needs none"
-        )
-    left_out = {"model_type", "auto_map", "quantization_config"}
-    values = {key: value for key, value in source.config.items() if key not in left_out}
-    try:
-        config = AutoConfig.for_model(model_type, **values)
-        known = type(config) in AutoModelForCausalLM._model_mapping
-        auto = AutoModelForCausalLM if known else AutoModelForImageTextToText
-        with torch.device("meta"):
-            model: nn.Module = auto.from_config(
-                config,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                # Expert by expert, each a product with a slice of the stored tensor: what
-                # ``experts`` listens to.
-                experts_implementation="eager",
-            )
-    except Exception as error:  # a config is foreign data and may break anything in there
-        raise SourceError(
-            f"{source.path}: transformers cannot build {model_type} from config.json "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        ) from error
-    use_native_attention(model)
-    return model
-
-
-def _find_blocks(
-    model: nn.Module, source: Source, architecture: Architecture
-) -> tuple[str, nn.ModuleList]:
-    """The list of blocks that shares most names with the tensors on disk, and where it is."""
-    prefix = f"{architecture.container}.0."
-    on_disk = {n.removeprefix(prefix) for n in source.tensors if n.startswith(prefix)}
-    lists = [
-        (len(on_disk & module[0].state_dict().keys()), name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == architecture.blocks
-    ]
-    shared, name, blocks = max(lists, key=lambda found: found[0], default=(0, "", nn.ModuleList()))
-    if not shared:
-        raise SourceError(
-            f"{source.path}: {architecture.blocks} blocks on disk under {architecture.container}, "
-            f"and none like them in transformers' {type(model).__name__}"
-        )
-    return name, blocks
 
 
 def _fill_computed_buffers(module: nn.Module, source: Source) -> None:

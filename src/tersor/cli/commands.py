@@ -12,6 +12,7 @@ from tersor.cli.options import (
     CacheType,
     CalibrationTexts,
     Context,
+    DenseBits,
     Directory,
     Force,
     Json,
@@ -140,6 +141,7 @@ def evaluate(
     ] = False,
     activation_bits: ActivationBits = 8,
     cache: CacheType = "auto",
+    dense_bits: DenseBits = None,
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -162,15 +164,19 @@ def evaluate(
     from tersor.pipeline import evaluation
     from tersor.runtime.generate import EngineOptions
 
-    if not engine and (activation_bits, cache) != (8, "auto"):
-        raise RecipeError("--activation-bits and --cache are the engine's; add --engine")
+    if not engine and (activation_bits, cache, dense_bits) != (8, "auto", None):
+        raise RecipeError(
+            "--activation-bits, --cache and --dense-bits are the engine's; add --engine"
+        )
     with bars() as watch:
         found = evaluation.evaluate_directory(
             directory,
             base=base,
             texts=text or (),
             protocol=evaluation.Protocol(context, windows, skip),
-            engine=EngineOptions(activation_bits, cache, context) if engine else None,
+            engine=EngineOptions(activation_bits, cache, context, dense_bits=dense_bits)
+            if engine
+            else None,
             progress=watch("evaluate"),
         )
     scores = None

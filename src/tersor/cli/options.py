@@ -49,6 +49,13 @@ ActivationBits = Annotated[
     int,
     typer.Option(help="Of the engine: 8 (integer kernels) or 16 (left alone, more slowly)."),
 ]
+DenseBits = Annotated[
+    int | None,
+    typer.Option(
+        help="Of the engine: bits of matrices that a quantized model keeps as they were, 8 or 16.",
+        show_default="8, or 16 with --activation-bits 16",
+    ),
+]
 CacheType = Annotated[
     str,
     typer.Option("--cache", help="Keys and values: auto, float32, float16, bfloat16, int16, int8."),

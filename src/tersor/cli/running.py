@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tersor.cli.app import app
-from tersor.cli.options import ActivationBits, CacheType, Directory, Json
+from tersor.cli.options import ActivationBits, CacheType, DenseBits, Directory, Json
 from tersor.cli.progress import bars
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def generate(
     cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
+    dense_bits: DenseBits = None,
 ) -> None:
     """Continue a text."""
     from tersor.runtime.generate import EngineOptions, stream_text
@@ -58,7 +59,7 @@ def generate(
         sampling=Sampling(temperature, top_k, top_p, min_p, seed),
         stop=stop or (),
         speculate=speculate,
-        options=EngineOptions(activation_bits, cache, context, threads),
+        options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
     ):
         print(piece, end="", flush=True)
     print()
@@ -78,13 +79,14 @@ def chat(
     cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
+    dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
     from tersor.runtime.chat import Conversation
     from tersor.runtime.generate import EngineOptions
     from tersor.runtime.sampling import Sampling
 
-    engine = EngineOptions(activation_bits, cache, context, threads).open(directory)
+    engine = EngineOptions(activation_bits, cache, context, threads, dense_bits).open(directory)
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     conversation = Conversation(engine, system=system, sampling=sampling)
     with suppress(EOFError, KeyboardInterrupt):
@@ -122,6 +124,7 @@ def bench(
     cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
+    dense_bits: DenseBits = None,
     as_json: Json = False,
 ) -> None:
     """Time prompts and new tokens, and compare with what this machine can do at most."""
@@ -129,7 +132,9 @@ def bench(
     from tersor.runtime.bench import bench as run
     from tersor.runtime.generate import EngineOptions
 
-    options = EngineOptions(activation_bits, cache, context or prompt_tokens + new_tokens, threads)
+    options = EngineOptions(
+        activation_bits, cache, context or prompt_tokens + new_tokens, threads, dense_bits
+    )
     engine = options.open(directory, batch=batch)
     with bars() as watch:
         found = run(

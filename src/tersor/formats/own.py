@@ -4,7 +4,8 @@ Codebooks (log2, NF4, k-means), FP8 E5M2, ragged last groups, and GPT-2's transp
 names and packing are the same as in compressed-tensors; the schemes are written as in a recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tersor.errors import FormatError, RecipeError, SchemeError
@@ -15,13 +16,31 @@ METHOD = "tersor"
 VERSION = 1
 
 
+@dataclass(frozen=True)
+class StackedExperts:
+    """How matrices of single experts, which tersor alone names, make one tensor in memory.
+
+    ``parameter``: the tensor, ``(experts, rows, in)`` or with ``transposed`` ``(experts, in,
+    rows)``. ``parts``: the matrices ``(rows, in)`` that it holds of every expert, ``*`` for the
+    number, one below the other or with ``interleaved`` row by row in turn. Names are those inside a
+    block.
+    """
+
+    parameter: str
+    parts: tuple[str, ...]
+    transposed: bool
+    interleaved: bool
+
+
 def quantization_config(
-    groups: Mapping[Scheme, list[str]], transposed: list[str]
+    groups: Mapping[Scheme, list[str]],
+    transposed: list[str],
+    experts: Sequence[StackedExperts] = (),
 ) -> dict[str, Any]:
     """``quantization_config`` for ``config.json``.
 
     ``groups``: scheme → modules. ``transposed``: modules whose dense weight is ``(in, out)``; their
-    codes are stored ``(out, in)`` like everybody's.
+    codes are stored ``(out, in)`` like everybody's. ``experts``: how to put them together.
     """
     ordered = sorted(groups, key=lambda scheme: (-len(groups[scheme]), str(scheme)))
     return {
@@ -31,7 +50,29 @@ def quantization_config(
             {**scheme_to_dict(scheme), "modules": sorted(groups[scheme])} for scheme in ordered
         ],
         "transposed": sorted(transposed),
+        **(
+            {"experts": [asdict(one) | {"parts": list(one.parts)} for one in experts]}
+            if experts
+            else {}
+        ),
     }
+
+
+def stacked_experts(config: Mapping[str, Any]) -> tuple[StackedExperts, ...]:
+    """How experts are put together. Raises :class:`FormatError`."""
+    found = config.get("experts", [])
+    try:
+        return tuple(
+            StackedExperts(
+                str(one["parameter"]),
+                tuple(map(str, one["parts"])),
+                bool(one["transposed"]),
+                bool(one["interleaved"]),
+            )
+            for one in found
+        )
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"quantization_config: cannot read experts: {error!r}") from None
 
 
 def schemes_of(config: Mapping[str, Any]) -> dict[str, Scheme]:

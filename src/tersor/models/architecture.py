@@ -62,13 +62,14 @@ class Architecture:
     def split(self, name: str) -> tuple[int | None, str]:
         """``model.layers.3.mlp.up_proj.weight`` → ``(3, "mlp.up_proj")``.
 
-        Other suffixes than ``.weight`` stay. Outside the blocks: ``(None, name)``.
+        Other suffixes than ``.weight`` stay. Outside the blocks, and in blocks beyond those that
+        the model runs: ``(None, name)``.
         """
         prefix = f"{self.container}."
         if not name.startswith(prefix):
             return None, name
         number, _, relative = name.removeprefix(prefix).partition(".")
-        if not number.isdecimal() or not relative:
+        if not number.isdecimal() or not relative or int(number) >= self.blocks:
             return None, name
         return int(number), relative.removesuffix(_WEIGHT)
 
@@ -87,9 +88,24 @@ class Architecture:
             return Role.OTHER
         if len(shape) == 2 and name.endswith(_WEIGHT) and canonical(relative) in self.linears:
             return Role.LINEAR
-        if len(shape) == 3 and any(relative == fused.name for fused in self.fused_experts):
+        if len(shape) == 3 and self.fused(name) is not None:
             return Role.FUSED_EXPERTS
         return Role.OTHER
+
+    def fused(self, name: str) -> FusedExperts | None:
+        """How the experts lie in the stacked tensor ``name``; ``None`` if it is none."""
+        block, relative = self.split(name)
+        if block is None:
+            return None
+        names = (relative, f"{relative}.weight")
+        return next((fused for fused in self.fused_experts if fused.name in names), None)
+
+    def is_private(self, name: str) -> bool:
+        """Whether ``name`` is of an expert that tersor alone calls so: no reader does."""
+        block, relative = self.split(name)
+        return block is not None and any(
+            fused.parameter and canonical(relative) in fused.parts for fused in self.fused_experts
+        )
 
     def is_transposed(self, name: str) -> bool:
         """Whether this linear is stored ``(in, out)``, as GPT-2's Conv1D is."""
@@ -179,9 +195,11 @@ def _from_discovery(
     return Architecture(
         model_type=model_type,
         known=False,
-        note="; ".join((reason or no_table, *found.notes)),
+        note="; ".join(
+            (reason or no_table, *found.notes, *_beyond(found.container, found.blocks, shapes))
+        ),
         container=found.container,
-        blocks=max(block_containers(shapes)[found.container]) + 1,
+        blocks=found.blocks,
         linears=found.linears,
         shared_inputs=(),
         transposed=found.transposed,
@@ -195,7 +213,7 @@ def _from_discovery(
         head=found.head,
         tied=bool(text.get("tie_word_embeddings", found.head is None)),
         final_norm=None,
-        fused_experts=(),
+        fused_experts=found.fused_experts,
         renames=(),
     )
 
@@ -213,21 +231,26 @@ def _count_blocks(
     container: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> int:
     present = block_containers(shapes)[container]
-    depth = config.get("num_hidden_layers") or config.get("n_layer") or max(present) + 1
+    depth = _depth(config) or max(present) + 1
     missing = sorted(set(range(depth)) - present)
     if missing:
         raise SourceError(
             f"{container}: no tensors for block {', '.join(map(str, missing))} of {depth}: "
             "the checkpoint is incomplete, or num_hidden_layers in config.json is wrong"
         )
-    return max(present) + 1
+    return depth
+
+
+def _depth(config: Mapping[str, Any]) -> int | None:
+    found = config.get("num_hidden_layers") or config.get("n_layer")
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _surprises(
     architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[str, ...]:
     """What a known family does not have in its table: left as it is, but never unmentioned."""
-    notes = []
+    notes = list(_beyond(architecture.container, architecture.blocks, shapes))
     unknown = unknown_matrices(architecture, shapes)
     if unknown:
         notes.append(
@@ -241,6 +264,18 @@ def _surprises(
     if architecture.head is not None and architecture.tied:
         notes.append(f"{architecture.head} is stored though the config ties it to the embedding")
     return tuple(notes)
+
+
+def _beyond(container: str, blocks: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """What is said of blocks on disk that the model does not run."""
+    more = sorted(number for number in block_containers(shapes)[container] if number >= blocks)
+    if not more:
+        return ()
+    named = ", ".join(f"{container}.{number}" for number in more)
+    return (
+        f"{named}: beyond the {blocks} blocks that config.json has (multi-token prediction, or a "
+        "model cut short), carried along as stored",
+    )
 
 
 def unknown_matrices(

@@ -1,6 +1,6 @@
 """Architectures without a table: which tensors are linears, embedding and head.
 
-First choice: the modules of the model that transformers would build (``metamodel``). What cannot
+First choice: the modules of the model that transformers would build (``modules``). What cannot
 be settled that way is judged by the heuristic: a 2-D ``.weight`` inside a numbered block is a
 linear, stored ``(out, in)``, unless its name speaks of a norm, an embedding, a convolution, a
 low-rank adapter or a router, or it has a single row or column, or it is called ``gate`` and has
@@ -16,8 +16,8 @@ from math import prod
 from typing import Any
 
 from tersor.errors import SourceError
-from tersor.models.metamodel import ModuleKind, module_kinds
-from tersor.models.values import canonical
+from tersor.models.modules import ModuleKind, module_facts
+from tersor.models.values import FusedExperts, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,7 +25,7 @@ _NOT_LINEAR = re.compile(r"norm|(^|[._])ln([._\d]|$)|embed|conv|lora_|(^|\.)(wte
 _EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_layer|output|head)\.weight$")
 _TOKENS = re.compile(r"embed|(^|\.)wte\.")
-_LINEAR_KINDS = (ModuleKind.LINEAR, ModuleKind.CONV1D)
+_LINEAR_KINDS = (ModuleKind.LINEAR, ModuleKind.CONV1D, ModuleKind.EXPERT)
 _NOT_TOKENS = re.compile(r"(^|[._])pos|(^|\.)wpe\.|type|vision|visual|image|audio|patch")
 
 
@@ -38,6 +38,8 @@ class Found:
     transposed: tuple[str, ...]
     embedding: str | None
     head: str | None
+    fused_experts: tuple[FusedExperts, ...]
+    blocks: int
     notes: tuple[str, ...]
 
 
@@ -63,18 +65,23 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
     """
     container = _main_container(text, shapes)
     inside = _matrices_inside(container, shapes)
-    kinds, origin = module_kinds(config, {canonical(name) for name in inside})
+    facts = module_facts(config, container, shapes)
+    kinds = facts.kinds
     routers = {canonical(n) for n, shape in inside.items() if _is_router(n, shape, text)}
+    routers |= {name for name, kind in kinds.items() if kind is ModuleKind.ROUTER}
     candidates = {canonical(name) for name in inside} - routers
     by_module = {name for name in candidates if kinds.get(name) in _LINEAR_KINDS}
     by_name = {n for n in candidates if n not in kinds and not _NOT_LINEAR.search(n)}
-    notes = [origin]
+    notes = [facts.origin]
     if by_name and kinds:
         notes.append(f"judged by name, because they are no modules there: {_listed(by_name)}")
-    stacked = _stacked_experts(container, shapes)
+    parts = {part for fused in facts.fused for part in fused.parts}
+    known = {canonical(fused.name).removesuffix(".weight") for fused in facts.fused}
+    stacked = {n for n in _stacked_experts(container, shapes) if canonical(n) not in known}
     if stacked:
         notes.append(f"stacked experts of unknown layout stay as they are: {_listed(stacked)}")
-    linears = sorted(by_module | by_name)
+    linears = sorted(by_module | by_name | parts)
+    present = max(block_containers(shapes)[container]) + 1
     outside = _matrices_outside(container, shapes)
     return Found(
         container=container,
@@ -82,6 +89,8 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
         transposed=tuple(n for n in linears if kinds.get(n) is ModuleKind.CONV1D),
         embedding=_tallest({n: rows for n, rows in outside.items() if _is_token_embedding(n)}),
         head=_tallest({n: rows for n, rows in outside.items() if _HEAD.search(n)}),
+        fused_experts=facts.fused,
+        blocks=min(present, facts.blocks or present),
         notes=tuple(notes),
     )
 
@@ -124,7 +133,7 @@ def _matrices_inside(container: str, shapes: Shapes) -> dict[str, tuple[int, ...
 def _stacked_experts(container: str, shapes: Shapes) -> set[str]:
     prefix = f"{container}."
     return {
-        name.removeprefix(prefix).partition(".")[2]
+        name.removeprefix(prefix).partition(".")[2].removesuffix(".weight")
         for name, shape in shapes.items()
         if name.startswith(prefix) and len(shape) == 3 and "expert" in name
     }

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
-from tersor.models.architecture import Architecture
+from tersor.models.architecture import Architecture, describe
 from tersor.models.values import FusedExperts, Role, canonical
 
 
@@ -30,7 +31,7 @@ def unfused_shapes(
     fused = _fused(architecture, name, shape)
     if fused is None:
         return {_published(architecture, name): shape}
-    experts, rows, columns = shape
+    experts, rows, columns = (shape[0], shape[2], shape[1]) if fused.transposed else shape
     size = _part_rows(fused, name, rows)
     return {
         part: (size, columns)
@@ -44,11 +45,23 @@ def unfuse(architecture: Architecture, name: str, tensor: Tensor) -> dict[str, T
     fused = _fused(architecture, name, tuple(tensor.shape))
     if fused is None:
         return {_published(architecture, name): tensor}
-    size = _part_rows(fused, name, tensor.shape[1])
+    stacked = tensor.transpose(1, 2) if fused.transposed else tensor
+    size = _part_rows(fused, name, stacked.shape[1])
     return {
-        part: tensor[expert, i * size : (i + 1) * size]
-        for expert in range(tensor.shape[0])
+        part: stacked[expert, _rows(fused, i, size)]
+        for expert in range(stacked.shape[0])
         for i, part in enumerate(_part_names(fused, name, expert))
+    }
+
+
+def published_matrices(source: Source, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on disk with experts apart, by published name; views."""
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+    architecture = describe(source.config, shapes)
+    return {
+        published: view
+        for name, tensor in tensors.items()
+        for published, view in unfuse(architecture, name, tensor).items()
     }
 
 
@@ -95,8 +108,7 @@ def _refuse_leftovers(architecture: Architecture, rest: Mapping[str, Tensor]) ->
 def _fused(architecture: Architecture, name: str, shape: tuple[int, ...]) -> FusedExperts | None:
     if architecture.role(name, shape) is not Role.FUSED_EXPERTS:
         return None
-    _, relative = architecture.split(name)
-    return next(fused for fused in architecture.fused_experts if fused.name == relative)
+    return architecture.fused(name)
 
 
 def _part_rows(fused: FusedExperts, name: str, rows: int) -> int:
@@ -106,8 +118,14 @@ def _part_rows(fused: FusedExperts, name: str, rows: int) -> int:
     return size
 
 
+def _rows(fused: FusedExperts, part: int, size: int) -> slice:
+    if fused.interleaved:
+        return slice(part, None, len(fused.parts))
+    return slice(part * size, (part + 1) * size)
+
+
 def _part_names(fused: FusedExperts, name: str, expert: int) -> list[str]:
-    prefix = name.removesuffix(fused.name)
+    prefix = name.removesuffix(".weight").removesuffix(fused.name.removesuffix(".weight"))
     return [f"{prefix}{part.replace('*', str(expert))}.weight" for part in fused.parts]
 
 

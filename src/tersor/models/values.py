@@ -91,11 +91,17 @@ class SharedInput:
 class FusedExperts:
     """One 3-D tensor ``(experts, rows, in)`` that holds a matrix of every expert.
 
-    ``parts`` name the linears it holds, in order, as equal slices of the rows: ``[gate; up]``.
+    ``name`` is that on disk. ``parts`` name the linears it holds, in order, as equal slices of the
+    rows, ``[gate; up]``, or with ``interleaved`` in turn, row by row. ``transposed``: the tensor is
+    ``(experts, in, rows)``. ``parameter``: its block-relative name in memory, where that matters:
+    nobody but tersor calls single experts by the names of the parts.
     """
 
     name: str
     parts: tuple[str, ...]
+    transposed: bool = False
+    interleaved: bool = False
+    parameter: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.places import Place, check_reached, find_place, stage_of
+from tersor.calibration.places import Place, check_reached, find_place, places_of, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
@@ -77,7 +77,7 @@ class BlockRounder:
         paths = {name: self._place(name).parameter for name in parts.modules}
         streams = (hidden, self._original, output)
         work.rounded = learn_block(
-            self._plan.architecture,
+            self._decoder,
             parts,
             paths,
             work.rounded,
@@ -116,15 +116,20 @@ class BlockRounder:
     def _parts(self, call: BlockCall) -> BlockParts:
         unit = self._units[call.index]
         planned = [(t.source.dtype, module) for t in unit.tensors for module in t.modules]
-        modules = {f"{m.module}.weight": m for _, m in planned if m.scheme is not None}
-        places = {name: self._place(name) for name in modules}
+        places = places_of(self._decoder, call.index)
+        # What a conversion changed beyond recognition has no place, and is rounded unseen.
+        modules = {
+            name: module
+            for _, module in planned
+            if module.scheme is not None and (name := f"{module.module}.weight") in places
+        }
         return BlockParts(
             unit,
             call,
             modules,
-            tuple(self._stages(call.index, places)),
+            tuple(self._stages(call.index, {name: places[name] for name in modules})),
             {f"{module.module}.weight": dtype for dtype, module in planned},
-            published_views(self._plan.architecture, call),
+            published_views(self._decoder, call),
         )
 
     def _stages(self, block: int, places: Mapping[str, Place]) -> Iterator[Stage]:

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tersor.models.architecture import Architecture
-from tersor.models.experts import unfuse
+from tersor.calibration.skeleton import Decoder
 from tersor.pipeline.parts import BlockParts
 from tersor.rounding import Rounded
 from tersor.training import BlockProblem, LatentLinear, Optq, optq
 
 
 def learn_block(
-    architecture: Architecture,
+    decoder: Decoder,
     parts: BlockParts,
     paths: Mapping[str, str],
     start: Mapping[str, Rounded],
@@ -32,10 +31,9 @@ def learn_block(
     latents = {
         name: LatentLinear(start[module.module].tensor) for name, module in parts.modules.items()
     }
-    prefix = f"{architecture.container}.{parts.call.index}."
 
     def split(path: str, gradient: Tensor) -> dict[str, Tensor]:
-        found = unfuse(architecture, f"{prefix}{path}", gradient)
+        found = decoder.published(parts.call.index, path, gradient)
         return {
             name: part.T if parts.modules[name].transposed else part
             for name, part in found.items()

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
+from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage
-from tersor.models.architecture import Architecture
-from tersor.models.experts import unfuse
 from tersor.pipeline.plan import ModulePlan, Unit
 
 
@@ -35,10 +34,9 @@ class BlockParts:
         return view.T if self.modules[name].transposed else view
 
 
-def published_views(architecture: Architecture, call: BlockCall) -> dict[str, Tensor]:
+def published_views(decoder: Decoder, call: BlockCall) -> dict[str, Tensor]:
     """The block's tensors by published name, experts apart; views, no copies."""
-    prefix = f"{architecture.container}.{call.index}."
     views: dict[str, Tensor] = {}
-    for name, tensor in call.block.state_dict().items():
-        views |= unfuse(architecture, f"{prefix}{name}", tensor)
+    for path, tensor in call.block.state_dict().items():
+        views |= decoder.published(call.index, path, tensor)
     return views

@@ -126,8 +126,15 @@ class Plan:
             groups.setdefault(module.scheme, []).append(module.module)
         if self.method == own.METHOD:
             transposed = [module.module for module in self.quantized() if module.transposed]
-            return own.quantization_config(groups, transposed)
+            return own.quantization_config(groups, transposed, self._private_experts())
         return compressed_tensors.quantization_config(groups, self._kept_linears())
+
+    def _private_experts(self) -> list[own.StackedExperts]:
+        return [
+            own.StackedExperts(f.parameter, f.parts, f.transposed, f.interleaved)
+            for f in self.architecture.fused_experts
+            if f.parameter
+        ]
 
     def _kept_linears(self) -> list[str]:
         kept = {module.module for module in self.modules() if module.scheme is None}
@@ -259,6 +266,8 @@ def _obstacles(plan: Plan) -> list[str]:
         obstacle = compressed_tensors.obstacle(module.scheme, module.shape)
         if module.transposed:
             obstacle = "compressed-tensors has no transposed (Conv1D) linears"
+        if plan.architecture.is_private(f"{module.module}.weight"):
+            obstacle = "transformers has no names for single experts of this model"
         if obstacle:
             found.append(f"{module.module}: {obstacle}")
     return found

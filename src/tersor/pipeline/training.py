@@ -12,7 +12,6 @@ from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.grids import QuantizedTensor
-from tersor.models.experts import unfuse
 from tersor.pipeline.plan import ModulePlan, Plan, Unit
 from tersor.pipeline.work import Work
 from tersor.rounding import Rounded
@@ -153,8 +152,7 @@ class _Student:
     def parts(self, index: int, gradient: Tensor) -> Mapping[str, Tensor]:
         """Gradient of the i-th parameter, by weight name, ``(out, in)``."""
         block, path = self._prefixes[index]
-        architecture = self._plan.architecture
-        found = unfuse(architecture, f"{architecture.container}.{block}.{path}", gradient)
+        found = self._decoder.published(block, path, gradient)
         return {
             name: part.T if self._modules[name].transposed else part
             for name, part in found.items()
@@ -175,10 +173,8 @@ class _Student:
     ) -> None:
         """Load a block for good and put the quantized weights into it."""
         block = self._decoder.load(index)
-        architecture = self._plan.architecture
         for path, parameter in block.named_parameters():
-            name = f"{architecture.container}.{index}.{path}"
-            views = unfuse(architecture, name, parameter.detach())
+            views = self._decoder.published(index, path, parameter.detach())
             for published, view in views.items():
                 if published in changed:
                     view.copy_(changed[published])
@@ -187,7 +183,7 @@ class _Student:
                 continue
             # Products would convert it each time.
             parameter.data = parameter.data.to(self._dtype)
-            views = unfuse(architecture, name, parameter.detach())
+            views = self._decoder.published(index, path, parameter.detach())
             for published in learnt:
                 module = self._modules[published]
                 matrix = views[published].T if module.transposed else views[published]
@@ -203,12 +199,10 @@ class _Student:
 
     def _find_norms(self) -> None:
         """Weights with one axis, by published name; the decoder's own and those of its blocks."""
-        architecture = self._plan.architecture
-        parent = architecture.container.rpartition(".")[0]
         for path, parameter in self._decoder.module.named_parameters():
-            name = f"{parent}.{path}" if parent else path
-            (published, *others) = unfuse(architecture, name, parameter.detach())
-            if not others and parameter.ndim == 1 and published.endswith(".weight"):
+            names = list(self._decoder.published(None, path, parameter.detach()))
+            if len(names) == 1 and parameter.ndim == 1 and names[0].endswith(".weight"):
+                published = names[0]
                 dtype = self._source.tensors[published].dtype
                 self.norms[published] = LatentNorm(parameter, dtype)
 

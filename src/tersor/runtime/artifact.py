@@ -38,12 +38,13 @@ class Artifact:
     """A quantized model directory.
 
     ``schemes``: scheme of every quantized module. ``transposed``: modules whose dense weight is
-    ``(in, out)`` in the model.
+    ``(in, out)`` in the model. ``experts``: those that tersor alone names.
     """
 
     source: Source
     schemes: Mapping[str, Scheme]
     transposed: frozenset[str]
+    experts: tuple[own.StackedExperts, ...] = ()
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -104,7 +105,8 @@ def open_artifact(directory: Path) -> Artifact:
             missing = sorted(set(modules) ^ set(schemes))
             if missing:
                 raise FormatError(f"{directory}: tensors and config disagree about {missing[0]}")
-            return Artifact(source, schemes, frozenset(config.get("transposed", ())))
+            experts = own.stacked_experts(config)
+            return Artifact(source, schemes, frozenset(config.get("transposed", ())), experts)
         case method:
             raise FormatError(
                 f"{directory}: tersor does not read quant_method {method!r}; "

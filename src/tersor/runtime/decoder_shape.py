@@ -10,6 +10,11 @@ from tersor.errors import EngineError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
 _GEMMA = ("gemma2", "gemma3_text")
+# A field of config.json counts for a family only if that family's own modules read it: others carry
+# what an earlier model left there.
+_LAYERS_OF_KINDS = ("qwen2", "qwen3", "gemma2", "gemma3_text")
+_ONE_WINDOW = ("mistral", "phi3")
+_PARTIAL_ROTATION = ("phi3",)
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
@@ -104,10 +109,10 @@ def decoder_shape(config: Any) -> DecoderShape:
 
 
 def _layer_types(config: Any) -> list[str]:
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:
-        # Without types of layers, a window is every layer's.
-        sliding = getattr(config, "sliding_window", None) is not None
+    if config.model_type in _LAYERS_OF_KINDS:
+        kinds = config.layer_types
+    else:
+        sliding = config.model_type in _ONE_WINDOW and config.sliding_window is not None
         kinds = ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
     unknown = set(kinds) - {"sliding_attention", "full_attention"}
     if unknown:
@@ -116,11 +121,15 @@ def _layer_types(config: Any) -> list[str]:
 
 
 def _window(config: Any, kind: str) -> int:
-    return int(config.sliding_window) if kind == "sliding_attention" else 0
+    if kind != "sliding_attention":
+        return 0
+    if config.sliding_window is None:
+        raise EngineError("layers with a window that config.json does not give (sliding_window)")
+    return int(config.sliding_window)
 
 
 def _activation(config: Any) -> str:
-    name = getattr(config, "hidden_activation", None) or config.hidden_act
+    name = config.hidden_activation if config.model_type in _GEMMA else config.hidden_act
     if name not in _ACTIVATIONS:
         raise EngineError(f"activation {name!r}; it runs {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
@@ -133,12 +142,17 @@ def _rope(config: Any, layer_type: str, head_size: int) -> Rope:
     by_type = layer_type in parameters
     mine = parameters[layer_type] if by_type else parameters
     kind = mine["rope_type"]
+    part = mine.get("partial_rotary_factor", 1.0)
     if kind == "default":
-        size = int(head_size * mine.get("partial_rotary_factor", 1.0))
+        size = int(head_size * part) if config.model_type in _PARTIAL_ROTATION else head_size
         powers = torch.arange(0, size, 2, dtype=torch.float) / size
         return Rope(1.0 / (mine["rope_theta"] ** powers), 1.0)
     if kind not in ("linear", "llama3", "yarn"):
         raise EngineError(f"rotary embedding of type {kind!r}")
+    if part != 1.0 and config.model_type not in _PARTIAL_ROTATION:
+        # transformers' function for these types reads it whatever the family, and its modules do
+        # not expect it.
+        raise EngineError(f"rotary embedding of type {kind!r} with partial_rotary_factor {part}")
     named = {"layer_type": layer_type} if by_type else {}
     frequencies, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), **named)
     return Rope(frequencies, float(scale))

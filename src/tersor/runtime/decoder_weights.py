@@ -13,26 +13,35 @@ from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import EngineError, SourceError
+from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
+from tersor.ranges import MinMax
+from tersor.rounding import nearest
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_shape import DecoderShape
-from tersor.runtime.kernels import FixedInput, PackedLinear, has_kernel, panels
+from tersor.runtime.kernels import FixedInput, PackedLinear, has_kernel, pack_linear, panels
 from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.static_input import fixed_input, with_zero
-from tersor.runtime.use_kernels import is_the_kernels, packed_of
+from tersor.runtime.use_kernels import ACTIVATION_GROUP, is_the_kernels, packed_of
 
-_EMBEDDING, _HEAD = "model.embed_tokens", "lm_head"
+_EMBEDDING, _FINAL_NORM = "embed_tokens", "norm"
+_HEADS = ("lm_head", "language_model.lm_head")
+# Where published checkpoints keep a decoder: a model with a head, the decoder alone, and the
+# spellings inside multimodal ones.
+_PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "language_model.")
+_DENSE = TensorScheme(IntegerGrid(8, Symmetry.RESTRICTED), Granularity.CHANNEL)
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Every linear of a decoder in native form, and the rest as tensors.
 
-    ``bytes_per_token``: what is read of weights to make one token. ``products_per_token``:
-    multiply-adds of a token in all linears but the head. ``notes``: what does not run in the form
-    it is stored in.
+    Names are relative to the decoder: ``layers.0.mlp.up_proj``. ``bytes_per_token``: what is read
+    of weights to make one token. ``products_per_token``: multiply-adds of a token in all linears
+    but the head. ``notes``: what does not run in the form it is stored in.
     """
 
     linears: Mapping[str, _native.Weights]
+    head: _native.Weights
     norms: Mapping[str, Tensor]
     embedding: Tensor | _native.Weights
     bytes_per_token: int
@@ -45,11 +54,12 @@ class _Reader:
     source: Source
     artifact: Artifact | None
     integer: bool
+    dense_bits: int
     cache: PackedCache
-    linears: dict[str, _native.Weights] = field(default_factory=dict)
     size: int = 0
     products: int = 0
     floats: dict[str, int] = field(default_factory=dict)
+    narrowed: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return f"{name}.weight" in self.source.tensors or name in self.quantized
@@ -74,23 +84,47 @@ class _Reader:
         weight = self.tensor(f"{name}.weight")
         return weight if weight.dtype == torch.bfloat16 else weight.float()
 
-    def embedding(self) -> Tensor | _native.Weights:
-        """The table of the embedding; if it is quantized and the head's too, the head's codes."""
-        head = self.linears[_HEAD]
-        shared = _EMBEDDING in self.quantized and not self.has(_HEAD)
-        return head if shared and head.is_packed else self.dense(_EMBEDDING)
+    def prefix(self) -> str:
+        """What stands before the names of the decoder's parts on disk."""
+        for prefix in _PREFIXES:
+            if self.has(f"{prefix}{_EMBEDDING}") and f"{prefix}{_FINAL_NORM}.weight" in (
+                self.source.tensors
+            ):
+                return prefix
+        tried = ", ".join(f"{prefix}{_EMBEDDING}.weight" for prefix in _PREFIXES)
+        raise SourceError(f"{self.source.path} holds no decoder by any of the names {tried}")
 
-    def add(self, name: str, weights_of: str | None = None) -> None:
-        """Make the linear ``name``, whose weights may be another module's."""
-        holder = weights_of or name
+    def make(self, name: str) -> _native.Weights:
+        """The linear ``name``, by its name on disk."""
         bias = self.bias(name)
-        if self.artifact is not None and holder in self.quantized:
-            made, size = self._quantized(self.artifact, holder, bias)
+        if self.artifact is not None and name in self.quantized:
+            made, size = self._quantized(self.artifact, name, bias)
+        elif self.artifact is not None and self.dense_bits == 8:
+            packed = self.cache.linear(f"{name} at 8 bits", partial(self._narrow, name))
+            made, size = _packed(packed, self.integer, None, bias)
+            self.narrowed.append(name)
         else:
-            made, size = _dense(self.dense(holder), bias)
-        self.linears[name] = made
+            made, size = _dense(self.dense(name), bias)
         self.size += size
         self.products += made.rows * made.columns
+        return made
+
+    def _narrow(self, name: str) -> PackedLinear:
+        weight = self.dense(name)
+        rounded = nearest(weight, _DENSE, MinMax(), scale_dtype=torch.float32)
+        return pack_linear(rounded.tensor, ACTIVATION_GROUP)
+
+    def notes(self) -> tuple[str, ...]:
+        """What does not run in the form it is stored in."""
+        floats = (
+            f"{count} linears of {name} run on dequantized weights"
+            for name, count in self.floats.items()
+        )
+        if not self.narrowed:
+            return tuple(floats)
+        more = f" and {len(self.narrowed) - 1} more" if len(self.narrowed) > 1 else ""
+        said = f"{self.narrowed[0]}{more}: kept as they were in the model, multiplied at 8 bits"
+        return (*floats, f"{said} per channel (--dense-bits 16 leaves them)")
 
     def _quantized(
         self, artifact: Artifact, name: str, bias: "np.typing.NDArray[np.float32] | None"
@@ -142,30 +176,43 @@ def _dense(
     return _native.Weights.dense(rows.numpy(), weight.shape[0], bias), rows.nbytes
 
 
-def read_weights(directory: Path, shape: DecoderShape, *, integer: bool) -> Weights:
+def read_weights(
+    directory: Path, shape: DecoderShape, *, integer: bool, dense_bits: int, tied: bool
+) -> Weights:
     """Read and pack a model directory.
 
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
-    themselves always do. Raises :class:`EngineError` for schemes that no kernel runs, and
-    :class:`SourceError` or :class:`~tersor.errors.FormatError` for directories that cannot be read.
+    themselves always do. ``dense_bits``: 8 packs what a quantized model keeps as it was. ``tied``:
+    the embedding is the head where no head is stored. Raises :class:`EngineError` for schemes that
+    no kernel runs, and :class:`SourceError` or :class:`~tersor.errors.FormatError` for directories
+    that cannot be read.
     """
     source = open_directory(directory)
     artifact = open_artifact(directory) if "quantization_config" in source.config else None
-    reader = _Reader(source, artifact, integer, PackedCache(directory))
-    for layer in range(shape.layers):
-        for name in linear_names(shape):
-            reader.add(f"model.layers.{layer}.{name}")
+    reader = _Reader(source, artifact, integer, dense_bits, PackedCache(directory))
+    prefix = reader.prefix()
+    linears = {
+        f"layers.{layer}.{name}": reader.make(f"{prefix}layers.{layer}.{name}")
+        for layer in range(shape.layers)
+        for name in linear_names(shape)
+    }
     products = reader.products
-    reader.add(_HEAD, None if reader.has(_HEAD) else _EMBEDDING)
+    embedding = f"{prefix}{_EMBEDDING}"
+    own_head = next((name for name in _HEADS if reader.has(name)), None)
+    if own_head is None and not tied:
+        raise SourceError(
+            f"{directory} holds no {_HEADS[0]}.weight though config.json does not tie the head to "
+            "the embedding: an embedding model makes no text"
+        )
+    head = reader.make(own_head or embedding)
+    shared = own_head is None and embedding in reader.quantized and head.is_packed
+    table = head if shared else reader.dense(embedding)
     reader.cache.save()
-    norms = {name: reader.tensor(f"{name}.weight").float() for name in _norm_names(shape)}
-    if shape.norm_offset:
-        norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
-    notes = tuple(
-        f"{count} linears of {name} run on dequantized weights"
-        for name, count in reader.floats.items()
-    )
-    return Weights(reader.linears, norms, reader.embedding(), reader.size, products, notes)
+    norms = {
+        name: reader.tensor(f"{prefix}{name}.weight").float() + shape.norm_offset
+        for name in _norm_names(shape)
+    }
+    return Weights(linears, head, norms, table, reader.size, products, reader.notes())
 
 
 def linear_names(shape: DecoderShape) -> Sequence[str]:
@@ -194,11 +241,11 @@ def norm_names(shape: DecoderShape) -> Mapping[str, str]:
 
 def _norm_names(shape: DecoderShape) -> list[str]:
     layers = (
-        f"model.layers.{layer}.{name}"
+        f"layers.{layer}.{name}"
         for layer in range(shape.layers)
         for name in norm_names(shape).values()
     )
-    return [*layers, "model.norm"]
+    return [*layers, _FINAL_NORM]
 
 
 def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.DecoderBuilder:
@@ -226,14 +273,14 @@ def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.Deco
         builder.add_rope(cosines.numpy(), sines.numpy())
     for layer in range(shape.layers):
         _add_layer(builder, shape, weights, layer)
-    builder.set_head(weights.norms["model.norm"].numpy(), weights.linears[_HEAD])
+    builder.set_head(weights.norms[_FINAL_NORM].numpy(), weights.head)
     return builder
 
 
 def _add_layer(
     builder: _native.DecoderBuilder, shape: DecoderShape, weights: Weights, layer: int
 ) -> None:
-    prefix = f"model.layers.{layer}."
+    prefix = f"layers.{layer}."
     *attention, output = [
         weights.linears[prefix + n] for n in linear_names(shape) if n.startswith("self_attn")
     ]

@@ -56,11 +56,15 @@ class Engine:
         context: int | None = None,
         batch: int = 1,
         threads: int | None = None,
+        dense_bits: int | None = None,
     ) -> None:
         """
         ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
-        float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is float16, or
-        where activations are rounded anyway bfloat16 with AMX and int16 without.
+        float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is int16, or
+        bfloat16 with AMX where activations are rounded anyway. ``dense_bits``: 8 packs matrices
+        that a quantized model keeps as they were (the head, mostly) at 8 bits per channel, 16
+        leaves them; rows of the embedding are looked up unrounded either way. By default 8 where
+        activations are rounded, of quantized models only.
         ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
         sequences at a time. ``threads``: by default as many as torch uses.
         """
@@ -70,13 +74,16 @@ class Engine:
             raise RecipeError(f"activations of {activation_bits} bits; the engine has 8 and 16")
         if cache not in (AUTO, *CACHES):
             raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
+        if dense_bits not in (None, 8, 16):
+            raise RecipeError(f"dense matrices of {dense_bits} bits; the engine has 8 and 16")
         if cache == AUTO:
-            rounded = "bfloat16" if level() in TILED_LEVELS else "int16"
-            cache = rounded if activation_bits == 8 else "float16"
+            # Never float16, which cannot hold every key and value.
+            tiled = level() in TILED_LEVELS and activation_bits == 8
+            cache = "bfloat16" if tiled else "int16"
         self.cache = cache
         self.directory = Path(directory)
         open_directory(self.directory)
-        config = AutoConfig.from_pretrained(self.directory)
+        config = AutoConfig.from_pretrained(self.directory).get_text_config()
         self.shape = decoder_shape(config)
         self.context = context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:
@@ -87,7 +94,14 @@ class Engine:
             )
         self.threads = threads or torch.get_num_threads()
         self.batch = batch
-        weights = read_weights(self.directory, self.shape, integer=activation_bits == 8)
+        rounded = activation_bits == 8
+        weights = read_weights(
+            self.directory,
+            self.shape,
+            integer=rounded,
+            dense_bits=dense_bits or (8 if rounded else 16),
+            tied=bool(config.tie_word_embeddings),
+        )
         self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
         self.products_per_token = weights.products_per_token
         self._session = Session(

@@ -20,6 +20,7 @@ class EngineOptions:
     cache: str = AUTO
     context: int | None = None
     threads: int | None = None
+    dense_bits: int | None = None
 
     def open(self, directory: str | Path, *, batch: int = 1) -> Engine:
         """The engine of a model directory."""
@@ -30,6 +31,7 @@ class EngineOptions:
             context=self.context,
             batch=batch,
             threads=self.threads,
+            dense_bits=self.dense_bits,
         )
 
 

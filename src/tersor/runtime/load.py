@@ -105,4 +105,4 @@ def _own_description(artifact: Artifact) -> dict[str, Any]:
     groups: dict[Scheme, list[str]] = {}
     for module, scheme in artifact.schemes.items():
         groups.setdefault(scheme, []).append(module)
-    return own.quantization_config(groups, sorted(artifact.transposed))
+    return own.quantization_config(groups, sorted(artifact.transposed), artifact.experts)

@@ -1,5 +1,6 @@
 """Linears of a transformers model on tersor's native kernels."""
 
+import torch
 from torch import Tensor, nn
 
 from tersor.runtime.kernels import FixedInput, PackedLinear, float_linear, linear
@@ -9,8 +10,8 @@ from tersor.runtime.static_input import with_zero
 class _NativeLinear(nn.Module):
     """``x Wᵀ + b`` of packed weights.
 
-    Takes ``(…, in)`` of any float type and returns ``(…, out)`` of the same. There is no
-    ``weight``: it cannot be trained.
+    Takes ``(…, in)`` of any float type and returns ``(…, out)`` of the same. ``weight`` cannot be
+    trained.
     """
 
     def __init__(self, packed: PackedLinear, bias: Tensor | None) -> None:
@@ -19,6 +20,11 @@ class _NativeLinear(nn.Module):
         self.packed = packed
         self.in_features, self.out_features = packed.columns, packed.rows
         self.register_buffer("bias", None if bias is None else bias.detach().float())
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight ``(out, in)``, float32, decoded anew: some models look at it."""
+        return float_linear(torch.eye(self.in_features), self.packed).T
 
     def product(self, x: Tensor) -> Tensor:
         """``x Wᵀ``, float32."""

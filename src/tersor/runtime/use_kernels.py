@@ -29,6 +29,8 @@ def use_kernels(
     cache = PackedCache(artifact.source.path)
     left: dict[str, str] = {}
     for name, scheme in artifact.schemes.items():
+        if isinstance(modules.get(name), nn.Embedding):
+            continue  # rows are looked up: there is nothing to multiply
         reason = _why_not(modules.get(name), scheme)
         if reason:
             left[name] = reason
@@ -56,6 +58,8 @@ def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
     """Why there is no kernel for a linear; empty if there is one."""
     if module is None:
         return "the model holds no module of that name"
+    if not isinstance(module, nn.Linear) and type(module).__name__ != "Conv1D":
+        return f"the model's {type(module).__name__} of that name is no linear"
     grid, activations = scheme.weights.grid, scheme.activations
     if not has_kernel(grid):
         return f"no kernel for weights on the grid {grid.name}"
