@@ -31,6 +31,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from tersor.errors import FormatError
 from tersor.formats import QuantizedLinear, decode, own
 from tersor.grids import Scheme
+from tersor.models.names import Names
 from tersor.runtime.activations import attach
 from tersor.runtime.artifact import QUANTIZED_SUFFIXES
 
@@ -67,6 +68,7 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> Any:
         """With those that put experts together which transformers has no names for."""
+        self.schemes.learn(model)
         stacked = own.stacked_experts(self.quantization_config.description)
         added = [_stacking(one) for one in stacked]
         return super().update_weight_conversions([*added, *weight_conversions], model)
@@ -104,22 +106,37 @@ def _stacking(experts: own.StackedExperts) -> WeightConverter:
 
 
 class _Schemes:
-    """Schemes by module, whatever prefix the model in memory puts before the names on disk."""
+    """Schemes by module, however the model in memory calls what lies on disk."""
 
     def __init__(self, schemes: Mapping[str, Scheme], transposed: list[str]) -> None:
         self._schemes, self._transposed = dict(schemes), frozenset(transposed)
+        self._on_disk: dict[str, list[str]] = {}
+
+    def learn(self, model: nn.Module) -> None:
+        """Which parameters of ``model`` are made of which modules on disk."""
+        names = Names(model, [f"{module}.weight" for module in self._schemes])
+        for name, slot in names.slots.items():
+            self._on_disk.setdefault(slot.parameter, []).append(name.removesuffix(".weight"))
 
     def find(self, module: str) -> tuple[Scheme, bool]:
         """Scheme of a module in memory, and whether its weight is ``(in, out)``."""
+        found = self._on_disk.get(f"{module}.weight", [])
+        if len(found) == 1:
+            return self._schemes[found[0]], found[0] in self._transposed
         for name, scheme in self._candidates(module):
             if name in (module, module.partition(".")[2]) or name.partition(".")[2] == module:
                 return scheme, name in self._transposed
         raise FormatError(f"quantization_config does not describe module {module}")
 
-    def find_experts(self, pattern: str) -> Scheme:
-        """The scheme that all experts of a pattern ``….experts.*.up_proj`` share."""
+    def find_experts(self, parameter: str, pattern: str) -> Scheme:
+        """The scheme that all experts of a pattern ``….experts.*.up_proj`` share.
+
+        ``parameter``: what they are parts of in memory.
+        """
         start, _, end = pattern.partition("*")
-        found = {s for n, s in self._schemes.items() if start in n and n.endswith(end)}
+        made_of = self._on_disk.get(parameter)
+        names = made_of or [name for name in self._schemes if start in name]
+        found = {self._schemes[name] for name in names if name.endswith(end)}
         if len(found) != 1:
             raise FormatError(f"{pattern}: fused experts need one scheme, found {len(found)}")
         return found.pop()
@@ -181,7 +198,8 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
             if "weight_scale" not in suffixes:
                 dense[f"{module}.weight"] = [tensor.to(dtype) for tensor in suffixes["weight"]]
                 continue
-            scheme = self.hf_quantizer.schemes.find_experts(_experts_pattern(layer, module))
+            pattern = _experts_pattern(layer, module)
+            scheme = self.hf_quantizer.schemes.find_experts(name, pattern)
             count = len(suffixes["weight_scale"])
             stacks = [{s: values[i] for s, values in suffixes.items()} for i in range(count)]
             dense[f"{module}.weight"] = [

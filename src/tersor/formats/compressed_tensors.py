@@ -59,8 +59,10 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
     by names, which readers give precedence. ``ignore``: linears that stay unquantized.
 
     ``dequantize`` is a wish to transformers, ignored by other readers, to make weights dense while
-    loading: its other path cannot hold quantized embeddings, and gives packed zero points the shape
-    of unpacked ones (transformers 5.23 with compressed-tensors 0.20).
+    loading instead of before the first forward. Its other path looks for modules by the names on
+    disk, and takes those that it calls otherwise in memory for quantized, without a word; it cannot
+    hold quantized embeddings, and gives packed zero points the shape of unpacked ones (transformers
+    5.24 with compressed-tensors 0.20).
     """
     ordered = sorted(groups, key=lambda scheme: -len(groups[scheme]))
     config_groups = {}
@@ -69,10 +71,8 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
         targets = ["Linear", *embeddings] if number == 0 else sorted(groups[scheme])
         config_groups[f"group_{number}"] = _group(scheme, targets)
     formats = {storage_for(scheme).value for scheme in ordered}
-    has_embedding = any(_is_embedding(name) for names in groups.values() for name in names)
-    dense_only = has_embedding or any(_is_packed_asymmetric(scheme) for scheme in ordered)
     return {
-        **({"dequantize": True} if dense_only else {}),
+        "dequantize": True,
         "quant_method": METHOD,
         "format": formats.pop() if len(formats) == 1 else "mixed-precision",
         "quantization_status": "compressed",
@@ -108,10 +108,6 @@ def _scheme_for(module: str, groups: list[tuple[Scheme, list[str]]]) -> Scheme:
             if any(rule(target) for target in targets):
                 return scheme
     raise FormatError(f"no config group of quantization_config describes module {module}")
-
-
-def _is_packed_asymmetric(scheme: Scheme) -> bool:
-    return storage_for(scheme) is Storage.PACKED and not scheme.weights.grid.symmetric
 
 
 def _is_embedding(module: str) -> bool:

@@ -40,6 +40,7 @@ class Found:
     head: str | None
     fused_experts: tuple[FusedExperts, ...]
     blocks: int
+    joined: bool
     notes: tuple[str, ...]
 
 
@@ -91,6 +92,7 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
         head=_tallest({n: rows for n, rows in outside.items() if _HEAD.search(n)}),
         fused_experts=facts.fused,
         blocks=min(present, facts.blocks or present),
+        joined=facts.joined,
         notes=tuple(notes),
     )
 

@@ -34,13 +34,15 @@ class ModuleFacts:
     """Of the blocks of one container; names are block-relative, canonical and without ``.weight``.
 
     ``kinds``: of every tensor that becomes a parameter. ``fused``: stacked experts on disk.
-    ``blocks``: how many the model has; ``None`` if it could not be built. ``origin``: a sentence on
-    where the knowledge comes from.
+    ``blocks``: how many the model has; ``None`` if it could not be built. ``joined``: whether
+    tensors that are no experts are joined while they are loaded. ``origin``: a sentence on where
+    the knowledge comes from.
     """
 
     kinds: Mapping[str, ModuleKind] = field(default_factory=dict)
     fused: tuple[FusedExperts, ...] = ()
     blocks: int | None = None
+    joined: bool = False
     origin: str = ""
 
 
@@ -80,6 +82,7 @@ def module_facts(
         kinds,
         tuple(fused.values()),
         len(model.get_submodule(path)),  # type: ignore[arg-type]
+        bool(names.joined()),
         f"linears are those of transformers' {type(model).__name__}",
     )
 
@@ -161,6 +164,19 @@ def _experts(block: nn.Module) -> Iterator[tuple[str, int]]:
                 yield name, parameter.shape[0]
 
 
+def _is_transposed(module: Any, leaf: str) -> bool:
+    """Whether a stacked parameter is ``(experts, in, rows)``."""
+    if hasattr(module, "is_transposed"):
+        return bool(module.is_transposed)
+    shape = getattr(module, leaf).shape
+    width = getattr(module, "hidden_size", None) or getattr(module, "hidden_dim", None)
+    reads_hidden = leaf != "down_proj"
+    return (
+        width is not None
+        and shape[1 if reads_hidden else 2] == width != shape[2 if reads_hidden else 1]
+    )
+
+
 def _stacked(
     names: Names, module: Any, name: str, parameter: str, container: str, path: str
 ) -> FusedExperts:
@@ -169,7 +185,7 @@ def _stacked(
     inside = _relative(parameter, path)
     both = leaf == "gate_up_proj"
     layout: dict[str, Any] = {
-        "transposed": bool(getattr(module, "is_transposed", False)),
+        "transposed": _is_transposed(module, leaf),
         "interleaved": both and not getattr(module, "is_concatenated", True),
     }
     relative = name.removeprefix(f"{container}.").partition(".")[2]

@@ -261,6 +261,11 @@ def _units(
 def _obstacles(plan: Plan) -> list[str]:
     """Why compressed-tensors cannot hold the plan's quantized modules."""
     found = []
+    if plan.architecture.joined:
+        found.append(
+            "transformers joins tensors of this model while loading, and loses them where it reads "
+            "compressed-tensors"
+        )
     for module in plan.quantized():
         assert module.scheme is not None
         obstacle = compressed_tensors.obstacle(module.scheme, module.shape)
