@@ -1,14 +1,17 @@
 """One decoder block, and everything but the hidden states that the model calls it with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tersor.errors import SourceError
 from tersor.parallel import in_order
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +19,9 @@ class BlockCall:
     """How the model calls one of its blocks.
 
     ``args``, ``kwargs``: masks, positions and whatever else an architecture passes along, as they
-    were for ``rows`` windows; the hidden states are left out. ``dtype``: what products are computed
-    in; the residual stream stays float32.
+    were for ``rows`` windows; the hidden states are left out. ``own``: the same by the first window
+    of a piece, where pieces have their own (inputs of every layer, keys that layers share).
+    ``dtype``: what products are computed in; the residual stream stays float32.
     """
 
     index: int
@@ -26,15 +30,29 @@ class BlockCall:
     kwargs: dict[str, Any]
     rows: int
     dtype: torch.dtype
+    own: Mapping[int, Arguments] = field(default_factory=dict)
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """The block's output for at most ``rows`` windows: ``(r, T, hidden)``, same shape."""
-        piece = slice(0, len(hidden))
-        args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
+    def __call__(self, hidden: Tensor, start: int | None = None) -> Tensor:
+        """The block's output for at most ``rows`` windows: ``(r, T, hidden)``, same shape.
+
+        Several streams are ``(r, streams, T, hidden)``. ``start``: the piece's first window, if it
+        is a piece. Raises :class:`SourceError` for other windows where pieces have arguments of
+        their own.
+        """
+        if self.own and start is None:
+            raise SourceError(
+                f"{type(self.block).__name__} gets more than hidden states of every text, so its "
+                "codes cannot be learned; use gptq or gptaq"
+            )
+        if start is not None and start in self.own:
+            args, kwargs = self.own[start]
+        else:
+            piece = slice(0, len(hidden))
+            args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
         with arithmetic(self.dtype):
-            output = self.block(hidden, *args, **kwargs)
+            output = self.block(streams_first(hidden), *args, **kwargs)
         result: Tensor = output[0] if isinstance(output, tuple) else output
-        return result
+        return streams_first(result)
 
     def pieces(self, hidden: Tensor) -> Iterator[slice]:
         """Which windows go through the block together: fixed, whatever the number of cores."""
@@ -48,11 +66,35 @@ class BlockCall:
         """
 
         def one(piece: slice) -> None:
-            into[piece] = self(hidden[piece])
+            into[piece] = self(hidden[piece], piece.start)
 
         for _ in in_order(one, self.pieces(hidden)):
             pass
         return into
+
+
+def streams_first(hidden: Tensor) -> Tensor:
+    """``(windows, streams, T, hidden)`` ⇄ ``(streams, windows, T, hidden)``; others unchanged.
+
+    Blocks that carry several streams want them first, everybody else the windows.
+    """
+    return hidden.transpose(0, 1) if hidden.ndim == 4 else hidden
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two arguments of a block say the same."""
+    if one is other:
+        return True
+    if isinstance(one, Tensor):
+        alike = isinstance(other, Tensor) and one.shape == other.shape
+        return alike and bool(torch.equal(one, other))
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
 
 
 def arithmetic(dtype: torch.dtype) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor.calibration.attention import use_native_attention
-from tersor.calibration.blocks import BlockCall, Visit
+from tersor.calibration.blocks import Arguments, BlockCall, Visit, cut, same, streams_first
 from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
@@ -51,7 +51,8 @@ class Decoder:
         self._names = Names(model, source.tensors)
         self._path = self._find_blocks(model)
         self.blocks: nn.ModuleList = model.get_submodule(self._path)  # type: ignore[assignment]
-        self._parent, _, self._container = self._path.rpartition(".")
+        self._parent = _model_around(model, self._path)
+        self._container = self._path.removeprefix(f"{self._parent}.")
         self.module = model.get_submodule(self._parent)
         self.module.requires_grad_(False).eval()
         _fill_computed_buffers(self.module, source)
@@ -88,7 +89,8 @@ class Decoder:
                 if progress is not None:
                     progress(call.index + 1, len(self.blocks))
             for start in range(0, len(tokens), rows):
-                yield self._leave(hidden[start : start + rows])
+                piece = slice(start, start + rows)
+                yield self._leave(tokens[piece], hidden[piece])
 
     @contextmanager
     def loaded(self, index: int) -> Iterator[nn.Module]:
@@ -96,7 +98,7 @@ class Decoder:
         try:
             yield self.load(index)
         finally:
-            self.blocks[index].to("meta")
+            _unload(self.blocks[index])
 
     def _enter(
         self, tokens: Tensor, rows: int, memory: ActivationMemory, dtype: torch.dtype
@@ -105,19 +107,28 @@ class Decoder:
         rows = min(rows, len(tokens))
         with self.loaded(0):
             record = self._recorded(tokens[:rows])
-        calls = [
-            BlockCall(index, block, args, kwargs, rows, dtype)
-            for index, (block, (args, kwargs)) in enumerate(
-                zip(self.blocks, record.calls, strict=True)
-            )
-        ]
         self._returns = record.returns
-        hidden = memory.empty((len(tokens), *record.hidden.shape[1:]))
-        hidden[:rows] = record.hidden
+        first = streams_first(record.hidden)
+        hidden = memory.empty((len(tokens), *first.shape[1:]))
+        hidden[:rows] = first
+        own: list[dict[int, Arguments]] = [{} for _ in self.blocks]
         for start in range(rows, len(tokens), rows):
             found = _Record(record.returns)
             self._pass(tokens[start : start + rows], found.identity)
-            hidden[start : start + rows] = found.hidden
+            piece = streams_first(found.hidden)
+            hidden[start : start + rows] = piece
+            for mine, theirs, alone in zip(record.calls, found.calls, own, strict=True):
+                if not same(cut(mine, rows, slice(0, len(piece))), theirs):
+                    alone[start] = theirs
+        for mine, alone in zip(record.calls, own, strict=True):
+            if alone or any(isinstance(value, dict) for value in mine[1].values()):
+                alone[0] = mine
+        calls = [
+            BlockCall(index, block, args, kwargs, rows, dtype, alone)
+            for index, (block, (args, kwargs), alone) in enumerate(
+                zip(self.blocks, record.calls, own, strict=True)
+            )
+        ]
         return calls, hidden
 
     def _recorded(self, tokens: Tensor) -> "_Record":
@@ -126,32 +137,32 @@ class Decoder:
         forward = self.blocks[0].forward
 
         def first_for_real(index: int, *args: Any, **kwargs: Any) -> Any:
+            seen = record.identity(index, *args, **kwargs)
             if index == 0:
                 record.learn(forward(*args, **kwargs), self._source)
-            return record.identity(index, *args, **kwargs)
+                return record.returns.like(record.hidden)
+            return seen
 
         self._pass(tokens, first_for_real)
         return record
 
-    def _leave(self, hidden: Tensor) -> Tensor:
+    def _leave(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """The final norm's output for a piece of the last block's output."""
 
         def replace(index: int, *args: Any, **kwargs: Any) -> Any:
             del index, args, kwargs
-            return self._returns.like(hidden)
+            return self._returns.like(streams_first(hidden))
 
-        # What the first block would get is of no account.
-        output: Tensor = self._pass(None, replace, inputs_embeds=hidden).last_hidden_state
+        with _without_embeddings(self.module):
+            output: Tensor = self._pass(tokens, replace).last_hidden_state
         return output
 
-    def _pass(
-        self, tokens: Tensor | None, replacement: Callable[..., Any], **inputs: Tensor
-    ) -> Any:
+    def _pass(self, tokens: Tensor, replacement: Callable[..., Any]) -> Any:
         """The model's forward with ``replacement(index, …)`` in the place of every block's."""
         for index, block in enumerate(self.blocks):
             block.forward = partial(replacement, index)
         try:
-            return self.module(input_ids=tokens, use_cache=False, **inputs)
+            return self.module(input_ids=tokens, use_cache=False)
         finally:
             for block in self.blocks:
                 del block.forward
@@ -228,6 +239,45 @@ class Decoder:
             )
 
 
+def _model_around(model: nn.Module, path: str) -> str:
+    """The innermost model, one with embeddings of its own, around the blocks at ``path``."""
+    parts = path.split(".")[:-1]
+    while parts and not hasattr(model.get_submodule(".".join(parts)), "get_input_embeddings"):
+        parts.pop()
+    return ".".join(parts)
+
+
+def _unload(block: nn.Module) -> None:
+    """Forget what a checkpoint holds of a block, and keep what was computed."""
+    for module in block.modules():
+        computed = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+        module._parameters = {
+            name: None if p is None else nn.Parameter(p.to("meta"), requires_grad=False)
+            for name, p in module._parameters.items()
+        }
+        module._buffers = {
+            name: computed.get(name, None if b is None else b.to("meta"))
+            for name, b in module._buffers.items()
+        }
+
+
+@contextmanager
+def _without_embeddings(module: nn.Module) -> Iterator[None]:
+    """Tables of embeddings give zeros: they need not be in memory where nobody reads the result."""
+    tables = [inner for inner in module.modules() if isinstance(inner, nn.Embedding)]
+
+    def zeros(table: nn.Embedding, ids: Tensor, *_: Any, **__: Any) -> Tensor:
+        return torch.zeros(*ids.shape, table.embedding_dim)
+
+    for table in tables:
+        table.forward = partial(zeros, table)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for table in tables:
+            del table.forward
+
+
 def _fill_computed_buffers(module: nn.Module, source: Source) -> None:
     """Compute the buffers that no checkpoint stores, such as rotary frequencies.
 
@@ -273,7 +323,7 @@ class _Record:
     """What blocks are called with, and what they return."""
 
     returns: _Returns = _Returns()
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    calls: list[Arguments] = field(default_factory=list)
     hidden: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def identity(self, index: int, *args: Any, **kwargs: Any) -> Any:
@@ -286,10 +336,18 @@ class _Record:
         return self.returns.like(hidden)
 
     def learn(self, output: Any, source: Source) -> None:
-        """See what a block returns. Raises :class:`SourceError` if it is more than one tensor."""
+        """See what a block returns. Raises :class:`SourceError` if it is more than one tensor.
+
+        Weights of attention ``(…, T, T)`` do not count: no model reads them.
+        """
         if not isinstance(output, tuple):
             return
-        if any(other is not None for other in output[1:]):
+        length = self.hidden.shape[-2]
+        if any(
+            other is not None
+            and not (isinstance(other, Tensor) and other.shape[-2:] == (length, length))
+            for other in output[1:]
+        ):
             raise SourceError(
                 f"{source.path}: the blocks of {source.config.get('model_type')} return more than "
                 "hidden states; activations cannot be calibrated"

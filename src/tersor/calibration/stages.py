@@ -168,7 +168,7 @@ class _Run:
         try:
             # Modes of torch belong to a thread, so each sets its own.
             with self._slots, torch.no_grad(), self._watching_experts():
-                output = self._call(self._hidden[piece.windows])
+                output = self._call(self._hidden[piece.windows], piece.windows.start)
                 if self._into is not None:
                     self._into[piece.windows] = output
         except _Abandoned:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.places import Place, check_reached, find_place, places_of, stage_of
+from tersor.calibration.places import Place, find_place, places_of, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
@@ -200,9 +200,8 @@ class _Round:
             reference.written(stage, inputs, before, after)
 
     def finish(self) -> None:
-        """Round what no token reached, and refuse a block that does not use its linears."""
+        """Round what no token reached, and say so."""
         parts = self._parts
-        check_reached(self._source, parts.call.block, parts.stages, self._reached)
         for stage in parts.stages:
             if stage not in self._reached:
                 for name in stage.weights:
@@ -233,11 +232,12 @@ class _Round:
 
 
 def _few(stage: Stage, module: ModulePlan, observed: Observation | None) -> str:
-    """What to say of an expert that saw too little to judge by."""
+    """What to say of a linear that saw nothing, or of an expert that saw too little to judge by."""
+    if observed is None:
+        what = "linear" if stage.fused is None else "expert"
+        return f"no calibration token reached this {what}: rounded to nearest"
     if stage.fused is None:
         return ""
-    if observed is None:
-        return "no calibration token reached this expert: rounded to nearest"
     if observed.tokens < module.shape[1]:
         return f"only {observed.tokens} calibration tokens reached this expert; use more --tokens"
     return ""

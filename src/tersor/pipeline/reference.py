@@ -11,6 +11,7 @@ from torch import Tensor
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.stages import Stage, staged
 from tersor.calibration.statistics.hessian import cross_moment
+from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
 from tersor.models.values import canonical
 from tersor.parallel import in_order
@@ -40,6 +41,13 @@ class Reference:
         block = deepcopy(parts.call.block)
         # Experts see other tokens in the other model, so theirs cannot be compared.
         self._stages = [stage for stage in parts.stages if stage.fused is None]
+        if any(
+            isinstance(v, dict) for _, kwargs in parts.call.own.values() for v in kwargs.values()
+        ):
+            raise SourceError(
+                f"{type(block).__name__} shares keys and values with other blocks, so the original "
+                "cannot run beside it; use gptq in place of gptaq"
+            )
         call = replace(parts.call, block=block)
         self._forward = staged(call, original, original, self._stages, memory)
         stack.enter_context(closing(self._forward))
