@@ -166,6 +166,7 @@ def test_obstacles(scheme: Scheme, columns: int, message: str) -> None:
 def test_one_group_targets_the_class() -> None:
     config = compressed_tensors.quantization_config({INT4: ["a.q", "a.k"]}, ["lm_head", "a.gate"])
     assert config == {
+        "dequantize": True,
         "quant_method": "compressed-tensors",
         "format": "pack-quantized",
         "quantization_status": "compressed",
