@@ -17,7 +17,8 @@ Texts = Annotated[
     list[Path] | None,
     typer.Option(
         "--text",
-        help="Text to score; may be repeated. Default: a built-in one.",
+        help="Text to score: plain, or text or messages in JSON lines, Parquet; may be repeated. "
+        "Default: a built-in one.",
         show_default=False,
     ),
 ]
@@ -25,7 +26,8 @@ CalibrationTexts = Annotated[
     list[Path] | None,
     typer.Option(
         "--calibration",
-        help="Text to calibrate on; may be repeated. Default: a built-in one.",
+        help="Text to calibrate on: plain, or text or messages in JSON lines, Parquet; may be "
+        "repeated. Default: a built-in mixture.",
         show_default=False,
     ),
 ]

@@ -28,7 +28,7 @@ def calibrated_works(
 ) -> list[str]:
     """Decide every unit of ``plan``, in order, and hand each to ``emit``.
 
-    ``texts``: files; without any, public-domain English that comes with tersor. ``progress`` counts
+    ``texts``: files; without any, the mixture that comes with tersor. ``progress`` counts
     blocks, then steps of training. ``checkpoint``: of the training. Returns what is to be reported.
 
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and

@@ -46,7 +46,7 @@ def quantize_to(
     """Carry out ``plan`` and write the artifact to the directory ``out``.
 
     ``source``: the one the plan was made for. ``calibration``: text files for recipes that look at
-    activations; without any, public-domain English that comes with tersor. ``checkpoint``: file in
+    activations; without any, the mixture that comes with tersor. ``checkpoint``: file in
     which training keeps its state, from which it goes on if it was interrupted, and which is
     removed in the end. Nothing appears at ``out`` unless everything succeeded.
 
