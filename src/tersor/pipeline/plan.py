@@ -154,7 +154,7 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     refuse_quantized(source)
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
-    if recipe.scaling is not None or recipe.rotation is not None:
+    if recipe.needs_calibration or recipe.rotation is not None:
         architecture = probed(architecture, source.config, shapes)
     planner = _Planner(recipe, architecture)
     units = tuple(

@@ -2,7 +2,7 @@
 
 Bias correction needs a bias to put the correction into. Some architectures have a switch in
 ``config.json`` that gives their linears one; the checkpoint is then read as if the switch were on
-and every bias 0, which is the same function.
+and every bias 0, which is the same function. Which switches do that is tried on a tiny model.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,22 +15,8 @@ from torch import Tensor
 
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.models.architecture import describe
-
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
-# Keys of config.json by model_type, and the linears to which each gives a bias.
-_Switches = dict[str, tuple[str, ...]]
-_ATTENTION_ONLY: _Switches = {"attention_bias": _ATTENTION}
-_BOTH: _Switches = {"attention_bias": _ATTENTION, "mlp_bias": _MLP}
-_SWITCHES: dict[str, _Switches] = {
-    "llama": _BOTH,
-    "granite": _BOTH,
-    "qwen3": _ATTENTION_ONLY,
-    "gemma": _ATTENTION_ONLY,
-    "gemma2": _ATTENTION_ONLY,
-    "gemma3_text": _ATTENTION_ONLY,
-    "olmo2": _ATTENTION_ONLY,
-}
+from tersor.models.probing import bias_switches
+from tersor.models.values import canonical
 
 
 class BiasedSource:
@@ -45,7 +31,7 @@ class BiasedSource:
         self._source, self._biases = source, dict(biases)
         everything = {**source.tensors, **biases}
         self.path = source.path
-        self.config: Mapping[str, Any] = {**source.config, **dict.fromkeys(switches, True)}
+        self.config: Mapping[str, Any] = _switched(source.config, switches)
         self.tensors = {name: everything[name] for name in block_order(everything)}
         inner: tuple[str, ...] = getattr(source, "notes", ())
         added = f"{', '.join(switches)} in config.json: biases were added to be corrected"
@@ -71,15 +57,21 @@ def with_biases(source: Source) -> Source:
 
     The source itself where there is nothing to add. Reads nothing.
     """
-    switches = _SWITCHES.get(str(source.config.get("model_type", "")), {})
-    off = {key: names for key, names in switches.items() if not source.config.get(key)}
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
+    switches = bias_switches(architecture, source.config, shapes)
+    given = {linear for names in switches.values() for linear in names}
     biases: dict[str, TensorInfo] = {}
     for name, info in source.tensors.items():
-        leaf = name.removesuffix(".weight").rpartition(".")[2]
-        inside = architecture.block_of(name) is not None
-        if inside and any(leaf in names for names in off.values()):
-            bias = f"{name.removesuffix('.weight')}.bias"
+        block, relative = architecture.split(name)
+        bias = f"{name.removesuffix('.weight')}.bias"
+        if block is not None and canonical(relative) in given and name.endswith(".weight"):
             biases[bias] = replace(info, name=bias, shape=info.shape[:1])
-    return BiasedSource(source, tuple(off), biases) if biases else source
+    return BiasedSource(source, tuple(switches), biases) if biases else source
+
+
+def _switched(config: Mapping[str, Any], switches: Iterable[str]) -> Mapping[str, Any]:
+    on = dict.fromkeys(switches, True)
+    if isinstance(config.get("text_config"), Mapping):
+        return {**config, "text_config": {**config["text_config"], **on}}
+    return {**config, **on}

@@ -8,6 +8,7 @@ stream          who writes the residual stream, and through which norms
 probe           all of it, in the shape of a table
 """
 
+from tersor.models.probing.biases import bias_switches
 from tersor.models.probing.finding import Probe, probe, probed, tiny_logits
 
-__all__ = ["Probe", "probe", "probed", "tiny_logits"]
+__all__ = ["Probe", "bias_switches", "probe", "probed", "tiny_logits"]

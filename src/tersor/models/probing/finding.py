@@ -2,24 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 
 from torch import Tensor, nn
 
 from tersor.models.architecture import Architecture
+from tersor.models.probing.blocks import Stored, block_list, depth_of, kinds_of, text_config
 from tersor.models.probing.check import failing
+from tersor.models.probing.merging import merged
 from tersor.models.probing.miniature import NoMiniature, miniature, token_ids, typed_config
 from tersor.models.probing.sharing import Block, Shared, shared_inputs
 from tersor.models.probing.stream import Stream, centred, stream_of
 from tersor.models.probing.trial import Trials
 from tersor.models.probing.watching import Watched, logits_of, watch
-from tersor.models.values import Rows, SharedInput, canonical
+from tersor.models.values import SharedInput, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
-Stored = Mapping[str, int]
-"""Names on disk and their numbers of axes."""
-_DEEPEST = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +45,11 @@ def probed(architecture: Architecture, config: Mapping[str, Any], shapes: Shapes
 
 def probe(architecture: Architecture, config: Mapping[str, Any], shapes: Shapes) -> Probe | str:
     """The same with the tiny model; a sentence where there is none. Takes about a second."""
-    text: Mapping[str, Any] = config
-    if isinstance(config.get("text_config"), Mapping):
-        outer = {key: config[key] for key in ("tie_word_embeddings",) if key in config}
-        text = {**config["text_config"], **outer}
+    text = text_config(config)
     stored = {name: len(shape) for name, shape in shapes.items()}
     try:
-        kinds = _kinds(architecture, text, stored)
-        depth = max(2, *(first + 1 for first in kinds))
-        if depth > _DEEPEST:
-            raise NoMiniature(f"the first block of its last kind is number {depth - 1}")
+        kinds = kinds_of(architecture, text, stored)
+        depth = depth_of(architecture, text, stored)
         model = miniature(text, depth)
         return _found(architecture, typed_config(text), model, kinds, depth, stored)
     except NoMiniature as error:
@@ -68,22 +61,6 @@ def probe(architecture: Architecture, config: Mapping[str, Any], shapes: Shapes)
 def tiny_logits(model: nn.Module) -> Tensor:
     """What a tiny model makes of the tokens it is always given, fp64."""
     return logits_of(model, token_ids())
-
-
-def _kinds(architecture: Architecture, config: Mapping[str, Any], stored: Stored) -> list[int]:
-    """The number of the first block of every kind: by its tensors and its place in lists."""
-    names: dict[int, set[tuple[str, int]]] = {block: set() for block in range(architecture.blocks)}
-    for name, ndim in stored.items():
-        block, relative = architecture.split(name)
-        if block is not None:
-            names.setdefault(block, set()).add((canonical(relative), ndim))
-    values = typed_config(config).to_dict()
-    lists = [v for v in values.values() if isinstance(v, list) and len(v) == architecture.blocks]
-    first: dict[object, int] = {}
-    for block in range(architecture.blocks):
-        kind = (frozenset(names[block]), *(repr(v[block]) for v in lists))
-        first.setdefault(kind, block)
-    return sorted(first.values())
 
 
 def _found(
@@ -102,21 +79,26 @@ def _found(
         if block is not None
     ]
     relatives = {in_memory.get(name, name) for name in inside}
-    container, blocks = _blocks(model, depth, relatives)
+    container, blocks = block_list(model, depth, relatives)
     ids = token_ids()
     watched, trials = watch(model, ids), Trials(model, ids)
     heads = int(getattr(model.config, "num_attention_heads", 0) or 0)
     width = int(model.get_input_embeddings().weight.shape[-1])  # type: ignore[operator]
     shared: list[list[Shared]] = []
     streams: list[Stream] = []
+    fused = {stack.name: stack.parts for stack in architecture.fused_experts}
+    published = dict(architecture.renames)
     on_disk, linears = frozenset(map(canonical, relatives)), frozenset(architecture.linears)
     for index in kinds:
-        block = Block(f"{container}.{index}.", on_disk, linears, heads, width)
+        block = Block(f"{container}.{index}.", on_disk, linears, fused, published, heads, width)
         shared.append(shared_inputs(block, watched, trials))
         streams.append(stream_of(model, blocks[index], block, watched, trials, ids))
     offset = _offset(shared)
     entries = merged([[_with_offset(s, offset) for s in block] for block in shared])
     norms = _norms(watched, container, width)
+    weighted = bool(norms) and trials.holds(f"{norms[-1]}.weight")
+    final = _beside(architecture.container, norms)
+    final = final if final in stored else None
     full = _Names(container, depth, heads, model, norms)
     described = replace(
         architecture,
@@ -126,7 +108,7 @@ def _found(
         norm_offset=offset,
         centred=bool(norms) and centred(model.get_submodule(norms[-1]), width),
         sandwich=any(s.sandwich for s in streams),
-        closed=all(s.closed for s in streams),
+        closed=all(s.closed for s in streams) and (not weighted or final is not None),
         untied_head=f"{_name_of(model, model.get_output_embeddings())}.weight",  # type: ignore[operator]
         examined=_examined(model, container),
     )
@@ -134,7 +116,7 @@ def _found(
     wrong = failing(model, tiny, trials)
     entries = _without(entries, wrong)
     described, tiny = (replace(a, shared_inputs=entries) for a in (described, tiny))
-    return Probe(model, tiny, _on_disk(architecture, described, typed, norms, stored))
+    return Probe(model, tiny, _on_disk(architecture, described, typed, final))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +150,8 @@ def _on_disk(
     architecture: Architecture,
     described: Architecture,
     typed: Any,
-    norms: Sequence[str],
-    stored: Stored,
+    final: str | None,
 ) -> Architecture:
-    parent, dot, _ = architecture.container.rpartition(".")
-    leaf = norms[-1].rpartition(".")[2] if norms else ""
-    final = f"{parent}{dot}{leaf}.weight" if leaf else None
     found = sum(s.producer is not None for s in described.shared_inputs)
     note = (
         f"pairs are not from a table: {found} were found on a small random model of "
@@ -191,55 +169,7 @@ def _on_disk(
         note="; ".join(filter(None, (kept, note))),
         heads=int(getattr(typed, "num_attention_heads", 0) or 0),
         final_norm=final,
-        closed=described.closed and (final is None or final in stored),
     )
-
-
-def merged(blocks: Sequence[Sequence[Shared]]) -> tuple[SharedInput, ...]:
-    """One list for blocks of all kinds.
-
-    Entries with the same producer, or with a consumer in common, become one; it has no producer
-    where they disagree. In every block the consumers of an entry that are there are those that
-    read together there; where that cannot be, each is an entry of its own.
-    """
-    entries: list[SharedInput] = []
-    for shared in (s.entry for block in blocks for s in block):
-        same = [entry for entry in entries if _belong_together(entry, shared)]
-        entries = [entry for entry in entries if entry not in same]
-        entries.append(reduce(_united, (*same, shared)))
-    return tuple(part for entry in entries for part in _consistent(entry, blocks))
-
-
-def _united(one: SharedInput, other: SharedInput) -> SharedInput:
-    agreed = (one.producer, one.rows) == (other.producer, other.rows)
-    why = one.why or other.why or "blocks of different kinds have different producers"
-    return replace(
-        one,
-        consumers=tuple(dict.fromkeys((*one.consumers, *other.consumers))),
-        listeners=tuple(dict.fromkeys((*one.listeners, *other.listeners))) if agreed else (),
-        producer=one.producer if agreed else None,
-        rows=one.rows if agreed else Rows.ALL,
-        why="" if agreed and one.producer else why,
-        turns=one.turns and other.turns,
-        inner=one.inner and other.inner,
-    )
-
-
-def _consistent(entry: SharedInput, blocks: Sequence[Sequence[Shared]]) -> tuple[SharedInput, ...]:
-    for block in blocks:
-        present = {name for s in block for name in s.entry.consumers}
-        together = {name for name in entry.consumers if name in present}
-        if together and not any(together == set(s.entry.consumers) for s in block):
-            why = f"it reads what {', '.join(sorted(together))} read in some blocks only"
-            alone = replace(entry, producer=None, rows=Rows.ALL, listeners=(), why=why)
-            return tuple(replace(alone, consumers=(name,)) for name in entry.consumers)
-    return (entry,)
-
-
-def _belong_together(one: SharedInput, other: SharedInput) -> bool:
-    if set(one.consumers) & set(other.consumers):
-        return True
-    return one.producer is not None and (one.producer, one.rows) == (other.producer, other.rows)
 
 
 def _offset(shared: Sequence[Sequence[Shared]]) -> float:
@@ -262,19 +192,6 @@ def _without(entries: Sequence[SharedInput], wrong: Mapping[int, str]) -> tuple[
     )
 
 
-def _blocks(model: nn.Module, depth: int, relatives: set[str]) -> tuple[str, nn.ModuleList]:
-    """The blocks of the decoder: the list that shares most names with the checkpoint's."""
-    lists = [
-        (len(relatives & {n.removesuffix(".weight") for n in m[0].state_dict()}), name, m)
-        for name, m in model.named_modules()
-        if isinstance(m, nn.ModuleList) and len(m) == depth
-    ]
-    shared, name, blocks = max(lists, key=lambda found: found[0], default=(0, "", nn.ModuleList()))
-    if not shared:
-        raise NoMiniature("the tensors of the checkpoint have other names than those of its blocks")
-    return name, blocks
-
-
 def _norms(watched: Watched, container: str, width: int) -> list[str]:
     """Norms beside the blocks, in the order they ran."""
     parent = container.rpartition(".")[0]
@@ -283,6 +200,12 @@ def _norms(watched: Watched, container: str, width: int) -> list[str]:
         for name, handed in watched.norms.items()
         if name.rpartition(".")[0] == parent and handed.width == width
     ]
+
+
+def _beside(container: str, norms: Sequence[str]) -> str | None:
+    """The final norm as it is called on disk, beside the blocks there."""
+    parent, dot, _ = container.rpartition(".")
+    return f"{parent}{dot}{norms[-1].rpartition('.')[2]}.weight" if norms else None
 
 
 def _examined(model: nn.Module, container: str) -> tuple[str, ...]:

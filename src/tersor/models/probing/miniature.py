@@ -41,6 +41,7 @@ _SIZES: dict[str, int] = {
     "eos_token_id": 2,
 }  # fmt: skip
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim", "model_dim")
+_AS_WIDE = ("word_embed_proj_dim", "embedding_size")  # of the embedding, mostly the same
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
@@ -159,6 +160,8 @@ def shrunk(values: Mapping[str, Any], depth: int, heads_divide_width: bool) -> d
         **dict.fromkeys(_KV_HEADS, small_kv if grouped else small_heads),
         **dict.fromkeys(_HEAD_DIMS, _HEAD_DIM),
     }
+    wide = next((values[k] for k in _WIDTHS if values.get(k)), 0)
+    sizes |= {key: width for key in _AS_WIDE if values.get(key) == wide}
     whole = next((values[k] for k in _DEPTHS if values.get(k)), depth)
     result: dict[str, Any] = {}
     for key, value in values.items():

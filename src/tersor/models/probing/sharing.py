@@ -14,6 +14,8 @@ from tersor.models.values import Rows, SharedInput, canonical
 # Attention before the rest: where query and value heads are as many, its rows are "all" as well.
 _TRIED = (Rows.V, Rows.V_OF_QKV, Rows.V_OF_EACH_HEAD, Rows.ALL, Rows.UP_OF_GATE_UP)
 _OFFSETS = (0.0, 1.0)
+# The last part of a stack of experts, by how many parts there are.
+_OF_STACK = {1: (Rows.ALL,), 2: (Rows.UP_OF_GATE_UP,)}
 _NOBODY = "no linear or norm was found whose channels reach it one by one"
 _ELSEWHERE = "something else reads {norm} too, and cannot be scaled with it"
 
@@ -23,13 +25,17 @@ class Block:
     """One block of the tiny model.
 
     ``prefix``: of its parameters' names. ``on_disk``: canonical block-relative names of what the
-    checkpoint holds, as they are in memory. ``linears``: canonical block-relative names of what is
-    quantized. ``heads``: query heads. ``width``: of the residual stream.
+    checkpoint holds, as they are in memory. ``linears``: those of what is quantized. ``fused``:
+    name in memory → names of the linears that a stack of experts holds, as in ``FusedExperts``.
+    ``published``: names that differ on disk. ``heads``: query heads. ``width``: of the residual
+    stream.
     """
 
     prefix: str
     on_disk: frozenset[str]
     linears: frozenset[str]
+    fused: Mapping[str, tuple[str, ...]]
+    published: Mapping[str, str]
     heads: int
     width: int
 
@@ -39,7 +45,14 @@ class Block:
 
     def is_linear(self, parameter: str) -> bool:
         """Whether it is quantized."""
-        return canonical(self.relative(parameter)) in self.linears
+        relative = canonical(self.relative(parameter))
+        return relative in self.linears or relative in self.fused
+
+    def patterns(self, parameters: Sequence[str]) -> tuple[str, ...]:
+        """What they are called in tables."""
+        names = (canonical(self.relative(name)) for name in parameters)
+        apart = (self.fused.get(n, (self.published.get(n, n),)) for n in names)
+        return tuple(dict.fromkeys(name for parts in apart for name in parts))
 
 
 @dataclass(frozen=True)
@@ -73,14 +86,17 @@ def _from_norm(block: Block, norm: str, readers: Sequence[Reading], trials: Tria
     linears = [r.parameter for r in readers if block.is_linear(r.parameter)]
     others = [r.parameter for r in readers if not block.is_linear(r.parameter)]
     shared = SharedInput(
-        consumers=_patterns(block, linears),
+        consumers=block.patterns(linears),
         producer=None,
-        listeners=_patterns(block, others),
+        listeners=block.patterns(others),
         inner=readers[0].width != block.width,
     )
-    why = _obstacle(block, (norm, *others), trials)
+    bare = not trials.holds(norm)  # it produces for nobody, but may stand in the residual stream
+    why = _obstacle(block, others if bare else (norm, *others), trials)
     if why:
         return Shared(replace(shared, listeners=(), why=why))
+    if bare:
+        return Shared(replace(shared, producer=block.relative(norm)))
     (size,) = trials.shape(norm)
     every, scale = torch.arange(size), random_scale(size)
     for offset in _OFFSETS:
@@ -109,7 +125,7 @@ def _from_linear(
 ) -> Shared:
     """Linears behind no norm: the first producer in the block that can be scaled for them."""
     shared = SharedInput(
-        consumers=_patterns(block, [r.parameter for r in group]),
+        consumers=block.patterns([r.parameter for r in group]),
         producer=None,
         inner=group[0].width != block.width,
         why=_NOBODY,
@@ -141,6 +157,10 @@ def _settled(
     rows: Rows,
     trials: Trials,
 ) -> SharedInput:
+    if pattern in block.fused:
+        parts = block.fused[pattern]
+        part = parts[-1] if rows in _OF_STACK.get(len(parts), ()) else None
+        return replace(shared, producer=part, why="" if part else _NOBODY)
     if rows not in (Rows.V, Rows.V_OF_QKV, Rows.V_OF_EACH_HEAD):
         return replace(shared, producer=pattern, rows=rows, why="")
     width = members[0][1][0].width
@@ -225,7 +245,3 @@ def _number(block: Block, reading: Reading) -> int | None:
     """The number of the expert a matrix belongs to."""
     numbers = [p for p in block.relative(reading.parameter).split(".") if p.isdecimal()]
     return int(numbers[0]) if numbers else None
-
-
-def _patterns(block: Block, parameters: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(canonical(block.relative(name)) for name in parameters))

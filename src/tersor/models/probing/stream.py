@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from tersor.models.probing.sharing import Block
 from tersor.models.probing.trial import Change, Trials, bias_of
 from tersor.models.probing.watching import Watched, logits_of
-from tersor.models.values import canonical
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,15 @@ def stream_of(
 
     silent = written({})
     closed = bool(silent.abs().max() == 0)
-    writers, sandwich = [], False
+    writers: list[str] = []
+    sandwich = False
     for name in candidates:
         once = written({name: 1.0}) - silent
         if bool(once.abs().max() > 0):
             twice = written({name: 2.0}) - silent
             sandwich |= not torch.allclose(twice, 2 * once, rtol=1e-6, atol=1e-9)
-            writers.append(canonical(block.relative(name)))
-    return Stream(tuple(dict.fromkeys(writers)), sandwich, closed)
+            writers.append(name)
+    return Stream(block.patterns(writers), sandwich, closed)
 
 
 def centred(norm: nn.Module, width: int) -> bool:

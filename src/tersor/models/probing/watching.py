@@ -43,7 +43,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Handed:
-    """A module with a weight of one axis, and what it returned."""
+    """A norm, and what it returned."""
 
     module: str
     width: int
@@ -140,10 +140,18 @@ def _norms_noted(model: nn.Module, handed: dict[str, list[Tensor]]) -> Iterator[
     handles = [
         module.register_forward_hook(listener(name))
         for name, module in model.named_modules()
-        if getattr(getattr(module, "weight", None), "ndim", 0) == 1
+        if _is_norm(module)
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """One weight a channel; or, where norms have none, the name of the class."""
+    weight = getattr(module, "weight", None)
+    if weight is None:
+        return not list(module.parameters()) and "norm" in type(module).__name__.lower()
+    return isinstance(weight, Tensor) and weight.ndim == 1
