@@ -16,12 +16,12 @@ from tersor.runtime.load import load_tokenizer
 
 
 def calibration_tokens(
-    source: Source, texts: Sequence[Path], budget: Calibration
+    source: Source, texts: Sequence[Path], budget: Calibration, done: str = "calibrated"
 ) -> tuple[Tensor, list[str]]:
     """Windows int64 ``(n, window)`` and what there is to report about them.
 
     ``texts``: files; without any, the mixture of free texts that comes with tersor. Texts shorter
-    than the budget give what they have, and a note says so.
+    than the budget give what they have, and a note says so. ``done``: what was done, for notes.
 
     Raises :class:`~tersor.errors.TextError` if they are too short for one window, or cannot be
     read.
@@ -29,7 +29,7 @@ def calibration_tokens(
     files = [open_text(path) for path in texts] if texts else calibration_files()
     length, wanted = window_sizes(budget)
     packed = pack(source_tokenizer(source), files, length, wanted)
-    notes = [f"calibrated on {note}" for note in packed.notes]
+    notes = [f"{done} on {note}" for note in packed.notes]
     if len(packed.tokens) < wanted:
         notes.append(
             f"the calibration text has {packed.tokens.numel()} tokens in whole windows, "

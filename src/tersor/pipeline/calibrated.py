@@ -45,7 +45,7 @@ def calibrated_works(
     notes = _decide(source, plan, decoder, texts, lambda *found: decided.append(found), progress)
     notes = [*shortened, *notes]
     budget = replace(budget, tokens=settings.tokens)
-    tokens, more = calibration_tokens(source, texts, budget)
+    tokens, more = calibration_tokens(source, texts, budget, "trained")
     trained, told = train(source, plan, decided, tokens, settings, progress, checkpoint)
     for unit, work in trained:
         emit(unit, work)

@@ -172,3 +172,18 @@ def test_evaluation_sees_nothing_of_what_calibrates() -> None:
     assert 55_000 < len(evaluation) < 65_000
     paragraphs = {p for f in calibration_files() for p in f.text.split("\n\n")}
     assert [p for p in evaluation.split("\n\n") if p in paragraphs] == []
+
+
+def test_a_template_without_system_messages_reads_what_comes_with_tersor() -> None:
+    """CHATML refuses every role but the user's and the assistant's."""
+    dialogues = calibration_files()[1]
+    assert dialogues.rows is not None
+    systems = [row for row in dialogues.rows() if row.messages[0]["role"] == "system"]
+    assert systems
+    words = chatting(CHATML).decode(
+        pack(chatting(CHATML), [dialogues], 4000).tokens.flatten(), skip_special_tokens=False
+    )
+    assert systems[0].messages[0]["content"].replace(" ", "") in words.replace(" ", "")
+    assert "<system>" not in words.replace(" ", "")
+    never = chatting("{{ raise_exception('never') }}")
+    assert shown(pack(never, [dialogues], 6, 1).tokens) == ["^User:"]
