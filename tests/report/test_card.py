@@ -51,6 +51,9 @@ def test_loss_replaces_the_section_and_can_be_replaced_again() -> None:
     assert "has not been measured" not in measured
     assert "| KL divergence, mean | 0.41 |" in measured
     assert "KL divergence, median" not in measured
+    assert "16 windows of 1024, against" in measured
+    behind = with_loss(card, LOSS | {"first_tokens": [2]})
+    assert "16 windows of 1024 (each begins with the tokenizer's first token, 2), against" in behind
     again = with_loss(measured, LOSS | {"kl_mean": 0.5})
     assert "0.41" not in again
     assert again.count("perplexity of the original") == 1

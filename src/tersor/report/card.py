@@ -112,9 +112,11 @@ def _loss_table(evaluation: Mapping[str, Any]) -> str:
         ("KL divergence, 99th percentile", evaluation.get("kl_p99")),
         ("same most likely token", evaluation.get("same_top")),
     ]
+    first = ", ".join(map(str, evaluation.get("first_tokens") or ()))
+    behind = f" (each begins with the tokenizer's first token, {first})" if first else ""
     lines = [
         f"On {evaluation['tokens']} tokens of {texts}, {evaluation['windows']} windows of "
-        f"{evaluation['context']}, against the original in float32:",
+        f"{evaluation['context']}{behind}, against the original in float32:",
         "",
         "| measure | value |",
         "|---|---:|",
