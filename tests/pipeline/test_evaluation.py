@@ -8,6 +8,7 @@ import torch
 
 import tersor
 from calibrating import small
+from tersor.cli.show import evaluations
 from tersor.pipeline.evaluation import Protocol, scored_texts
 from tersor.runtime.generate import EngineOptions
 from tersor.runtime.load import load, load_tokenizer
@@ -105,3 +106,14 @@ def test_rows_are_calibrated_and_scored_and_said(model: Path) -> None:
     )
     result = tersor.quantize(model, model.parent / "out", small("gptq"), calibration=[file])
     assert "calibrated on rows.jsonl (JSON lines): " in " ".join(result.notes)
+
+
+def test_the_protocol_is_printed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"texts": [model.parent / "text.txt"], "context": 21, "windows": 2}
+    for skip, scored in ((0, "all behind the first 2"), (7, "all behind the first 8")):
+        evaluations(tersor.evaluate(model, **given, skip=skip), None, as_json=False)
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"of 21 tokens, each behind the tokenizer's first token 1; scored: {scored}" in said
+    evaluations(tersor.evaluate(model, **given), None, as_json=True)
+    (shown,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert (shown["first_tokens"], shown["skip"], shown["context"]) == ([FIRST], 1, 21)

@@ -85,7 +85,8 @@ def _protocol(one: Evaluation) -> str:
     """How windows were made and what of them was scored."""
     first = ", ".join(map(str, one.first_tokens))
     behind = f", each behind the tokenizer's first token {first}" if first else ""
-    return f"windows    of {one.context} tokens{behind}; scored from position {one.skip + 1} on"
+    scored = "all but the first" if one.skip == 0 else f"all behind the first {one.skip + 1}"
+    return f"windows    of {one.context} tokens{behind}; scored: {scored}"
 
 
 def comparison(made: Comparison, out: Path, as_json: bool) -> None:
