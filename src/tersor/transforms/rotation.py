@@ -131,7 +131,13 @@ def _found_by_numbers(
     if isinstance(found, str):
         return replace(architecture, note=f"{architecture.note}; {found}")
     tiny = TinySource(source.path, found)
-    refuse_another_function(tiny, rotated(tiny, settings, found.tiny))
+    try:
+        refuse_another_function(tiny, rotated(tiny, settings, found.tiny))
+    except (RuntimeError, IndexError, KeyError) as error:  # what is stored in a way nobody foresaw
+        raise SourceError(
+            f"{source.path}: a small random {architecture.model_type} cannot be rotated "
+            f"({type(error).__name__}); choose a recipe without a rotation"
+        ) from error
     return found.architecture
 
 

@@ -113,7 +113,7 @@ def _reader_steps(
     absorbed = all(bias in source.tensors for bias in biases)
     steps = _norm_steps(norm, turn, absorbed=absorbed)
     for name in _matching(architecture, names, readers):
-        transposed = architecture.is_transposed(name)
+        transposed = _is_transposed(architecture, name)
         steps[name] = Matrix(name, norm=norm, inputs=turn, transposed=transposed)
         bias = f"{name.removesuffix('.weight')}.bias"
         if absorbed and norm.bias is not None:
@@ -126,7 +126,7 @@ def _writer_steps(
 ) -> dict[str, Step]:
     steps: dict[str, Step] = {}
     for name in _matching(architecture, names, architecture.writers):
-        transposed = architecture.is_transposed(name)
+        transposed = _is_transposed(architecture, name)
         steps[name] = Matrix(name, outputs=turn, transposed=transposed)
         bias = f"{name.removesuffix('.weight')}.bias"
         if bias in source.tensors:
@@ -168,11 +168,16 @@ def _matching(
 ) -> Iterator[str]:
     """The weights among ``names`` that match, whether experts are fused on disk or apart."""
     published = dict(architecture.renames)
-    fused = {f.name: f.parts[0] for f in architecture.fused_experts}
     for name in names:
-        relative = architecture.split(name)[1]
-        if (fused.get(relative) or canonical(published.get(relative, relative))) in patterns:
+        relative, fused = architecture.split(name)[1], architecture.fused(name)
+        pattern = canonical(published.get(relative, relative)) if fused is None else fused.parts[0]
+        if pattern in patterns:
             yield name
+
+
+def _is_transposed(architecture: Architecture, name: str) -> bool:
+    fused = architecture.fused(name)
+    return architecture.is_transposed(name) if fused is None else fused.transposed
 
 
 def _value_steps(pair: Pair, rotation: Orthogonal, steps: Mapping[str, Step]) -> dict[str, Step]:

@@ -11,6 +11,7 @@ from tersor.models.probing.blocks import Stored, block_list, depth_of, kinds_of,
 from tersor.models.probing.check import failing
 from tersor.models.probing.merging import merged
 from tersor.models.probing.miniature import NoMiniature, miniature, token_ids, typed_config
+from tersor.models.probing.naming import Naming, naming
 from tersor.models.probing.sharing import Block, Shared, shared_inputs
 from tersor.models.probing.stream import Stream, centred, stream_of
 from tersor.models.probing.trial import Trials
@@ -71,26 +72,18 @@ def _found(
     depth: int,
     stored: Stored,
 ) -> Probe:
-    in_memory = {published: name for name, published in architecture.renames}
-    inside = [
-        relative
-        for name in stored
-        for block, relative in [architecture.split(name)]
-        if block is not None
-    ]
-    relatives = {in_memory.get(name, name) for name in inside}
+    relatives = {architecture.split(name)[1] for name in stored}
     container, blocks = block_list(model, depth, relatives)
+    names = naming(model, container, architecture, stored)
     ids = token_ids()
     watched, trials = watch(model, ids), Trials(model, ids)
     heads = int(getattr(model.config, "num_attention_heads", 0) or 0)
     width = int(model.get_input_embeddings().weight.shape[-1])  # type: ignore[operator]
     shared: list[list[Shared]] = []
     streams: list[Stream] = []
-    fused = {stack.name: stack.parts for stack in architecture.fused_experts}
-    published = dict(architecture.renames)
-    on_disk, linears = frozenset(map(canonical, relatives)), frozenset(architecture.linears)
+    linears = frozenset(architecture.linears)
     for index in kinds:
-        block = Block(f"{container}.{index}.", on_disk, linears, fused, published, heads, width)
+        block = Block(f"{container}.{index}.", linears, names, heads, width)
         shared.append(shared_inputs(block, watched, trials))
         streams.append(stream_of(model, blocks[index], block, watched, trials, ids))
     offset = _offset(shared)
@@ -99,7 +92,7 @@ def _found(
     weighted = bool(norms) and trials.holds(f"{norms[-1]}.weight")
     final = _beside(architecture.container, norms)
     final = final if final in stored else None
-    full = _Names(container, depth, heads, model, norms)
+    full = _Names(container, depth, heads, model, norms, names)
     described = replace(
         architecture,
         known=True,
@@ -128,6 +121,7 @@ class _Names:
     heads: int
     model: Any
     norms: Sequence[str]
+    naming: Naming
 
     def applied(self, architecture: Architecture) -> Architecture:
         """``architecture`` with these names."""
@@ -143,6 +137,8 @@ class _Names:
             head=None if tied else f"{_name_of(self.model, head)}.weight",
             tied=tied,
             final_norm=f"{self.norms[-1]}.weight" if self.norms else None,
+            fused_experts=self.naming.stacks,
+            renames=tuple(self.naming.published.items()),
         )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tersor.models import metamodel
+
 LARGEST = 4_000_000
 """Parameters; above that some size was not known to be one."""
 
@@ -63,7 +65,7 @@ def miniature(config: Mapping[str, Any], depth: int) -> nn.Module:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                model = _build(_typed(config), depth, heads_divide_width)
+                model = _build(typed_config(config), depth, heads_divide_width)
                 randomize(model)
                 with torch.no_grad():
                     model(input_ids=token_ids(), use_cache=False)
@@ -96,11 +98,9 @@ def randomize(model: nn.Module) -> None:
 def typed_config(config: Mapping[str, Any]) -> Any:
     """transformers' config object. Raises :class:`NoMiniature` for an unknown ``model_type``."""
     try:
-        return _typed(config)
-    except NoMiniature:
-        raise
-    except Exception as error:  # foreign data
-        raise NoMiniature(f"{type(error).__name__} in config.json") from error
+        return metamodel.typed_config(config)
+    except metamodel.Unbuildable as error:
+        raise NoMiniature(str(error)) from error
 
 
 def model_of(typed: Any, **settings: Any) -> nn.Module:
@@ -113,20 +113,11 @@ def model_of(typed: Any, **settings: Any) -> nn.Module:
     return model
 
 
-def _typed(config: Mapping[str, Any]) -> Any:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    model_type = str(config.get("model_type", ""))
-    if model_type not in CONFIG_MAPPING:
-        raise NoMiniature(f"transformers does not know model_type {model_type!r}")
-    left_out = ("model_type", "auto_map", "quantization_config", "dtype", "torch_dtype")
-    values = {key: value for key, value in config.items() if key not in left_out}
-    return CONFIG_MAPPING[model_type].from_dict(values)
-
-
 def _build(typed: Any, depth: int, heads_divide_width: bool) -> nn.Module:
     values = {key: value for key, value in typed.to_dict().items() if key not in _LEFT_OUT}
-    small = type(typed).from_dict(shrunk(values, depth, heads_divide_width))
+    small = typed_config(
+        {**shrunk(values, depth, heads_divide_width), "model_type": typed.model_type}
+    )
     with torch.device("meta"):
         parameters = sum(p.numel() for p in model_of(small).parameters())
     if parameters > LARGEST:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tersor.models.channels import ShapeMismatch, channels
+from tersor.models.probing.naming import Naming
 from tersor.models.probing.trial import Change, Trials, bias_of, random_matrix, random_scale
 from tersor.models.probing.watching import Reading, Watched
 from tersor.models.values import Rows, SharedInput, canonical
@@ -24,18 +25,14 @@ _ELSEWHERE = "something else reads {norm} too, and cannot be scaled with it"
 class Block:
     """One block of the tiny model.
 
-    ``prefix``: of its parameters' names. ``on_disk``: canonical block-relative names of what the
-    checkpoint holds, as they are in memory. ``linears``: those of what is quantized. ``fused``:
-    name in memory → names of the linears that a stack of experts holds, as in ``FusedExperts``.
-    ``published``: names that differ on disk. ``heads``: query heads. ``width``: of the residual
-    stream.
+    ``prefix``: of its parameters' names. ``linears``: canonical block-relative names on disk of
+    what is quantized, ``names``: how they come about. ``heads``: query heads. ``width``: of the
+    residual stream.
     """
 
     prefix: str
-    on_disk: frozenset[str]
     linears: frozenset[str]
-    fused: Mapping[str, tuple[str, ...]]
-    published: Mapping[str, str]
+    names: Naming
     heads: int
     width: int
 
@@ -45,14 +42,21 @@ class Block:
 
     def is_linear(self, parameter: str) -> bool:
         """Whether it is quantized."""
+        return all(name in self.linears for name in self.patterns([parameter]))
+
+    def parts(self, parameter: str) -> tuple[str, ...]:
+        """The linears of a stack of experts; empty if it is none."""
         relative = canonical(self.relative(parameter))
-        return relative in self.linears or relative in self.fused
+        return next((s.parts for s in self.names.stacks if s.name == relative), ())
 
     def patterns(self, parameters: Sequence[str]) -> tuple[str, ...]:
-        """What they are called in tables."""
-        names = (canonical(self.relative(name)) for name in parameters)
-        apart = (self.fused.get(n, (self.published.get(n, n),)) for n in names)
-        return tuple(dict.fromkeys(name for parts in apart for name in parts))
+        """What they are called in tables, which is as they are on disk."""
+        found: dict[str, None] = {}
+        for parameter in parameters:
+            relative = canonical(self.relative(parameter))
+            own = (self.names.published.get(relative, relative),)
+            found |= dict.fromkeys(self.parts(parameter) or own)
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _from_norm(block: Block, norm: str, readers: Sequence[Reading], trials: Tria
     if why:
         return Shared(replace(shared, listeners=(), why=why))
     if bare:
-        return Shared(replace(shared, producer=block.relative(norm)))
+        return Shared(replace(shared, producer=block.patterns([norm])[0]))
     (size,) = trials.shape(norm)
     every, scale = torch.arange(size), random_scale(size)
     for offset in _OFFSETS:
@@ -105,7 +109,7 @@ def _from_norm(block: Block, norm: str, readers: Sequence[Reading], trials: Tria
         changes += [Change(bias, 0, every, 1 / scale)] if bias else []
         changes += [Change(r.parameter, r.axis, every, scale) for r in readers]
         if trials.keeps_function(changes):
-            return Shared(replace(shared, producer=block.relative(norm)), offset)
+            return Shared(replace(shared, producer=block.patterns([norm])[0]), offset)
     why = _ELSEWHERE.format(norm=block.relative(norm))
     return Shared(replace(shared, listeners=(), why=why))
 
@@ -115,7 +119,7 @@ def _obstacle(block: Block, names: Sequence[str], trials: Trials) -> str:
     for name in names:
         if not name.endswith(".weight") or len(trials.shape(name)) > 2:
             return f"{block.relative(name)} reads it too and is no matrix on disk"
-        if canonical(block.relative(name)) not in block.on_disk:
+        if canonical(block.relative(name)) not in block.names.on_disk:
             return f"the checkpoint has {block.relative(name)} under another name"
     return ""
 
@@ -138,7 +142,7 @@ def _from_linear(
         number = _number(block, candidate)
         mine = [r for r in group if _number(block, r) == number]
         if mine and (number is not None or len(mine) == len(group)):
-            pattern = canonical(block.relative(candidate.parameter))
+            pattern = block.patterns([candidate.parameter])[-1]
             families.setdefault(pattern, []).append((candidate, mine))
     for pattern, members in families.items():
         if sum(len(mine) for _, mine in members) != len(group):
@@ -157,10 +161,10 @@ def _settled(
     rows: Rows,
     trials: Trials,
 ) -> SharedInput:
-    if pattern in block.fused:
-        parts = block.fused[pattern]
-        part = parts[-1] if rows in _OF_STACK.get(len(parts), ()) else None
-        return replace(shared, producer=part, why="" if part else _NOBODY)
+    parts = block.parts(members[0][0].parameter)
+    if parts:
+        fits = rows in _OF_STACK.get(len(parts), ())
+        return replace(shared, producer=pattern if fits else None, why="" if fits else _NOBODY)
     if rows not in (Rows.V, Rows.V_OF_QKV, Rows.V_OF_EACH_HEAD):
         return replace(shared, producer=pattern, rows=rows, why="")
     width = members[0][1][0].width
