@@ -30,7 +30,7 @@ TERSOR_LOCAL constexpr bool lies_in_pairs(Storage storage) {
 }
 
 TERSOR_LOCAL constexpr bool has_scales(Storage storage) {
-  return storage == Storage::int16 || storage == Storage::int8;
+  return storage == Storage::float16 || storage == Storage::int16 || storage == Storage::int8;
 }
 
 // The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
@@ -38,7 +38,7 @@ struct KeysValues {
   // Of pairs see attention_elements.inl.
   void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
   void* values;         // (capacity, padded); likewise
-  float* key_scales;    // (capacity); of integers only
+  float* key_scales;    // (capacity); of integers and float16 only
   float* value_scales;  // likewise
   Storage storage;
   std::size_t dimensions;

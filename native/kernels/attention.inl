@@ -272,11 +272,33 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
   }
 }
 
+// The power of two that brings a vector with that largest magnitude into what float16 holds; 1 where it is.
+TERSOR_FORCED float float16_scale(float largest) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &largest, sizeof bits);
+  const int exponent = static_cast<int>(bits >> 23 & 255u) - 127;
+  const bool is_number = exponent > -127 && exponent < 128, is_large = largest >= 65520.0f;
+  if (!is_number || (exponent >= -14 && !is_large)) return 1.0f;
+  const int wanted = is_large ? exponent - 14 : exponent;
+  const std::uint32_t power = static_cast<std::uint32_t>(wanted + 127) << 23;
+  float scale;
+  __builtin_memcpy(&scale, &power, sizeof scale);
+  return scale;
+}
+
 static void store(const KeysValues& cache, std::size_t position, const float* key,
                   const float* value) {
   if (cache.storage == Storage::bfloat16) return store_pairs(cache, position, key, value);
   if (cache.storage == Storage::int16) return store_codes(cache, position, key, value);
   float key_factor = 1.0f, value_factor = 1.0f;
+  if (cache.storage == Storage::float16) {
+    const float key_scale = float16_scale(largest_magnitude(key, cache.dimensions));
+    const float value_scale = float16_scale(largest_magnitude(value, cache.dimensions));
+    cache.key_scales[position] = key_scale;
+    cache.value_scales[position] = value_scale;
+    key_factor = 1.0f / key_scale;
+    value_factor = 1.0f / value_scale;
+  }
   if (cache.storage == Storage::int8) {
     // A vector that is not finite has a scale that is not.
     const float key_scale = largest_magnitude(key, cache.dimensions) / 127.0f;

@@ -5,7 +5,7 @@ template <Storage kStorage, std::size_t kCount>
 struct SingleElements {
   typedef Floats Vector;
   static constexpr std::size_t kRows = kCount, kTogether = 1;
-  static constexpr bool kNarrow = false;
+  static constexpr bool kNarrow = false, kScaled = has_scales(kStorage);
 
   const KeysValues& cache;
   const AttentionRow* rows;
@@ -37,11 +37,11 @@ struct SingleElements {
 
   float weight(std::size_t r, std::size_t start, std::size_t position) const {
     const float found = scores[r * kAttentionBlock + position - start];
-    return kStorage == Storage::int8 ? found * cache.value_scales[position] : found;
+    return kScaled ? found * cache.value_scales[position] : found;
   }
 
   Floats scored(Floats products, std::size_t position) const {
-    if (kStorage != Storage::int8) return products;
+    if (!kScaled) return products;
     return products * loaded<Floats>(cache.key_scales + position);
   }
 };
