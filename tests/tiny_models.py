@@ -50,6 +50,28 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 FAMILIES = tuple(_CONFIGS)
 
+# No square and no power of two: a width's root is no float, halves of heads are odd, and nothing
+# is a multiple of what vectors hold. Overrides for ``tiny`` and ``save_tiny``.
+_ODD = {
+    "vocab_size": 131,
+    "hidden_size": 60,
+    "intermediate_size": 156,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 130,
+}
+_ODD_HEADS = {**_ODD, "head_dim": 14}
+_ODD_GEMMA = {**_ODD_HEADS, "query_pre_attn_scalar": 11, "num_hidden_layers": 3}
+ODD: dict[str, dict[str, Any]] = {
+    "llama": _ODD,
+    "mistral": {**_ODD, "sliding_window": 7},
+    "qwen2": _ODD,
+    "qwen3": _ODD_HEADS,
+    "gemma2": {**_ODD_GEMMA, "sliding_window": 7, "attn_logit_softcapping": 3.0},
+    "gemma3_text": {**_ODD_GEMMA, "sliding_window": 7, "sliding_window_pattern": 3},
+    "phi3": {**_ODD, "intermediate_size": 176},
+}
+
 
 def tiny(family: str, seed: int = 0, **overrides: Any) -> PreTrainedModel:
     """A random fp32 model in eval mode; ``overrides`` go to its config."""

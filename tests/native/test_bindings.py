@@ -1,45 +1,142 @@
-"""Arrays of another type are refused by every binding, never converted."""
+"""Arrays cross into native code as they are, or not at all: none is converted, none is copied."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from tersor import _native
+from tersor.runtime.engine import Engine
+from tiny_models import save_tiny
 
-FLOATS = np.zeros((4, 48), np.float32)
+
+class Given(NamedTuple):
+    """An array that a function takes: types that it has an overload for, and axes."""
+
+    dtypes: tuple[type, ...]
+    axes: int
+
+    def made(self, dtype: type) -> Any:
+        return np.ones((1,) * self.axes, dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint16])
-def test_arrays_of_another_type_are_refused(dtype: type) -> None:
-    wrong = FLOATS.astype(dtype)
-    level = _native.best_level()
+def floats(axes: int) -> Given:
+    return Given((np.float32,), axes)
+
+
+def halves(axes: int) -> Given:
+    """bfloat16, as its bits, or float32."""
+    return Given((np.float32, np.uint16), axes)
+
+
+BYTES1, BYTES2, BYTES3 = (Given((np.uint8,), axes) for axes in (1, 2, 3))
+INDICES, DOUBLES = Given((np.int64,), 1), Given((np.float64,), 1)
+PANEL = [floats(3), floats(3), floats(3), BYTES3, floats(2)]
+LINEAR = ["", floats(2), BYTES1, halves(3), BYTES3, 0, 1, 8]
+FUNCTIONS: dict[str, list[Any]] = {
+    "pack": [BYTES2, Given((np.uint32,), 2), 4],
+    "unpack": [Given((np.uint32,), 2), BYTES2, 4],
+    "error_sums": [*[floats(2)] * 6, Given((np.float64,), 2)],
+    "range_search": [*[floats(3)] * 4, 15, 2.0, Given((np.int64,), 2)],
+    "gptq_feed": [*PANEL, 0, 1, floats(3)],
+    "gptq_integers": [*PANEL, 0, 1, 1, floats(3), floats(3), 15, 0],
+    "gptq_levels": [*PANEL, 0, 1, 1, floats(3), floats(1), floats(1), BYTES1],
+    "gptq_factor": [floats(2), INDICES, DOUBLES, floats(2)],
+    "add_second_moment": [halves(2), floats(2), 0, 1],
+    "add_cross_moment": [halves(2), halves(2), floats(2), 0, 1],
+    "divergence": [halves(2), halves(2), DOUBLES],
+    "causal_attention": ["", *[floats(3)] * 4, 1.0],
+    "read_seconds": [BYTES1, 1, 0],
+    "pack_panels": [BYTES2, BYTES1, 1, 8, 1],
+    "linear": [*LINEAR, None, floats(2), 1],
+    "float_linear": [*LINEAR, floats(1), floats(2), 1],
+    "dense_linear": ["", floats(2), halves(3), floats(2), 1],
+    "sample": [floats(1), 1.0, 0, 1.0, 0.0, 0.5],
+    "Weights.packed": [BYTES1, halves(3), BYTES3, 0, 1, 1, 1, 8, False, None, floats(1), floats(1)],
+    "Weights.dense": [halves(3), 1, floats(1)],
+}
+NEIGHBOURS: dict[type, list[type]] = {
+    np.float32: [np.float64, np.float16, np.int32],
+    np.uint16: [np.float16, np.int16, np.uint8],
+    np.uint8: [np.int8, np.bool_, np.uint16],
+    np.uint32: [np.int32, np.uint64],
+    np.int64: [np.int32, np.uint64, np.float64],
+    np.float64: [np.float32],
+}
+
+
+def check(function: Callable[..., Any], given: list[Any]) -> int:
+    """Every array in turn of every wrong type; returns how many calls were refused."""
+    refused = 0
+    for index, one in enumerate(given):
+        if not isinstance(one, Given):
+            continue
+        wrong = {n for dtype in one.dtypes for n in NEIGHBOURS[dtype]} - set(one.dtypes)
+        for others in (0, -1):
+            # Of all other arrays the first or the last type that they may have.
+            arguments = [g.made(g.dtypes[others]) if isinstance(g, Given) else g for g in given]
+            for dtype in wrong:
+                with pytest.raises(TypeError):
+                    function(*arguments[:index], one.made(dtype), *arguments[index + 1 :])
+                refused += 1
+    return refused
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_another_type_is_refused(name: str) -> None:
+    function: Any = _native
+    for part in name.split("."):
+        function = getattr(function, part)
+    given = FUNCTIONS[name]
+    assert check(function, given) > 0
+    # Types that are right get as far as what sizes must be, or through.
+    arguments = [g.made(g.dtypes[0]) if isinstance(g, Given) else g for g in given]
+    with suppress(ValueError):
+        function(*arguments)
+
+
+def test_every_function_is_tried() -> None:
+    takes_arrays = {
+        name
+        for name, function in vars(_native).items()
+        if callable(function) and "ndarray" in (function.__doc__ or "")
+    }
+    assert takes_arrays <= set(FUNCTIONS)
+    assert len(takes_arrays) >= 15
+
+
+def test_parts_of_a_decoder() -> None:
+    builder = _native.DecoderBuilder(1, 1, 1, 2, 1, 1e-6, 1.0, 0.0, 0.0, "silu")
+    weights = _native.Weights.dense(np.zeros((1, 1, 16), np.float32), 1, None)
+    assert check(builder.set_embedding, [halves(2), 1.0]) > 0
+    assert check(builder.add_rope, [floats(2), floats(2)]) > 0
+    assert check(builder.set_head, [floats(1), weights]) > 0
+    norm, pair, one = floats(1), [weights, weights], weights
+    layer = [norm, pair, norm, norm, one, norm, norm, pair, one, norm, 0, 0]
+    assert check(builder.add_layer, layer) > 0
+
+
+def test_tokens_and_logits(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path)
+    decoder = Engine(tmp_path)._session._decoder
+    assert check(decoder.run, [*[INDICES] * 4, floats(2)]) > 0
+
+
+def test_what_is_not_contiguous_is_refused_and_not_copied() -> None:
+    codes, words = np.ones((3, 16), np.uint8), np.zeros((3, 4), np.uint32)
+    _native.pack(codes[:, :8].copy(), words[:, :1].copy(), 4)
     with pytest.raises(TypeError):
-        _native.sample(wrong[0], 1.0, 0, 1.0, 0.0, 0.5)
-    queries = np.zeros((1, 4, 8), np.float32)
+        _native.pack(codes[:, ::2], np.zeros((3, 1), np.uint32), 4)
     with pytest.raises(TypeError):
-        _native.causal_attention(level, queries.astype(dtype), queries, queries, queries, 1.0)
+        _native.pack(codes[:, :8].copy(), words[:, ::4], 4)
 
 
-@pytest.mark.parametrize(("dtype", "accepted"), [
-    (np.float32, True), (np.uint16, True), (np.float64, False), (np.float16, False),
-    (np.int16, False), (np.uint32, False),
-])  # fmt: skip
-def test_an_embedding_is_bfloat16_or_float32(dtype: type, accepted: bool) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_an_embedding_times_what_is_no_float32(dtype: type) -> None:
     builder = _native.DecoderBuilder(48, 3, 1, 16, 80, 1e-5, 0.25, 0.0, 0.0, "silu")
-    table = np.ones((7, 48)).astype(dtype)
-    if accepted:
-        builder.set_embedding(table, 47**0.5)  # no float32
-        return
+    builder.set_embedding(np.ones((7, 48), dtype), 47**0.5)
     with pytest.raises(TypeError):
-        builder.set_embedding(table, 47**0.5)
-
-
-def test_arrays_in_another_order_are_refused() -> None:
-    builder = _native.DecoderBuilder(48, 3, 1, 16, 80, 1e-5, 0.25, 0.0, 0.0, "silu")
-    with pytest.raises(TypeError):
-        builder.set_embedding(np.ones((48, 48), np.float32).T, 1.0)
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.float32])
-def test_codes_are_bytes(dtype: type) -> None:
-    with pytest.raises(TypeError):
-        _native.pack_panels(np.zeros((16, 16), dtype), np.zeros(128, np.uint8), 16, 4, 1)
+        builder.set_embedding(np.ones((48, 48), dtype).T, 1.0)

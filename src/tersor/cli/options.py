@@ -54,8 +54,8 @@ ActivationBits = Annotated[
 DenseBits = Annotated[
     int | None,
     typer.Option(
-        help="Of the engine: bits of matrices that a quantized model keeps as they were, 8 or 16.",
-        show_default="8, or 16 with --activation-bits 16",
+        help="Of the engine: matrices stored as floats at 8 bits per channel, or 16: as they are.",
+        show_default="8 for quantized models with --activation-bits 8, else 16",
     ),
 ]
 CacheType = Annotated[

@@ -3,32 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from tersor.errors import EngineError
+from tersor.runtime.rotary import Rope, rotary
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
+# Models whose text part runs as if it were alone when there is no image.
+OUTER = (
+    *("gemma3", "mistral3", "internvl", "idefics3", "smolvlm"),
+    *("llava", "llava_next", "llava_onevision"),
+)
 _GEMMA = ("gemma2", "gemma3_text")
-# A field of config.json counts for a family only if that family's own modules read it: others carry
-# what an earlier model left there.
-_LAYERS_OF_KINDS = ("qwen2", "qwen3", "gemma2", "gemma3_text")
-_ONE_WINDOW = ("mistral", "phi3")
-_PARTIAL_ROTATION = ("phi3",)
+# Families that read a window for every layer, and those that read types of layers.
+_ONE_WINDOW, _TYPED = ("mistral", "phi3"), ("qwen2", "qwen3", *_GEMMA)
+_QUERIES, _ATTENTION = ("q_proj", "k_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "o_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
-
-
-@dataclass(frozen=True, eq=False)
-class Rope:
-    """Angles are positions times ``frequencies`` ``(half,)``; ``scale`` is of cosines and sines."""
-
-    frequencies: Tensor
-    scale: float
-
-    def table(self, positions: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, float32 ``(positions, half)``, as transformers computes them."""
-        angles = torch.arange(positions).float()[:, None] * self.frequencies.float()
-        return (angles.cos() * self.scale).contiguous(), (angles.sin() * self.scale).contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +27,8 @@ class DecoderShape:
     ``windows`` and ``layer_ropes``: for every layer, how many positions it sees (0: all) and which
     of ``ropes`` turns it. ``norm_offset`` is added to the weights of norms. ``sandwich``: outputs
     of attention and MLP are normed too. ``fused``: q, k and v are one linear, gate and up another.
-    A cap of 0 is none.
+    A cap of 0 is none. ``biased``: the linears of a layer that have a bias. ``tied``: the head's
+    weights may be the embedding's.
     """
 
     hidden: int
@@ -62,21 +52,25 @@ class DecoderShape:
     ropes: tuple[Rope, ...]
     layer_ropes: tuple[int, ...]
     windows: tuple[int, ...]
+    biased: frozenset[str]
+    tied: bool
 
 
 def decoder_shape(config: Any) -> DecoderShape:
-    """The shape of a transformers configuration.
+    """The shape of a transformers configuration, or of the text part of one.
 
-    Raises :class:`EngineError` for what the engine does not run: other architectures, activations
-    or rotary embeddings.
+    A field is read only for families whose own code in transformers reads it. Raises
+    :class:`EngineError` for what the engine does not run: other architectures, activations or
+    rotary embeddings.
     """
+    tied = bool(getattr(config, "tie_word_embeddings", True))
+    config = _text_part(config)
     family = config.model_type
-    if family not in FAMILIES:
-        raise EngineError(f"architecture {family!r}; it runs {', '.join(FAMILIES)}")
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     kinds = _layer_types(config)
-    names = sorted(set(kinds))
+    by_type = family == "gemma3_text"
+    names: list[str | None] = [*sorted(set(kinds))] if by_type else [None]
     gemma = family in _GEMMA
     if gemma and getattr(config, "use_bidirectional_attention", False):
         raise EngineError("attention in both directions")
@@ -97,62 +91,60 @@ def decoder_shape(config: Any) -> DecoderShape:
         attention_cap=(config.attn_logit_softcapping or 0.0) if family == "gemma2" else 0.0,
         final_cap=(config.final_logit_softcapping or 0.0) if gemma else 0.0,
         embedding_scale=config.hidden_size**0.5 if gemma else 1.0,
-        activation=_activation(config),
+        activation=_activation(config, gemma),
         norm_offset=1.0 if gemma else 0.0,
         query_norms=family in ("qwen3", "gemma3_text"),
         sandwich=gemma,
         fused=family == "phi3",
-        ropes=tuple(_rope(config, name, size) for name in names),
-        layer_ropes=tuple(names.index(kind) for kind in kinds),
+        ropes=tuple(rotary(config, name, size, partial=family == "phi3") for name in names),
+        layer_ropes=tuple(names.index(kind) if by_type else 0 for kind in kinds),
         windows=tuple(_window(config, kind) for kind in kinds),
+        biased=_biased(config),
+        tied=tied,
     )
 
 
+def _text_part(config: Any) -> Any:
+    if config.model_type in FAMILIES:
+        return config
+    if config.model_type not in OUTER:
+        raise EngineError(f"architecture {config.model_type!r}; it runs {', '.join(FAMILIES)}")
+    text = config.text_config
+    if text.model_type not in FAMILIES:
+        raise EngineError(f"architecture {text.model_type!r}; it runs {', '.join(FAMILIES)}")
+    return text
+
+
+def _biased(config: Any) -> frozenset[str]:
+    """The linears of a layer to which the family's code gives a bias."""
+    family = config.model_type
+    attention: tuple[str, ...] = _QUERIES if family == "qwen2" else ()
+    if family in ("llama", "qwen3", *_GEMMA) and config.attention_bias:
+        attention = _ATTENTION
+    mlp = _MLP if family == "llama" and config.mlp_bias else ()
+    return frozenset([*(f"self_attn.{n}" for n in attention), *(f"mlp.{n}" for n in mlp)])
+
+
 def _layer_types(config: Any) -> list[str]:
-    if config.model_type in _LAYERS_OF_KINDS:
-        kinds = config.layer_types
-    else:
-        sliding = config.model_type in _ONE_WINDOW and config.sliding_window is not None
-        kinds = ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
+    family, count = config.model_type, config.num_hidden_layers
+    if family not in _TYPED:
+        sliding = family in _ONE_WINDOW and config.sliding_window is not None
+        return ["sliding_attention" if sliding else "full_attention"] * count
+    kinds = list(config.layer_types)
     unknown = set(kinds) - {"sliding_attention", "full_attention"}
     if unknown:
         raise EngineError(f"layers of type {unknown.pop()!r}")
-    return list(kinds)
+    if "sliding_attention" in kinds and config.sliding_window is None:
+        raise EngineError("layers with a window, but config.json has no sliding_window")
+    return kinds[:count]
 
 
 def _window(config: Any, kind: str) -> int:
-    if kind != "sliding_attention":
-        return 0
-    if config.sliding_window is None:
-        raise EngineError("layers with a window that config.json does not give (sliding_window)")
-    return int(config.sliding_window)
+    return int(config.sliding_window) if kind == "sliding_attention" else 0
 
 
-def _activation(config: Any) -> str:
-    name = config.hidden_activation if config.model_type in _GEMMA else config.hidden_act
+def _activation(config: Any, gemma: bool) -> str:
+    name = config.hidden_activation if gemma else config.hidden_act
     if name not in _ACTIVATIONS:
         raise EngineError(f"activation {name!r}; it runs {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
-
-
-def _rope(config: Any, layer_type: str, head_size: int) -> Rope:
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-    parameters = config.rope_parameters
-    by_type = layer_type in parameters
-    mine = parameters[layer_type] if by_type else parameters
-    kind = mine["rope_type"]
-    part = mine.get("partial_rotary_factor", 1.0)
-    if kind == "default":
-        size = int(head_size * part) if config.model_type in _PARTIAL_ROTATION else head_size
-        powers = torch.arange(0, size, 2, dtype=torch.float) / size
-        return Rope(1.0 / (mine["rope_theta"] ** powers), 1.0)
-    if kind not in ("linear", "llama3", "yarn"):
-        raise EngineError(f"rotary embedding of type {kind!r}")
-    if part != 1.0 and config.model_type not in _PARTIAL_ROTATION:
-        # transformers' function for these types reads it whatever the family, and its modules do
-        # not expect it.
-        raise EngineError(f"rotary embedding of type {kind!r} with partial_rotary_factor {part}")
-    named = {"layer_type": layer_type} if by_type else {}
-    frequencies, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), **named)
-    return Rope(frequencies, float(scale))

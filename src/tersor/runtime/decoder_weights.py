@@ -13,35 +13,27 @@ from tersor import _native
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import EngineError, SourceError
-from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
-from tersor.ranges import MinMax
-from tersor.rounding import nearest
 from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.decoder_names import DecoderNames, decoder_names
 from tersor.runtime.decoder_shape import DecoderShape
-from tersor.runtime.kernels import FixedInput, PackedLinear, has_kernel, pack_linear, panels
+from tersor.runtime.kernels import has_kernel
+from tersor.runtime.native_weights import dense_weights, eight_bits, packed_weights
 from tersor.runtime.packed_cache import PackedCache
-from tersor.runtime.static_input import fixed_input, with_zero
-from tersor.runtime.use_kernels import ACTIVATION_GROUP, is_the_kernels, packed_of
-
-_EMBEDDING, _FINAL_NORM = "embed_tokens", "norm"
-_HEADS = ("lm_head", "language_model.lm_head")
-# Where published checkpoints keep a decoder: a model with a head, the decoder alone, and the
-# spellings inside multimodal ones.
-_PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "language_model.")
-_DENSE = TensorScheme(IntegerGrid(8, Symmetry.RESTRICTED), Granularity.CHANNEL)
+from tersor.runtime.static_input import fixed_input
+from tersor.runtime.use_kernels import is_the_kernels, packed_of
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Every linear of a decoder in native form, and the rest as tensors.
 
-    Names are relative to the decoder: ``layers.0.mlp.up_proj``. ``bytes_per_token``: what is read
-    of weights to make one token. ``products_per_token``: multiply-adds of a token in all linears
-    but the head. ``notes``: what does not run in the form it is stored in.
+    ``bytes_per_token``: what is read of weights to make one token. ``products_per_token``:
+    multiply-adds of a token in all linears but the head. ``notes``: what does not run in the form
+    it is stored in.
     """
 
+    names: DecoderNames
     linears: Mapping[str, _native.Weights]
-    head: _native.Weights
     norms: Mapping[str, Tensor]
     embedding: Tensor | _native.Weights
     bytes_per_token: int
@@ -56,10 +48,13 @@ class _Reader:
     integer: bool
     dense_bits: int
     cache: PackedCache
+    names: DecoderNames
+    linears: dict[str, _native.Weights] = field(default_factory=dict)
     size: int = 0
     products: int = 0
     floats: dict[str, int] = field(default_factory=dict)
-    narrowed: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         return f"{name}.weight" in self.source.tensors or name in self.quantized
@@ -73,9 +68,13 @@ class _Reader:
             raise SourceError(f"{self.source.path} holds no tensor {name}")
         return self.source.read([name])[name]
 
-    def bias(self, name: str) -> "np.typing.NDArray[np.float32] | None":
+    def bias(self, name: str, biased: bool) -> "np.typing.NDArray[np.float32] | None":
         name = f"{name}.bias"
-        return self.tensor(name).float().numpy() if name in self.source.tensors else None
+        if biased:
+            return self.tensor(name).float().numpy()
+        if name in self.source.tensors:
+            self.unused.append(name)
+        return None
 
     def dense(self, name: str) -> Tensor:
         """The weight ``(out, in)``, float32 or bfloat16."""
@@ -84,47 +83,57 @@ class _Reader:
         weight = self.tensor(f"{name}.weight")
         return weight if weight.dtype == torch.bfloat16 else weight.float()
 
-    def prefix(self) -> str:
-        """What stands before the names of the decoder's parts on disk."""
-        for prefix in _PREFIXES:
-            if self.has(f"{prefix}{_EMBEDDING}") and f"{prefix}{_FINAL_NORM}.weight" in (
-                self.source.tensors
-            ):
-                return prefix
-        tried = ", ".join(f"{prefix}{_EMBEDDING}.weight" for prefix in _PREFIXES)
-        raise SourceError(f"{self.source.path} holds no decoder by any of the names {tried}")
+    def embedding(self) -> Tensor | _native.Weights:
+        """The table of the embedding; if it is quantized and the head's too, the head's codes."""
+        head, name = self.linears[self.names.head], self.names.embedding
+        shared = name in self.quantized and not self.has(self.names.head)
+        return head if shared and head.is_packed else self.dense(name)
 
-    def make(self, name: str) -> _native.Weights:
-        """The linear ``name``, by its name on disk."""
-        bias = self.bias(name)
-        if self.artifact is not None and name in self.quantized:
-            made, size = self._quantized(self.artifact, name, bias)
-        elif self.artifact is not None and self.dense_bits == 8:
-            packed = self.cache.linear(f"{name} at 8 bits", partial(self._narrow, name))
-            made, size = _packed(packed, self.integer, None, bias)
-            self.narrowed.append(name)
+    def add(self, name: str, biased: bool, weights_of: str | None = None) -> None:
+        """Make the linear ``name``, whose weights may be another module's."""
+        holder = weights_of or name
+        bias = self.bias(name, biased)
+        if self.artifact is not None and holder in self.quantized:
+            made, size = self._quantized(self.artifact, holder, bias)
+        elif self.dense_bits == 8:
+            packed = self.cache.linear(
+                f"{holder} at 8 bits", lambda: eight_bits(self.dense(holder))
+            )
+            made, size = packed_weights(packed, self.integer, None, bias)
+            self.packed.append(name)
         else:
-            made, size = _dense(self.dense(name), bias)
+            made, size = dense_weights(self.dense(holder), bias)
+        self.linears[name] = made
         self.size += size
         self.products += made.rows * made.columns
-        return made
 
-    def _narrow(self, name: str) -> PackedLinear:
-        weight = self.dense(name)
-        rounded = nearest(weight, _DENSE, MinMax(), scale_dtype=torch.float32)
-        return pack_linear(rounded.tensor, ACTIVATION_GROUP)
+    def add_head(self, tied: bool) -> None:
+        """Make the head, which may be the embedding."""
+        name = self.names.head
+        if not self.has(name) and not tied:
+            raise SourceError(
+                f"{self.source.path} holds no tensor {name}.weight, and config.json does not tie "
+                "the head to the embedding (tie_word_embeddings)"
+            )
+        self.add(name, False, None if self.has(name) else self.names.embedding)
 
     def notes(self) -> tuple[str, ...]:
-        """What does not run in the form it is stored in."""
-        floats = (
+        """What does not run as it is stored."""
+        notes = [
             f"{count} linears of {name} run on dequantized weights"
             for name, count in self.floats.items()
-        )
-        if not self.narrowed:
-            return tuple(floats)
-        more = f" and {len(self.narrowed) - 1} more" if len(self.narrowed) > 1 else ""
-        said = f"{self.narrowed[0]}{more}: kept as they were in the model, multiplied at 8 bits"
-        return (*floats, f"{said} per channel (--dense-bits 16 leaves them)")
+        ]
+        if self.packed:
+            what = self.packed[0] if len(self.packed) == 1 else f"{len(self.packed)} linears"
+            notes.append(
+                f"{what} stored as floats at 8 bits per channel; --dense-bits 16 leaves them"
+            )
+        if self.unused:
+            notes.append(
+                f"{len(self.unused)} biases that this architecture does not have are left out, "
+                f"{self.unused[0]} first"
+            )
+        return tuple(notes)
 
     def _quantized(
         self, artifact: Artifact, name: str, bias: "np.typing.NDArray[np.float32] | None"
@@ -136,83 +145,40 @@ class _Reader:
         if has_kernel(scheme.weights.grid):
             packed = self.cache.linear(name, partial(packed_of, artifact, name))
             integer = packed.levels is None and (self.integer or activations is not None)
-            return _packed(packed, integer, fixed_input(artifact, name), bias)
+            return packed_weights(packed, integer, fixed_input(artifact, name), bias)
         weight = artifact.linear(name).weight
         self.floats[weight.grid.name] = self.floats.get(weight.grid.name, 0) + 1
-        return _dense(weight.dequantize(), bias)
-
-
-def _packed(
-    packed: PackedLinear,
-    integer: bool,
-    fixed: FixedInput | None,
-    bias: "np.typing.NDArray[np.float32] | None",
-) -> tuple[_native.Weights, int]:
-    shifted = with_zero(packed, fixed, None if bias is None else torch.from_numpy(bias))
-    made = _native.Weights.packed(
-        packed.codes.numpy(),
-        packed.native_scales(),
-        None if packed.zeros is None else packed.zeros.numpy(),
-        packed.zero,
-        packed.rows,
-        packed.columns,
-        packed.group,
-        packed.bits,
-        integer,
-        fixed,
-        None if packed.levels is None else packed.levels.numpy(),
-        None if shifted is None else shifted.numpy(),
-    )
-    zeros = 0 if packed.zeros is None else packed.zeros.nbytes
-    return made, packed.codes.nbytes + packed.scales.nbytes + zeros
-
-
-def _dense(
-    weight: Tensor, bias: "np.typing.NDArray[np.float32] | None"
-) -> tuple[_native.Weights, int]:
-    rows = panels(weight, *weight.shape)
-    if rows.dtype == torch.bfloat16:
-        rows = rows.view(torch.uint16)
-    return _native.Weights.dense(rows.numpy(), weight.shape[0], bias), rows.nbytes
+        return dense_weights(weight.dequantize(), bias)
 
 
 def read_weights(
-    directory: Path, shape: DecoderShape, *, integer: bool, dense_bits: int, tied: bool
+    directory: Path, shape: DecoderShape, *, integer: bool, dense_bits: int | None = None
 ) -> Weights:
     """Read and pack a model directory.
 
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
-    themselves always do. ``dense_bits``: 8 packs what a quantized model keeps as it was. ``tied``:
-    the embedding is the head where no head is stored. Raises :class:`EngineError` for schemes that
-    no kernel runs, and :class:`SourceError` or :class:`~tersor.errors.FormatError` for directories
-    that cannot be read.
+    themselves always do. ``dense_bits``: 8 packs what is stored as floats, 16 leaves it; by default
+    8 where the directory is quantized and activations are rounded too. Raises :class:`EngineError`
+    for schemes that no kernel runs, and :class:`SourceError` or
+    :class:`~tersor.errors.FormatError` for directories that cannot be read.
     """
     source = open_directory(directory)
     artifact = open_artifact(directory) if "quantization_config" in source.config else None
-    reader = _Reader(source, artifact, integer, dense_bits, PackedCache(directory))
-    prefix = reader.prefix()
-    linears = {
-        f"layers.{layer}.{name}": reader.make(f"{prefix}layers.{layer}.{name}")
-        for layer in range(shape.layers)
-        for name in linear_names(shape)
-    }
+    dense = dense_bits or (8 if artifact is not None and integer else 16)
+    names = decoder_names(directory, source.tensors)
+    reader = _Reader(source, artifact, integer, dense, PackedCache(directory), names)
+    for layer in range(shape.layers):
+        for name in linear_names(shape):
+            reader.add(names.layer(layer, name), name in shape.biased)
     products = reader.products
-    embedding = f"{prefix}{_EMBEDDING}"
-    own_head = next((name for name in _HEADS if reader.has(name)), None)
-    if own_head is None and not tied:
-        raise SourceError(
-            f"{directory} holds no {_HEADS[0]}.weight though config.json does not tie the head to "
-            "the embedding: an embedding model makes no text"
-        )
-    head = reader.make(own_head or embedding)
-    shared = own_head is None and embedding in reader.quantized and head.is_packed
-    table = head if shared else reader.dense(embedding)
+    reader.add_head(shape.tied)
     reader.cache.save()
-    norms = {
-        name: reader.tensor(f"{prefix}{name}.weight").float() + shape.norm_offset
-        for name in _norm_names(shape)
-    }
-    return Weights(linears, head, norms, table, reader.size, products, reader.notes())
+    norms = {name: reader.tensor(f"{name}.weight").float() for name in _norm_names(shape, names)}
+    if shape.norm_offset:
+        norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
+    return Weights(
+        names, reader.linears, norms, reader.embedding(), reader.size, products, reader.notes()
+    )
 
 
 def linear_names(shape: DecoderShape) -> Sequence[str]:
@@ -239,13 +205,13 @@ def norm_names(shape: DecoderShape) -> Mapping[str, str]:
     return names | {"mlp_norm": "post_attention_layernorm"}
 
 
-def _norm_names(shape: DecoderShape) -> list[str]:
+def _norm_names(shape: DecoderShape, names: DecoderNames) -> list[str]:
     layers = (
-        f"layers.{layer}.{name}"
+        names.layer(layer, name)
         for layer in range(shape.layers)
         for name in norm_names(shape).values()
     )
-    return [*layers, _FINAL_NORM]
+    return [*layers, names.final_norm]
 
 
 def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.DecoderBuilder:
@@ -273,20 +239,23 @@ def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.Deco
         builder.add_rope(cosines.numpy(), sines.numpy())
     for layer in range(shape.layers):
         _add_layer(builder, shape, weights, layer)
-    builder.set_head(weights.norms[_FINAL_NORM].numpy(), weights.head)
+    names = weights.names
+    builder.set_head(weights.norms[names.final_norm].numpy(), weights.linears[names.head])
     return builder
 
 
 def _add_layer(
     builder: _native.DecoderBuilder, shape: DecoderShape, weights: Weights, layer: int
 ) -> None:
-    prefix = f"layers.{layer}."
-    *attention, output = [
-        weights.linears[prefix + n] for n in linear_names(shape) if n.startswith("self_attn")
-    ]
-    *mlp, down = [weights.linears[prefix + n] for n in linear_names(shape) if n.startswith("mlp")]
+    def linears(part: str) -> list[_native.Weights]:
+        found = (name for name in linear_names(shape) if name.startswith(part))
+        return [weights.linears[weights.names.layer(layer, name)] for name in found]
+
+    *attention, output = linears("self_attn")
+    *mlp, down = linears("mlp")
     norms = {
-        native: weights.norms[prefix + name].numpy() for native, name in norm_names(shape).items()
+        native: weights.norms[weights.names.layer(layer, name)].numpy()
+        for native, name in norm_names(shape).items()
     }
     builder.add_layer(
         attention_norm=norms["attention_norm"],

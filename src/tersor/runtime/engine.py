@@ -62,9 +62,9 @@ class Engine:
         ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
         float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is int16, or
         bfloat16 with AMX where activations are rounded anyway. ``dense_bits``: 8 packs matrices
-        that a quantized model keeps as they were (the head, mostly) at 8 bits per channel, 16
-        leaves them; rows of the embedding are looked up unrounded either way. By default 8 where
-        activations are rounded, of quantized models only.
+        that are stored as floats (of a quantized model the head, mostly) at 8 bits per channel, 16
+        leaves them; rows of the embedding are looked up unrounded either way. By default 8 for
+        quantized models whose activations are rounded, else 16.
         ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
         sequences at a time. ``threads``: by default as many as torch uses.
         """
@@ -77,13 +77,13 @@ class Engine:
         if dense_bits not in (None, 8, 16):
             raise RecipeError(f"dense matrices of {dense_bits} bits; the engine has 8 and 16")
         if cache == AUTO:
-            # Never float16, which cannot hold every key and value.
+            # The one that loses least of those that are as small as float16.
             tiled = level() in TILED_LEVELS and activation_bits == 8
             cache = "bfloat16" if tiled else "int16"
         self.cache = cache
         self.directory = Path(directory)
         open_directory(self.directory)
-        config = AutoConfig.from_pretrained(self.directory).get_text_config()
+        config = AutoConfig.from_pretrained(self.directory)
         self.shape = decoder_shape(config)
         self.context = context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:
@@ -94,13 +94,8 @@ class Engine:
             )
         self.threads = threads or torch.get_num_threads()
         self.batch = batch
-        rounded = activation_bits == 8
         weights = read_weights(
-            self.directory,
-            self.shape,
-            integer=rounded,
-            dense_bits=dense_bits or (8 if rounded else 16),
-            tied=bool(config.tie_word_embeddings),
+            self.directory, self.shape, integer=activation_bits == 8, dense_bits=dense_bits
         )
         self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
         self.products_per_token = weights.products_per_token
@@ -275,7 +270,7 @@ class Engine:
 def _end_tokens(directory: Path, config: Any) -> frozenset[int]:
     from transformers import GenerationConfig
 
-    found = config.eos_token_id
+    found = config.get_text_config().eos_token_id
     if (directory / "generation_config.json").is_file():
         settings = GenerationConfig.from_pretrained(directory)
         found = settings.eos_token_id if settings.eos_token_id is not None else found
