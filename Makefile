@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test check sanitize test-arm arm-tools format bench clean
+.PHONY: demo test test-sweep check sanitize test-arm arm-tools format bench clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ demo: $(VENV)/.installed $(VENV)/.model
 
 test: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) -m pytest
+
+# Every family, type of numbers, preset and cache in the engine, in `load` and rounded by hand: some 1200 models.
+test-sweep: $(VENV)/.installed-dev
+	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
 SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
