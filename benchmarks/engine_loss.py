@@ -21,17 +21,13 @@ from tersor.runtime.engine import Engine
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.load import load, load_tokenizer
 
+CACHES = ("float32", "float16", "bfloat16", "int16", "int8")
+# Bits of activations, of matrices that the artifact left as floats, and the cache.
 RUNS = [
-    (8, "float32"),
-    (8, "float16"),
-    (8, "bfloat16"),
-    (8, "int16"),
-    (8, "int8"),
-    (16, "float32"),
-    (16, "float16"),
-    (16, "bfloat16"),
-    (16, "int16"),
-    (16, "int8"),
+    *((8, 16, cache) for cache in CACHES),
+    *((16, 16, cache) for cache in CACHES),
+    (16, 8, "float32"),
+    (8, 8, "int16"),
 ]
 
 
@@ -62,9 +58,11 @@ def main() -> None:
         print(json.dumps(row), flush=True)
         table.append(row)
 
-    for bits, cache in RUNS:
-        engine = Engine(arguments.artifact, activation_bits=bits, cache=cache, context=1024)
-        add(f"engine, A{bits}, {cache} cache", EngineModule(engine), True)
+    for bits, dense, cache in RUNS:
+        engine = Engine(
+            arguments.artifact, activation_bits=bits, dense_bits=dense, cache=cache, context=1024
+        )
+        add(f"engine, A{bits}, dense {dense}, {cache} cache", EngineModule(engine), True)
     add("simulated", simulated, False)
     (arguments.out / "loss.json").write_text(json.dumps(table, indent=2) + "\n")
     rows = [{key: row.get(key) for key in table[0]} for row in table]

@@ -1,10 +1,13 @@
 """A model of the exact shape of Qwen2.5-1.5B with random weights, and the same as a GGUF file.
 
     python benchmarks/random_model.py -o DIR [--tokenizer MODEL_DIR] [--layers 28]
+    python benchmarks/random_model.py -o DIR --half
 
-Writes DIR/model (bfloat16, Hugging Face), DIR/w4, w3, w2 and DIR/w8a8 (quantized by tersor: groups
-of 128, W8A8 per channel, embedding and head as all else) and DIR/f16.gguf. Speed does not depend
-on what the weights are, so this is as good as the real one for timing.
+With --half it is Qwen2.5-0.5B's shape, and only DIR/model and DIR/plain-w4 are written: the preset
+w4 as it is, which leaves embedding and head alone. Else writes DIR/model (bfloat16, Hugging Face),
+DIR/w4, w3, w2 and DIR/w8a8 (quantized by tersor: groups of 128, W8A8 per channel, embedding and
+head as all else) and DIR/f16.gguf. Speed does not depend on what the weights are, so this is as
+good as the real one for timing.
 """
 
 import argparse
@@ -30,13 +33,15 @@ NAMES = {
 }
 
 
-def make(directory: Path, layers: int) -> transformers.Qwen2ForCausalLM:
+LARGE = {"hidden_size": 1536, "intermediate_size": 8960, "num_attention_heads": 12}
+HALF = {"hidden_size": 896, "intermediate_size": 4864, "num_attention_heads": 14}
+
+
+def make(directory: Path, layers: int, shape: dict[str, int]) -> transformers.Qwen2ForCausalLM:
     config = transformers.Qwen2Config(
+        **shape,
         vocab_size=151936,
-        hidden_size=1536,
-        intermediate_size=8960,
         num_hidden_layers=layers,
-        num_attention_heads=12,
         num_key_value_heads=2,
         max_position_embeddings=32768,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
@@ -91,9 +96,14 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--half", action="store_true")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    model = make(out / "model", arguments.layers)
+    if arguments.half:
+        make(out / "model", 24, HALF)
+        tersor.quantize(out / "model", out / "plain-w4", "w4", force=True)
+        return
+    model = make(out / "model", arguments.layers, LARGE)
     write_gguf(model, out / "f16.gguf")
     if arguments.tokenizer is not None:
         for file in arguments.tokenizer.glob("*token*"):
