@@ -70,15 +70,33 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
 }
 
+# Looked at by tests of their own.
+OTHERS: dict[str, dict[str, Any]] = {
+    "deepseek_v3": {
+        **_MOE,
+        "num_key_value_heads": 6,
+        "q_lora_rank": 24,
+        "kv_lora_rank": 16,
+        "qk_nope_head_dim": 10,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 18,
+        "n_routed_experts": 4,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+    },
+    "gpt_oss": {**_HEAD, "num_local_experts": 4, "num_experts_per_tok": 2},
+}
+
 
 def dtype_of(family: str) -> torch.dtype:
     """Each family in one of the types of published checkpoints, all three in turn."""
-    return _DTYPES[list(FAMILIES).index(family) % 3]
+    return _DTYPES[[*FAMILIES, *OTHERS].index(family) % 3]
 
 
 def save_probed(family: str, directory: Path, **changes: Any) -> PreTrainedModel:
     """Write a random model with a tokenizer; returns it as it is stored, computed in fp32."""
-    config = CONFIG_MAPPING[family](**{**_COMMON, **FAMILIES[family], **changes})
+    config = CONFIG_MAPPING[family](**{**_COMMON, **{**FAMILIES, **OTHERS}[family], **changes})
     torch.manual_seed(0)
     model = randomized(AutoModelForCausalLM.from_config(config, attn_implementation="eager"))
     model.to(dtype_of(family)).save_pretrained(directory)

@@ -15,6 +15,7 @@ from torch import Tensor
 import probed_families
 import tiny_models
 from tersor.checkpoints import Source, open_source
+from tersor.errors import SourceError
 from tersor.models.architecture import Architecture, describe
 from tersor.models.folding import fold
 from tersor.models.pairs import input_groups, pairs
@@ -124,6 +125,27 @@ def test_values_behind_a_gate_are_scaled_and_never_rotated(
     turned = rotated(checkpoint.source, Rotation(residual=False))
     tensors = turned.read(turned.tensors)
     assert all(torch.equal(tensors[n].float(), t) for n, t in checkpoint.tensors.items())
+
+
+def test_norms_inside_latent_attention_scale_but_do_not_rotate(
+    load: Callable[[str], Checkpoint],
+) -> None:
+    checkpoint = load("deepseek_v3")
+    producers = {s.producer: s.inner for s in checkpoint.architecture.shared_inputs}
+    assert producers["self_attn.q_a_layernorm"]
+    assert producers["self_attn.kv_a_layernorm"]
+    assert not producers["input_layernorm"]
+    turned = rotated(checkpoint.source, Rotation())
+    tensors = turned.read(turned.tensors)
+    name = "model.layers.0.self_attn.q_a_layernorm.weight"
+    assert torch.equal(tensors[name].float(), checkpoint.tensors[name])
+    assert checkpoint.change_of_logits(turned.config, tensors) <= 1e-4
+
+
+def test_what_experts_add_besides_forbids_a_rotation(load: Callable[[str], Checkpoint]) -> None:
+    # gpt-oss's experts have biases in stacks of their own, which nobody rotates.
+    with pytest.raises(SourceError, match=r"gpt_oss passes through more than .*residual: false"):
+        rotated(load("gpt_oss").source, Rotation())
 
 
 def test_linears_that_read_the_same_rows_are_a_group(load: Callable[[str], Checkpoint]) -> None:

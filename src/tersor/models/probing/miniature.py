@@ -153,6 +153,8 @@ def shrunk(values: Mapping[str, Any], depth: int, heads_divide_width: bool) -> d
     }
     wide = next((values[k] for k in _WIDTHS if values.get(k)), 0)
     sizes |= {key: width for key in _AS_WIDE if values.get(key) == wide}
+    if values.get("head_dim") == values.get("qk_rope_head_dim"):  # latent attention
+        sizes["head_dim"] = sizes["qk_rope_head_dim"]
     whole = next((values[k] for k in _DEPTHS if values.get(k)), depth)
     result: dict[str, Any] = {}
     for key, value in values.items():

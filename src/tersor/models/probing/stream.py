@@ -16,7 +16,7 @@ from tersor.models.probing.watching import Watched, logits_of
 class Stream:
     """``writers``, ``sandwich`` as in ``values.Family``, of one block.
 
-    ``closed``: with all writers silent the block hands its input on.
+    ``closed``: with all writers silent the block hands its input on; else nothing tells a sandwich.
     """
 
     writers: tuple[str, ...]
@@ -53,7 +53,7 @@ def stream_of(
             twice = written({name: 2.0}) - silent
             sandwich |= not torch.allclose(twice, 2 * once, rtol=1e-6, atol=1e-9)
             writers.append(name)
-    return Stream(block.patterns(writers), sandwich, closed)
+    return Stream(block.patterns(writers), sandwich and closed, closed)
 
 
 def centred(norm: nn.Module, width: int) -> bool:
