@@ -4,13 +4,14 @@
         --text shakespeare.txt -o OUT [--rows w4:gptq,w3:gptaq,w8a8:smoothquant]
         [--peer llmcompressor_gptq=PYTHON] [--peer autoround_light=PYTHON]
 
-A row is SCHEME:PRESET. Schemes: w4, w3, w2 (groups of 64), w4c, w3c, w2c (per channel), w8a8. A
-peer is a script in benchmarks/peers and the interpreter of the environment that it needs; its rows
-are SCHEME:SCRIPT, and it gets the very tokens that tersor is calibrated on. Every
-row quantizes in a process of its own (`tersor quantize --json`), whose seconds and peak resident
-memory are quoted, and is scored here in float32: the second half of each of 16 windows of 1024
-tokens, against MODEL_DIR. Rows that OUT already holds are not run again, so a table can be made in
-several sittings. Writes OUT/methods.json and OUT/methods.md.
+A row is SCHEME:PRESET. Schemes: w4, w3, w2 (groups of 64), w4c, w3c, w2c (per channel), w8a8, and
+w4h16: w4 with an untied head and embedding left in the model's type. A peer is a script in
+benchmarks/peers and the interpreter of the environment that it needs; its rows are SCHEME:SCRIPT,
+and it gets the very tokens that tersor is calibrated on. Every row quantizes in a process of its
+own (`tersor quantize --json`), whose seconds and peak resident memory are quoted, and is scored
+here in float32: the second half of each of 16 windows of 1024 tokens, against MODEL_DIR. MB are of
+all tensors of the artifact. Rows that OUT already holds are not run again, so a table can be made
+in several sittings. Writes OUT/methods.json and OUT/methods.md.
 """
 
 import argparse
@@ -36,7 +37,10 @@ SCHEMES = {
     "w3c": ["--bits", "3", "--group-size", "0"],
     "w2c": ["--bits", "2", "--group-size", "0"],
     "w8a8": [],
+    "w4h16": ["--exclude", "lm_head", "--exclude", "embed_tokens"],
 }
+# Presets with a rotation, which makes two tensors of a tied head and embedding.
+UNTYING = ("rotate-gptq", "rotate-gptaq", "best")
 PRESETS = (
     "w4",
     "imatrix",
@@ -50,8 +54,9 @@ PRESETS = (
     "qat",
     "best",
 )
-ROWS = [f"{scheme}:{preset}" for scheme in SCHEMES if scheme != "w8a8" for preset in PRESETS]
-ROWS += ["w8a8:w8a8", "w8a8:smoothquant"]
+WIDTHS = [scheme for scheme in SCHEMES if scheme not in ("w8a8", "w4h16")]
+ROWS = [f"{scheme}:{preset}" for scheme in WIDTHS for preset in PRESETS]
+ROWS += ["w8a8:w8a8", "w8a8:smoothquant", *(f"w4h16:{preset}" for preset in UNTYING)]
 MEASURE = (
     "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
     "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
@@ -75,6 +80,7 @@ def quantize(model: Path, row: str, out: Path, calibration: Path, tokens: int) -
     found = json.loads(printed)
     return {
         "bits": found["bits_per_quantized_weight"],
+        "MB": round(found["bytes"] / 1e6, 1),
         "seconds": round(found["seconds"], 1),
         "peak_gb": round(int(peak) / 1e6, 2),
     }

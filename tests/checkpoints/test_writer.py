@@ -236,3 +236,23 @@ def test_full_disk_while_renaming(tmp_path, monkeypatch):
 def test_directory_that_is_missing(tmp_path):
     with pytest.raises(OutputError, match=r"model\.safetensors: cannot be written"):
         write(tmp_path / "none", TENSORS)
+
+
+def test_a_tensor_may_be_announced_anew_until_it_comes(tmp_path):
+    tensors = {name: torch.ones(3) for name in ("a", "b")}
+    wide = TensorInfo("b", torch.float64, (3,))
+    with ShardWriter(tmp_path, infos(tensors), max_shard_bytes=12) as writer:
+        writer.add({"a": tensors["a"]})
+        writer.revise(wide)
+        writer.add({"b": tensors["b"].double()})
+        with pytest.raises(OutputError, match="'b' was written twice"):
+            writer.revise(wide)
+        with pytest.raises(OutputError, match="'z' was not announced"):
+            writer.revise(TensorInfo("z", torch.float64, (3,)))
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == 12 + 24
+    assert open_source_file(tmp_path)["b"].dtype == torch.float64
+
+
+def open_source_file(directory):
+    return {k: v for file in directory.glob("*.safetensors") for k, v in load_file(file).items()}

@@ -20,6 +20,7 @@ FACTS = CardFacts(
     bits_per_weight=6.7,
     bits_per_quantized_weight=4.25,
     version="0.1.0",
+    readers="tersor, transformers; not vLLM on CPUs: it has no kernel for W8A16; choose w8a8",
     notes=("something was left alone",),
 )
 GOOD = LayerRecord("a.good", (4, 4), "W4A16", 8, sqnr_db=30.0, largest_error=0.01)
@@ -47,7 +48,8 @@ def test_card() -> None:
 
 def test_loss_replaces_the_section_and_can_be_replaced_again() -> None:
     card = model_card(FACTS, RECORDS)
-    measured = with_loss(card, LOSS)
+    measured = with_loss(card, LOSS, 113_400_000)
+    assert "| size, MB | 113.4 |" in measured
     assert "has not been measured" not in measured
     assert "| KL divergence, mean | 0.41 |" in measured
     assert "KL divergence, median" not in measured
@@ -62,3 +64,11 @@ def test_loss_replaces_the_section_and_can_be_replaced_again() -> None:
 
 def test_a_card_that_is_not_ours_stays() -> None:
     assert with_loss("# Somebody's model\n", LOSS) == "# Somebody's model\n"
+
+
+def test_readers_and_what_was_damaged_are_on_the_card() -> None:
+    assert f"- read by: {FACTS.readers}" in model_card(FACTS, RECORDS)
+    assert "Warning" not in model_card(FACTS, RECORDS)
+    card = model_card(FACTS, (*RECORDS, replace(GOOD, module="a.lost", sqnr_db=0.0)))
+    assert "**Warning:** a.lost: SQNR 0 dB" in card
+    assert card.index("| a.lost |") < card.index("| a.bad |")

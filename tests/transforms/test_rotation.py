@@ -128,7 +128,7 @@ def test_a_tied_head_becomes_a_tensor(case: str, load: Callable[[str], Any]) -> 
     assert turned.tensors["lm_head.weight"].shape == (128, 64)
     assert turned.config["tie_word_embeddings"] is False
     assert turned.notes == (
-        "lm_head.weight is no longer the embedding, so it takes 33 kB of its own",
+        "lm_head.weight is no longer the embedding: a tensor of its own (33 kB in float32)",
     )
     assert {**source.config, "tie_word_embeddings": False} == turned.config
 

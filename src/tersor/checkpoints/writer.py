@@ -28,7 +28,8 @@ class ShardWriter:
     Args:
         directory: an existing directory.
         expected: every tensor that will be added.
-        max_shard_bytes: upper bound of a shard, unless one tensor alone is larger.
+        max_shard_bytes: upper bound of a shard, unless one tensor alone is larger or tensors are
+            revised to larger ones.
         metadata: text for the headers, besides ``format: pt``.
 
     Attributes:
@@ -72,6 +73,18 @@ class ShardWriter:
             if not self._missing[file]:
                 self._write(file)
 
+    def revise(self, info: TensorInfo) -> None:
+        """Expect another type or shape of a tensor that has not come yet; its shard stays.
+
+        Raises:
+            OutputError: a tensor that was not expected, or came already.
+        """
+        self._check_waiting(info.name)
+        file = self._shard_of[info.name]
+        self._waiting[info.name] = info
+        held = (info if old.name == info.name else old for old in self.shards[file])
+        self.shards[file] = tuple(held)
+
     def close(self) -> None:
         """Check that every expected tensor came, and write the index if there are several shards.
 
@@ -102,12 +115,16 @@ class ShardWriter:
             self.close()
         self._buffers.clear()
 
-    def _check(self, name: str, tensor: Tensor) -> None:
+    def _check_waiting(self, name: str) -> None:
         where = f"{self._directory}: tensor {name!r}"
         if name not in self._shard_of:
             raise OutputError(f"{where} was not announced to the writer")
         if name not in self._waiting:
             raise OutputError(f"{where} was written twice")
+
+    def _check(self, name: str, tensor: Tensor) -> None:
+        self._check_waiting(name)
+        where = f"{self._directory}: tensor {name!r}"
         info, given = self._waiting[name], TensorInfo(name, tensor.dtype, tuple(tensor.shape))
         if given != info:
             raise OutputError(

@@ -9,11 +9,12 @@ from typing import Any
 
 from tersor.checkpoints.source import Source
 from tersor.evaluation import Evaluation
-from tersor.pipeline.artifact import description
+from tersor.formats.readers import readings_line
+from tersor.pipeline.artifact import description, reading
 from tersor.pipeline.compare import Comparison
 from tersor.pipeline.plan import Plan
 from tersor.pipeline.result import Result
-from tersor.report import duration, figure, print_table, size
+from tersor.report import damage_warning, duration, figure, print_table, size, worst_first
 from tersor.runtime.bench import Bench
 
 
@@ -27,11 +28,13 @@ def plan(planned: Plan, as_json: bool) -> None:
                 "scheme": str(planned.recipe.scheme),
                 "format": planned.method,
                 "bytes": planned.total_bytes,
+                "bytes_at_most": planned.bytes_at_most,
                 "source_bytes": planned.source_bytes,
                 "bits_per_weight": round(planned.bits_per_weight, 4),
                 "bits_per_quantized_weight": round(planned.bits_per_quantized_weight, 4),
                 "quantized": [module.module for module in quantized],
                 "kept": {module.module: module.reason for module in kept},
+                "readers": [reading(found) for found in planned.readings()],
                 "notes": list(planned.notes),
             }
         )
@@ -41,6 +44,11 @@ def plan(planned: Plan, as_json: bool) -> None:
     for module in kept:
         print(f"keep       {module.module} ({module.reason})")
     _print_sizes(planned, planned.notes)
+    if planned.bytes_at_most > planned.total_bytes:
+        print(
+            f"note       scales that float16 cannot hold (under 7.6e-6) take float32: "
+            f"at most {size(planned.bytes_at_most)}"
+        )
 
 
 def result(done: Result, source: Source, as_json: bool) -> None:
@@ -49,8 +57,8 @@ def result(done: Result, source: Source, as_json: bool) -> None:
         extra = {"directory": str(done.directory), "seconds": round(done.seconds, 3)}
         _print_json(description(source, done) | extra)
         return
-    quantized = [record for record in done.records if not record.reason]
-    worst = min(quantized, key=lambda record: record.sqnr_db or 0.0)
+    quantized = worst_first(done.records)
+    worst = quantized[0]
     print(f"recipe     {done.plan.recipe.name}: {done.plan.recipe.scheme}")
     print(f"quantized  {len(quantized)} matrices in {duration(done.seconds)}")
     print(f"worst      {worst.module}, SQNR {figure(worst.sqnr_db, 3)} dB")
@@ -59,6 +67,8 @@ def result(done: Result, source: Source, as_json: bool) -> None:
             print(f"kept       {record.module} ({record.reason})")
     _print_sizes(done.plan, done.notes)
     print(f"written    {done.directory}")
+    if warning := damage_warning(done.records):
+        print(f"WARNING    {warning}")
 
 
 def evaluations(
@@ -147,6 +157,7 @@ def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
         f"{planned.bits_per_weight:.3f} per parameter"
     )
     print(f"format     {planned.method}")
+    print(f"readers    {readings_line(planned.readings())}")
     for note in notes:
         print(f"note       {note}")
 

@@ -62,7 +62,8 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
     loading instead of before the first forward. Its other path looks for modules by the names on
     disk, and takes those that it calls otherwise in memory for quantized, without a word; it cannot
     hold quantized embeddings, and gives packed zero points the shape of unpacked ones (transformers
-    5.24 with compressed-tensors 0.20).
+    5.24 with compressed-tensors 0.20). But it decodes every linear as the first group says, so with
+    several ways of storing weights the wish is left out (:func:`one_way`).
     """
     ordered = sorted(groups, key=lambda scheme: -len(groups[scheme]))
     config_groups = {}
@@ -72,7 +73,7 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
         config_groups[f"group_{number}"] = _group(scheme, targets)
     formats = {storage_for(scheme).value for scheme in ordered}
     return {
-        "dequantize": True,
+        **({"dequantize": True} if one_way(groups) else {}),
         "quant_method": METHOD,
         "format": formats.pop() if len(formats) == 1 else "mixed-precision",
         "quantization_status": "compressed",
@@ -81,6 +82,11 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
         "ignore": sorted(ignore),
         "config_groups": config_groups,
     }
+
+
+def one_way(schemes: Iterable[Scheme]) -> bool:
+    """Whether all weights are stored in one way, whatever happens to activations."""
+    return len({(storage_for(scheme), scheme.weights) for scheme in schemes}) <= 1
 
 
 def schemes_of(config: Mapping[str, Any], modules: Iterable[str]) -> dict[str, Scheme]:

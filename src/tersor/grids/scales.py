@@ -15,13 +15,15 @@ from tersor.errors import SchemeError
 E2M1_MAX = 6.0
 E4M3_MAX = 448.0
 _E8M0_BIAS = 127
+# Below, float16 is subnormal with less than the 8 significant bits that bfloat16 always has.
+_FLOAT16_SMALLEST = 2.0**-17
 
 
 class ScaleFormat(StrEnum):
     """Number format of the scales of one tensor."""
 
     FLOAT = "float"
-    """The floating type of the model: bfloat16, float16 or float32."""
+    """The floating type of the model; float32 where that is float16 and cannot hold them."""
     E8M0 = "e8m0"
     """A power of two in one byte: OCP Microscaling formats v1.0, section 5.4.1."""
     E4M3 = "e4m3"
@@ -64,24 +66,37 @@ def global_scale_for(amax: Tensor) -> Tensor:
 
 
 def store_float(scale: Tensor, dtype: torch.dtype) -> StoredScale:
-    """Round scales to a float type.
+    """Round scales to a float type, or to float32 if that is float16 and cannot hold one of them.
 
-    An empty range (scale 0) is stored as 1: every code of such a group means 0 anyway. A scale
-    below the type's smallest normal number becomes that number, since engines that flush subnormal
-    numbers to zero would lose the group.
+    An empty range (scale 0) is stored as 1: every code of such a group means 0 anyway. float16
+    holds what it has at least bfloat16's 8 significant bits for: 7.6e-6 to 65504. The subnormal
+    numbers among these are safe, unlike those of wider types: processors convert and multiply
+    float16 without flushing them. A bfloat16 or float32 scale below the smallest normal number
+    becomes that number, since engines that flush subnormal numbers to zero would lose the group.
 
     Raises :class:`SchemeError` if a scale overflows the type.
     """
-    tiny = torch.finfo(dtype).tiny
-    floor = torch.where(scale < 0, -tiny, tiny)
-    scale = torch.where(scale.abs() < tiny, floor, scale).where(scale != 0, 1.0)
+    scale = scale.where(scale != 0, 1.0)
+    if dtype is torch.float16:
+        dtype = torch.float16 if fits_float16(scale) else torch.float32
+    if dtype is not torch.float16:
+        tiny = torch.finfo(dtype).tiny
+        floor = torch.where(scale < 0, -tiny, tiny)
+        scale = torch.where(scale.abs() < tiny, floor, scale)
     stored = scale.to(dtype)
     if not bool(stored.isfinite().all()):
         raise SchemeError(
             f"a scale of {scale.abs().max().item():.3g} does not fit {dtype}; "
-            "convert the model to bfloat16 or float32 first"
+            "convert the model to float32 first"
         )
     return StoredScale(stored, ScaleFormat.FLOAT)
+
+
+def fits_float16(scale: Tensor) -> bool:
+    """Whether float16 holds all of ``scale``, none of which is 0, to 8 significant bits."""
+    size = scale.abs()
+    held = (size >= _FLOAT16_SMALLEST) & (size <= torch.finfo(torch.float16).max)
+    return bool(held.all())
 
 
 def store_e8m0(amax: Tensor, largest_exponent: int = 2) -> StoredScale:

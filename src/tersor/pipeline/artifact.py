@@ -6,10 +6,11 @@ from typing import Any
 from tersor.checkpoints.files import write_json, write_text
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
+from tersor.formats.readers import Reading, readings_line
 from tersor.pipeline.digest import linear_digest
 from tersor.pipeline.result import Result
 from tersor.recipes import dump
-from tersor.report import CardFacts, LayerRecord, model_card
+from tersor.report import CardFacts, LayerRecord, damaged, model_card
 from tersor.runtime.artifact import open_artifact
 from tersor.version import versions
 
@@ -41,8 +42,27 @@ def description(source: Source, result: Result) -> dict[str, Any]:
         "source_bytes": plan.source_bytes,
         "bits_per_weight": round(plan.bits_per_weight, 4),
         "bits_per_quantized_weight": round(plan.bits_per_quantized_weight, 4),
+        "readers": [reading(found) for found in plan.readings()],
+        "damaged": [_damage(record) for record in damaged(result.records)],
         "notes": list(result.notes),
         "layers": [record.to_dict() for record in result.records],
+    }
+
+
+def reading(found: Reading) -> dict[str, Any]:
+    """Whether an engine reads the artifact, as plain JSON types."""
+    return {"engine": found.engine, "reads": found.reads} | {
+        key: value for key in ("condition", "reason", "instead") if (value := getattr(found, key))
+    }
+
+
+def _damage(record: LayerRecord) -> dict[str, Any]:
+    """JSON has no infinities: a matrix without signal has no ``sqnr_db``, but ``damage``."""
+    return {
+        "module": record.module,
+        "damage": record.damage,
+        "sqnr_db": record.to_dict()["sqnr_db"],
+        "output_error": record.output_error,
     }
 
 
@@ -80,5 +100,6 @@ def _facts(source: Source, result: Result) -> CardFacts:
         bits_per_weight=plan.bits_per_weight,
         bits_per_quantized_weight=plan.bits_per_quantized_weight,
         version=versions()["tersor"],
+        readers=readings_line(plan.readings()),
         notes=result.notes,
     )

@@ -227,7 +227,7 @@ class _Round:
     ) -> None:
         module = self._parts.modules[name]
         notes = [note for note in (rounded.note, _few(stage, module, observed)) if note]
-        self.rounded[module.module] = Rounded(rounded.tensor, rounded.bounds, "; ".join(notes))
+        self.rounded[module.module] = replace(rounded, note="; ".join(notes))
         self._parts.weight(name).copy_(rounded.tensor.dequantize())
 
 

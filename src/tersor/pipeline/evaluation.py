@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from tersor.calibration.text import evaluation_file, open_text, pack
-from tersor.checkpoints.files import write_text
+from tersor.checkpoints.files import read_json, write_text
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
@@ -111,7 +111,9 @@ def update_card(directory: Path, evaluation: Evaluation) -> None:
     if not card.is_file():
         raise OutputError(f"{directory} has no README.md to update")
     before = card.read_text(encoding="utf-8")
-    after = with_loss(before, evaluation.to_dict())
+    records = directory / "tersor.json"
+    stored = read_json(records).get("bytes") if records.is_file() else None
+    after = with_loss(before, evaluation.to_dict(), stored)
     if after is before:
         raise OutputError(f"{card} was not made by tersor: it has no section for the loss")
     write_text(card, after)

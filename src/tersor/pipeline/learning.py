@@ -1,6 +1,7 @@
 """Learned rounding of one block in memory: from its parts to the problem, and back to records."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -53,5 +54,5 @@ def learn_block(
     learned = {}
     for name, module in parts.modules.items():
         before = start[module.module]
-        learned[module.module] = Rounded(latents[name].quantized(), before.bounds, before.note)
+        learned[module.module] = replace(before, tensor=latents[name].quantized())
     return learned

@@ -6,14 +6,16 @@ from math import prod
 
 import torch
 
+from tersor.checkpoints.files import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own
+from tersor.formats.readers import Reading, Stored, readings
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.probing import probed
-from tersor.recipes import AnyRange, Recipe, matches, require_match
+from tersor.recipes import AnyRange, Override, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
 
 _SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -45,6 +47,18 @@ class ModulePlan:
         """Bytes of all tensors that are written for it."""
         return sum(info.nbytes for info in self.outputs)
 
+    def float16_scales(self) -> tuple[TensorInfo, ...]:
+        """The scales that will be float32 if float16 cannot hold them."""
+        return tuple(
+            info
+            for info in self.outputs
+            if info.dtype is torch.float16 and info.name.endswith("_scale")
+        )
+
+    def written(self, outputs: Mapping[str, TensorInfo]) -> "ModulePlan":
+        """With what was written for some tensors in place of what was planned."""
+        return replace(self, outputs=tuple(outputs.get(info.name, info) for info in self.outputs))
+
 
 @dataclass(frozen=True)
 class TensorPlan:
@@ -59,6 +73,10 @@ class TensorPlan:
         if not self.modules:
             return (self.source,)
         return tuple(info for module in self.modules for info in module.outputs)
+
+    def written(self, outputs: Mapping[str, TensorInfo]) -> "TensorPlan":
+        """With what was written for some tensors in place of what was planned."""
+        return replace(self, modules=tuple(module.written(outputs) for module in self.modules))
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,32 @@ class Plan:
     def total_bytes(self) -> int:
         """Bytes of all tensors of the result."""
         return sum(info.nbytes for info in self.outputs())
+
+    @property
+    def bytes_at_most(self) -> int:
+        """``total_bytes`` if float16 could hold no scale of any matrix (``grids.store_float``)."""
+        scales = (info for module in self.quantized() for info in module.float16_scales())
+        return self.total_bytes + sum(info.nbytes for info in scales)
+
+    def written(self, outputs: Mapping[str, TensorInfo]) -> "Plan":
+        """The plan with what was written for some tensors, in place of what was planned."""
+        if not outputs:
+            return self
+        units = (
+            replace(unit, tensors=tuple(tensor.written(outputs) for tensor in unit.tensors))
+            for unit in self.units
+        )
+        return replace(self, units=tuple(units))
+
+    def readings(self) -> tuple[Reading, ...]:
+        """Which known engines read the result."""
+        role = self.architecture.role
+        stored = [
+            Stored(m.module, m.shape, role(f"{m.module}.weight", m.shape), m.scheme)
+            for m in self.quantized()
+            if m.scheme is not None
+        ]
+        return readings(self.method, stored)
 
     @property
     def source_bytes(self) -> int:
@@ -156,13 +200,14 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     architecture = describe(source.config, shapes)
     if recipe.needs_calibration or recipe.rotation is not None:
         architecture = probed(architecture, source.config, shapes)
-    planner = _Planner(recipe, architecture)
+    planner = _Planner(recipe, architecture, _untied_modules(source, architecture, recipe))
     units = tuple(
         Unit(name, tuple(planner.tensor(info) for info in infos))
         for name, infos in _units(architecture, source.tensors)
     )
     notes = [architecture.note] if architecture.note else []
     notes += source.notes if isinstance(source, BiasedSource | RotatedSource) else ()
+    notes += planner.notes_of_untied(units)
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")
     plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
@@ -182,8 +227,11 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
 
 @dataclass(frozen=True)
 class _Planner:
+    """``untied``: modules that ``recipe.untied`` is for."""
+
     recipe: Recipe
     architecture: Architecture
+    untied: tuple[str, ...]
 
     def tensor(self, info: TensorInfo) -> TensorPlan:
         if len(info.shape) not in (2, 3) or not info.name.endswith(".weight"):
@@ -205,7 +253,7 @@ class _Planner:
         if reason:
             kept = (TensorInfo(name, info.dtype, shape),)
             return ModulePlan(module, matrix, transposed, None, None, reason, kept)
-        treatment = self.recipe.treatment(module)
+        treatment = self._treatment(module)
         assert treatment.scheme is not None
         scheme = _applicable(treatment.scheme, self.architecture.role(name, shape))
         outputs = tuple(
@@ -214,9 +262,30 @@ class _Planner:
         )
         return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", outputs)
 
+    def _treatment(self, module: str) -> Override:
+        return self.recipe.treatment(module, untied=module in self.untied)
+
+    def notes_of_untied(self, units: tuple[Unit, ...]) -> Iterator[str]:
+        """What the recipe's scheme for an untied embedding and head comes to."""
+        modules = (module for unit in units for tensor in unit.tensors for module in tensor.modules)
+        given = [
+            module
+            for module in modules
+            if module.module in self.untied
+            and module.scheme is not None
+            and module.scheme.weights == self.recipe.untied
+        ]
+        if given:
+            yield (
+                f"untied: {' and '.join(module.module for module in given)} get "
+                f"{self.recipe.untied}, together "
+                f"{human_bytes(sum(module.stored_bytes for module in given))}; --exclude leaves "
+                "them as they are"
+            )
+
     def _reason_to_keep(self, info: TensorInfo, module: str) -> str:
         role = self.architecture.role(info.name, info.shape)
-        included = any(matches(pattern, module) for pattern in self.recipe.include)
+        included = self.recipe.includes(module) or module in self.untied
         if info.dtype not in _SCALE_DTYPES:
             return f"its type {info.dtype} is not a plain float"
         if role not in (Role.LINEAR, Role.FUSED_EXPERTS) and not included:
@@ -225,9 +294,17 @@ class _Planner:
         excluded = [pattern for pattern in self.recipe.exclude if matches(pattern, module)]
         if excluded:
             return f"excluded by {excluded[0]!r}"
-        if self.recipe.treatment(module).scheme is None:
-            return f"skipped by override {self.recipe.treatment(module).match!r}"
+        if self._treatment(module).scheme is None:
+            return f"skipped by override {self._treatment(module).match!r}"
         return ""
+
+
+def _untied_modules(source: Source, architecture: Architecture, recipe: Recipe) -> tuple[str, ...]:
+    """Embedding and head, if a rotation made two of one and the recipe has a scheme for them."""
+    head = source.untied if isinstance(source, BiasedSource | RotatedSource) else None
+    if head is None or recipe.untied is None or architecture.embedding is None:
+        return ()
+    return (architecture.embedding.removesuffix(".weight"), head.name.removesuffix(".weight"))
 
 
 def _applicable(scheme: Scheme, role: Role) -> Scheme:
@@ -261,6 +338,7 @@ def _units(
 def _obstacles(plan: Plan) -> list[str]:
     """Why compressed-tensors cannot hold the plan's quantized modules."""
     found = []
+    alike = compressed_tensors.one_way(m.scheme for m in plan.quantized() if m.scheme is not None)
     if plan.architecture.joined:
         found.append(
             "transformers joins tensors of this model while loading, and loses them where it reads "
@@ -273,6 +351,8 @@ def _obstacles(plan: Plan) -> list[str]:
             obstacle = "compressed-tensors has no transposed (Conv1D) linears"
         if plan.architecture.is_private(f"{module.module}.weight"):
             obstacle = "transformers has no names for single experts of this model"
+        if not alike and plan.architecture.embedding == f"{module.module}.weight":
+            obstacle = "readers of compressed-tensors decode embeddings as they do linears"
         if obstacle:
             found.append(f"{module.module}: {obstacle}")
     return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.output import OutputDirectory
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import Source, TensorInfo
 from tersor.checkpoints.writer import ShardWriter
 from tersor.digest import tensor_digest
 from tersor.formats import QuantizedLinear, encode
@@ -23,9 +23,15 @@ from tersor.pipeline.digest import combined_digest, linear_digest
 from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.result import Result
 from tersor.pipeline.rounders import round_nearest
+from tersor.pipeline.stored_types import cast, widened_scales
 from tersor.pipeline.work import Seen, Work
 from tersor.ranges import ImportanceWeighted
-from tersor.report.record import LayerRecord, with_calibration, with_errors
+from tersor.report.record import (
+    LayerRecord,
+    with_calibration,
+    with_errors,
+    with_wide_scales,
+)
 from tersor.rounding import Nearest, Rounded
 from tersor.training import Checkpoint
 
@@ -57,13 +63,14 @@ def quantize_to(
     if plan.recipe.needs_calibration:
         import transformers.models.auto  # noqa: F401 - seconds are without imports
     started = time.perf_counter()
-    needed = plan.total_bytes
+    needed = plan.bytes_at_most
     with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
         with ShardWriter(staging, list(plan.outputs())) as writer:
             run = _Run(source, plan, writer)
             kept = None if checkpoint is None else Checkpoint(checkpoint)
             notes = run.all_units(calibration, progress, kept)
         digest = combined_digest(run.digests)
+        plan = plan.written(run.widened)
         result = Result(out, plan, tuple(run.records), digest, tuple(notes))
         write_description(source, result, staging)
         verify(staging, result.records)
@@ -79,6 +86,8 @@ class _Run:
     writer: ShardWriter
     records: list[LayerRecord] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    widened: dict[str, TensorInfo] = field(default_factory=dict)
+    """Scales that are float32, because float16 could not hold them."""
 
     def all_units(
         self, calibration: Sequence[Path], progress: Progress | None, checkpoint: Checkpoint | None
@@ -102,6 +111,9 @@ class _Run:
         jobs = ((plan, tensors.pop(plan.source.name), work) for plan in unit.tensors)
         for name, done in in_order(self.tensor, jobs):
             self.digests[name] = done.digest
+            for info in done.widened:
+                self.widened[info.name] = info
+                self.writer.revise(info)
             self.writer.add(done.outputs)
             self.records.extend(done.records)
 
@@ -111,13 +123,17 @@ class _Run:
         name = plan.source.name
         done = _Done(tensor_digest([tensor]))
         if not plan.modules:
-            done.outputs[name] = work.changed.get(name, tensor).to(plan.source.dtype)
+            done.outputs[name] = cast(name, work.changed.get(name, tensor), plan.source.dtype)
             return name, done
         matrices = unfuse(self.plan.architecture, name, tensor)
         for module in plan.modules:
             weight = f"{module.module}.weight"
             matrix = work.changed.get(weight, matrices.pop(weight))
             outputs, record = self.module(module, matrix, plan.source.dtype, work)
+            widened = widened_scales(module, outputs)
+            if widened:
+                record = with_wide_scales(record, sum(t.nbytes for t in outputs.values()))
+            done.widened.extend(widened)
             done.outputs.update(outputs)
             done.records.append(record)
         return name, done
@@ -130,7 +146,8 @@ class _Run:
             module.module, module.shape, scheme, module.stored_bytes, module.reason
         )
         if module.scheme is None:
-            return {module.outputs[0].name: matrix.to(dtype)}, record
+            name = module.outputs[0].name
+            return {name: cast(name, matrix, dtype)}, record
         weight = matrix.T if module.transposed else matrix
         rounded = work.rounded.get(module.module) or self.unobserved(module, weight, dtype)
         seen = work.seen.get(module.module, Seen(tokens=0))
@@ -139,6 +156,7 @@ class _Run:
         stored = {f"{module.module}.{suffix}": t for suffix, t in encode(linear).items()}
         parts = error_parts(weight, rounded.tensor, rounded.bounds)
         record = with_errors(record, parts, linear_digest(linear))
+        record = replace(record, aimed_db=rounded.aimed_db)
         return stored, with_calibration(record, rounded.note, seen.tokens, seen.output_error)
 
     def unobserved(self, module: ModulePlan, weight: Tensor, dtype: torch.dtype) -> Rounded:
@@ -147,6 +165,9 @@ class _Run:
         nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
         if nothing_asked and not isinstance(module.range, ImportanceWeighted):
             return rounded
+        architecture = self.plan.architecture
+        if f"{module.module}.weight" == architecture.embedding and not architecture.tied:
+            return rounded  # it is looked up and has no input
         note = "its input is not observed: rounded to nearest, all columns count alike"
         return replace(rounded, note=note)
 
@@ -156,3 +177,4 @@ class _Done:
     digest: str
     outputs: dict[str, Tensor] = field(default_factory=dict)
     records: list[LayerRecord] = field(default_factory=list)
+    widened: list[TensorInfo] = field(default_factory=list)

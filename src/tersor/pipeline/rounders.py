@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from tersor.errors import NonFiniteWeight, SchemeError
-from tersor.grids import CodebookGrid, Granularity, ScaleFormat, StoredScale, TensorScheme
+from tersor.grids import (
+    CodebookGrid,
+    Granularity,
+    ScaleFormat,
+    StoredScale,
+    TensorScheme,
+    error_parts,
+)
 from tersor.parallel import in_order
 from tersor.pipeline.observation import Observation
 from tersor.pipeline.plan import ModulePlan
@@ -98,7 +105,15 @@ def round_stage(
     parts: dict[str, list[Rounded]] = {name: [] for name in modules}
     for job, rounded in zip(jobs, in_order(_Job.run, jobs), strict=True):
         parts[job.module.module].append(rounded)
-    return {name: joined(found) for name, found in parts.items()}
+    whole = {name: joined(found) for name, found in parts.items()}
+    if settings is None or observed.drift is None:
+        return whole
+    return {name: _aimed(found, modules[name][1]) for name, found in whole.items()}
+
+
+def _aimed(rounded: Rounded, target: Tensor) -> Rounded:
+    """What was lost of a target that makes up for drift, which may be far from the weight."""
+    return replace(rounded, aimed_db=error_parts(target, rounded.tensor).sqnr_db)
 
 
 def _targets(modules: _Modules, observed: Observation, settings: Gptq) -> _Modules:

@@ -140,6 +140,7 @@ class RecipeDocument(_Document):
     range: Any = "minmax"
     activation_range: Any = "minmax"
     rotation: Any = None
+    untied: TensorDocument | None = None
     scaling: Any = None
     rounding: Any = "nearest"
     bias_correction: StrictBool = False
@@ -171,6 +172,8 @@ def dump(recipe: Recipe) -> str:
     document["activation_range"] = range_to_dict(recipe.activation_range)
     if recipe.rotation is not None:
         document["rotation"] = method_to_dict(recipe.rotation, _ROTATIONS)
+    if recipe.untied is not None:
+        document["untied"] = _tensor_to_dict(recipe.untied)
     if recipe.scaling is not None:
         document["scaling"] = method_to_dict(recipe.scaling, _SCALINGS)
     document["rounding"] = method_to_dict(recipe.rounding, _ROUNDINGS)
@@ -202,12 +205,16 @@ def scheme_from_dict(data: Mapping[str, Any]) -> Scheme:
 
 def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
     """Inverse of :func:`scheme_from_dict`; plain JSON types."""
-    weights = TensorDocument.of(scheme.weights).model_dump(mode="json", exclude_none=True)
+    weights = _tensor_to_dict(scheme.weights)
     if scheme.activations is None:
         return {"weights": weights}
-    activations = TensorDocument.of(scheme.activations.tensor)
-    own = activations.model_dump(mode="json", exclude_none=True)
-    return {"weights": weights, "activations": own | {"dynamic": scheme.activations.dynamic}}
+    activations = _tensor_to_dict(scheme.activations.tensor)
+    dynamic = {"dynamic": scheme.activations.dynamic}
+    return {"weights": weights, "activations": activations | dynamic}
+
+
+def _tensor_to_dict(scheme: TensorScheme) -> dict[str, Any]:
+    return TensorDocument.of(scheme).model_dump(mode="json", exclude_none=True)
 
 
 def _recipe(document: RecipeDocument) -> Recipe:
@@ -222,6 +229,7 @@ def _recipe(document: RecipeDocument) -> Recipe:
         range=parse_range(document.range, "range"),
         activation_range=parse_range(document.activation_range, "activation_range"),
         rotation=_method(document.rotation, "rotation", _ROTATIONS),
+        untied=None if document.untied is None else document.untied.value(),
         scaling=_method(document.scaling, "scaling", _SCALINGS),
         rounding=parse_method(document.rounding, "rounding", _ROUNDINGS),
         bias_correction=document.bias_correction,
@@ -292,6 +300,7 @@ def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str
     nested: dict[str, type[BaseModel]] = {
         "weights": TensorDocument,
         "activations": ActivationDocument,
+        "untied": TensorDocument,
         "overrides": OverrideDocument,
         "calibration": CalibrationDocument,
     }

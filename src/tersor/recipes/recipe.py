@@ -73,6 +73,9 @@ class Recipe:
 
     All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
+    ``untied``: how the embedding and the head are stored that a rotation makes two tensors of, so
+    that they take what they took together; ranges are min-max. ``include``, ``exclude`` and
+    ``overrides`` go before it.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Recipe:
     range: AnyRange = field(default_factory=MinMax)
     activation_range: AnyRange = field(default_factory=MinMax)
     rotation: Rotation | None = None
+    untied: TensorScheme | None = None
     scaling: Awq | SmoothQuant | None = None
     rounding: AnyRounding = field(default_factory=Nearest)
     bias_correction: bool = False
@@ -98,6 +102,8 @@ class Recipe:
             raise RecipeError(
                 f"recipe {self.name!r}: range clip fits nearest rounding only; use range importance"
             )
+        if self.untied is not None and self.rotation is None:
+            raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
         if isinstance(self.activation_range, ClipSearch):
             raise RecipeError(f"recipe {self.name!r}: range clip is for weights")
 
@@ -105,12 +111,21 @@ class Recipe:
     def _override_ranges(self) -> tuple[AnyRange, ...]:
         return tuple(override.range for override in self.overrides)
 
-    def treatment(self, module: str) -> Override:
-        """What happens to a module: the last override that names it, or the recipe's own scheme."""
+    def treatment(self, module: str, *, untied: bool = False) -> Override:
+        """What happens to a module: the last override that names it, or the recipe's own scheme.
+
+        ``untied``: the module is one of the two that the rotation made of one.
+        """
         for override in reversed(self.overrides):
             if matches(override.match, module):
                 return override
+        if untied and self.untied is not None and not self.includes(module):
+            return Override(module, Scheme(self.untied), MinMax())
         return Override(module, self.scheme, self.range)
+
+    def includes(self, module: str) -> bool:
+        """Whether ``include`` names a module."""
+        return any(matches(pattern, module) for pattern in self.include)
 
     @property
     def second_order(self) -> Gptq | None:

@@ -1,13 +1,15 @@
 """Typed records → tables, CSV, JSON, model card. Pure functions of values."""
 
 from tersor.report.card import CardFacts, model_card, with_loss
-from tersor.report.record import LayerRecord
+from tersor.report.record import LayerRecord, damage_warning, damaged, worst_first
 from tersor.report.tables import print_table, to_csv, to_markdown
 from tersor.report.text import duration, figure, size
 
 __all__ = [
     "CardFacts",
     "LayerRecord",
+    "damage_warning",
+    "damaged",
     "duration",
     "figure",
     "model_card",
@@ -16,4 +18,5 @@ __all__ = [
     "to_csv",
     "to_markdown",
     "with_loss",
+    "worst_first",
 ]

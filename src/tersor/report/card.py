@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tersor.report.record import LayerRecord
+from tersor.report.record import LayerRecord, damage_warning, worst_first
 from tersor.report.text import figure, size
 
 _LOSS_BEGIN, _LOSS_END = "<!-- tersor: loss -->", "<!-- tersor: end of loss -->"
@@ -27,6 +27,7 @@ class CardFacts:
     bits_per_weight: float
     bits_per_quantized_weight: float
     version: str
+    readers: str
     notes: tuple[str, ...]
 
 
@@ -46,6 +47,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             f"- {facts.bits_per_quantized_weight:.2f} bits per quantized weight, "
             f"{facts.bits_per_weight:.2f} per parameter of the model",
             f"- format: {facts.method}",
+            f"- read by: {facts.readers}",
             *(f"- note: {note}" for note in facts.notes),
             "",
             "## What was lost",
@@ -55,6 +57,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             "--update-card`.",
             _LOSS_END,
             "",
+            *_warning(records),
             "Weights, worst layers first (SQNR is signal to quantization noise):",
             "",
             *_worst_layers(quantized),
@@ -72,13 +75,16 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
     )
 
 
-def with_loss(card: str, evaluation: Mapping[str, Any]) -> str:
-    """The card with its loss section replaced by a table of measurements."""
+def with_loss(card: str, evaluation: Mapping[str, Any], stored_bytes: float | None = None) -> str:
+    """The card with its loss section replaced by a table of measurements.
+
+    ``stored_bytes``: of all tensors, which the loss is worth nothing without.
+    """
     before, found, rest = card.partition(_LOSS_BEGIN)
     _, closed, after = rest.partition(_LOSS_END)
     if not found or not closed:
         return card
-    return f"{before}{_LOSS_BEGIN}\n{_loss_table(evaluation)}{_LOSS_END}{after}"
+    return f"{before}{_LOSS_BEGIN}\n{_loss_table(evaluation, stored_bytes)}{_LOSS_END}{after}"
 
 
 def _header(facts: CardFacts) -> list[str]:
@@ -88,12 +94,16 @@ def _header(facts: CardFacts) -> list[str]:
     return [*lines, "---", ""]
 
 
+def _warning(records: Sequence[LayerRecord]) -> list[str]:
+    warning = damage_warning(records)
+    return [f"**Warning:** {warning}", ""] if warning else []
+
+
 def _worst_layers(records: Sequence[LayerRecord]) -> list[str]:
-    measured = sorted(records, key=lambda record: record.sqnr_db or 0.0)
     rows = [
         f"| {record.module} | {record.bits_per_weight:.2f} | {figure(record.sqnr_db)} "
         f"| {figure(record.largest_error, 3)} |"
-        for record in measured[:8]
+        for record in worst_first(records)[:8]
     ]
     return [
         "| matrix | bits per weight | SQNR, dB | largest error |",
@@ -102,9 +112,10 @@ def _worst_layers(records: Sequence[LayerRecord]) -> list[str]:
     ]
 
 
-def _loss_table(evaluation: Mapping[str, Any]) -> str:
+def _loss_table(evaluation: Mapping[str, Any], stored_bytes: float | None) -> str:
     texts = ", ".join(evaluation.get("texts") or ["text"])
     rows = [
+        ("size, MB", None if stored_bytes is None else stored_bytes / 1e6),
         ("perplexity", evaluation.get("perplexity")),
         ("perplexity of the original", evaluation.get("base_perplexity")),
         ("KL divergence, mean", evaluation.get("kl_mean")),

@@ -20,12 +20,15 @@ class Nearest:
 class Rounded:
     """A quantized tensor and the bounds, shaped like its scale, that its grid was fitted to.
 
-    ``note``: what went differently than asked, for the report; empty if nothing did.
+    ``note``: what went differently than asked, for the report; empty if nothing did. ``aimed_db``:
+    signal to noise against the matrix that was rounded, in decibels, where that was meant to be
+    another than the model's (``rounding.drift``).
     """
 
     tensor: QuantizedTensor
     bounds: Bounds
     note: str = ""
+    aimed_db: float | None = None
 
 
 def nearest(

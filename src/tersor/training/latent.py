@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tersor.errors import SchemeError
 from tersor.grids import IntegerGrid, QuantizedTensor, StoredScale
 from tersor.grids.blocks import segments
+from tersor.grids.scales import store_float
 
 _SMALLEST = 0.05
 
@@ -43,8 +44,11 @@ class LatentScales:
 
     def scale(self) -> Tensor:
         """The scale as it would be stored, fp32 ``(out, groups)``."""
+        return self._stored().value()
+
+    def _stored(self) -> StoredScale:
         kept = self.ratio.clamp(min=_SMALLEST)
-        return (self._first * kept).to(self._start.scale.data.dtype).float()
+        return store_float(self._first * kept, self._start.scale.data.dtype)
 
     def weight_into(self, weight: Tensor) -> None:
         """Write what the codes stand for to ``weight (out, in)`` of any float type."""
@@ -68,11 +72,8 @@ class LatentScales:
 
     def quantized(self) -> QuantizedTensor:
         """What training has led to."""
-        scale = (self._first * self.ratio.clamp(min=_SMALLEST)).to(self._start.scale.data.dtype)
         return replace(
-            self._start,
-            codes=self.codes().to(self._grid.code_dtype),
-            scale=StoredScale(scale, self._start.scale.format),
+            self._start, codes=self.codes().to(self._grid.code_dtype), scale=self._stored()
         )
 
 

@@ -22,7 +22,7 @@ from tersor.models.values import canonical
 class BiasedSource:
     """A ``Source`` with biases of zero that the checkpoint does not have.
 
-    ``notes``: those of the source, and that there are biases now.
+    ``notes``: those of the source, and that there are biases now. ``untied``: the source's.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class BiasedSource:
         inner: tuple[str, ...] = getattr(source, "notes", ())
         added = f"{', '.join(switches)} in config.json: biases were added to be corrected"
         self.notes = (*inner, added)
+        self.untied: TensorInfo | None = getattr(source, "untied", None)
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """See ``Source.read``."""

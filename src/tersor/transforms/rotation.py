@@ -46,7 +46,8 @@ class RotatedSource:
 
     ``tensors`` gives the original's dtypes. ``read`` returns fp32 for tensors that the rotation
     changes, so that nothing is rounded before it is quantized: who writes a tensor casts it.
-    ``notes``: what could not be done as asked, and what it costs.
+    ``untied``: the head, where it was the embedding and is a tensor of its own now. ``notes``: what
+    could not be done as asked, and what it costs.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class RotatedSource:
         untied: TensorInfo | None,
         notes: tuple[str, ...],
     ) -> None:
-        """``untied``: the head, where it was the embedding and is a tensor of its own now."""
+        """``steps``: how the tensors that are named come about; the others stay."""
         self._source, self._steps = source, steps
         everything = dict(source.tensors)
         if untied is not None:
             everything[untied.name] = untied
         self.path = source.path
+        self.untied = untied
         self.config = source.config if untied is None else _untied_config(source.config)
         self.tensors = {name: everything[name] for name in block_order(everything)}
         self.notes = notes
@@ -115,8 +117,8 @@ def rotated(
         untied = _untied(source, architecture)
     if untied is not None and untied.name not in source.tensors:
         notes.append(
-            f"{untied.name} is no longer the embedding, so it takes {human_bytes(untied.nbytes)} "
-            "of its own"
+            f"{untied.name} is no longer the embedding: a tensor of its own "
+            f"({human_bytes(untied.nbytes)} in {str(untied.dtype).removeprefix('torch.')})"
         )
     if settings.values:
         steps = value_steps(source, architecture, settings.seed, steps)
