@@ -26,6 +26,7 @@ def quantize(
     calibration: Sequence[str | Path] = (),
     checkpoint: str | Path | None = None,
     allow_pickle: bool = False,
+    merge_adapter: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Result:
@@ -33,14 +34,16 @@ def quantize(
 
     ``recipe``: a preset's name, a YAML file, or a value. ``calibration``: text files for recipes
     that look at activations. ``checkpoint``: file in which training keeps its state and from which
-    it goes on if it was interrupted. ``allow_pickle``: accept ``.bin`` weights. ``force``: replace
-    ``out``. ``progress``: called with how much is done and how much there is, in bytes or blocks.
+    it goes on if it was interrupted. ``allow_pickle``: accept ``.bin`` weights.
+    ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``.
+    ``progress``: called with how much is done and how much there is, in bytes or blocks.
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     adjusted = adjustments.apply(chosen)
-    opened = prepared(open_source(Path(source), allow_pickle=allow_pickle), adjusted)
+    found = open_source(source, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
+    opened = prepared(found, adjusted)
     plan = make_plan(opened, adjusted)
     texts = [Path(text) for text in calibration]
     return quantize_to(

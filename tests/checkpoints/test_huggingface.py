@@ -298,3 +298,12 @@ def test_damaged_header_is_read_or_refused_never_anything_else(model, tmp_path, 
 
 def _copy(model, directory):
     shutil.copytree(model, directory, dirs_exist_ok=True)
+
+
+def test_shards_beside_a_single_file_are_said(tmp_path):
+    save_tiny("llama", tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    source = open_source(tmp_path)
+    assert source.notes == (
+        "model.safetensors is read; model.safetensors.index.json beside it is not",
+    )

@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+from tersor.checkpoints.adapters import ADAPTER_CONFIG, merged, refuse_adapter
 from tersor.checkpoints.companions import copy_companions
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.pickled import INDEX as PICKLED_INDEX
 from tersor.checkpoints.pickled import SINGLE as PICKLED_SINGLE
 from tersor.checkpoints.pickled import PickledDirectory
+from tersor.checkpoints.published import as_published
 from tersor.checkpoints.safetensors_file import StoredTensor, map_tensor, read_header
 from tersor.checkpoints.shards import check_shard, read_index
 from tersor.checkpoints.source import Source, block_order, unknown_tensor
@@ -21,12 +23,18 @@ INDEX = "model.safetensors.index.json"
 
 
 class SafetensorsDirectory:
-    """A ``Source`` over ``model.safetensors`` or its shards. Shards may be symbolic links."""
+    """A ``Source`` over ``model.safetensors`` or its shards. Shards may be symbolic links.
+
+    ``notes``: what lies beside the weights that are read and looks like weights too.
+    """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
         self.path = path
         self.config = config
         stored = _single(path) if (path / SINGLE).exists() else _sharded(path)
+        both = (path / SINGLE).exists() and (path / INDEX).exists()
+        # transformers takes the single file as well.
+        self.notes = (f"{SINGLE} is read; {INDEX} beside it is not",) if both else ()
         self._stored = {name: stored[name] for name in block_order(stored)}
         self.tensors = {name: tensor.info for name, tensor in self._stored.items()}
 
@@ -49,8 +57,30 @@ def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:
 
     Raises:
         UnsafeSource: only pickled weights, and no ``allow_pickle``; an index that leaves ``path``.
-        SourceError: no or corrupt ``config.json``, no weights, corrupt weights.
+        SourceError: no or corrupt ``config.json``, no weights, corrupt weights, an adapter.
     """
+    refuse_adapter(path)
+    return _as_stored(path, allow_pickle)
+
+
+def open_published(path: Path, *, allow_pickle: bool = False) -> Source:
+    """:func:`open_directory`; what is published in FP8 or MXFP4 is dequantized while it is read."""
+    return as_published(open_directory(path, allow_pickle=allow_pickle))
+
+
+def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
+    """:func:`open_published` with the adapter in the directory merged into its weights.
+
+    Raises:
+        UnsafeSource: pickled weights of the adapter too.
+        SourceError: no adapter, or one that cannot be merged.
+    """
+    if not (path / ADAPTER_CONFIG).exists():
+        raise SourceError(f"{path}: holds no {ADAPTER_CONFIG}; leave out --merge-adapter")
+    return merged(as_published(_as_stored(path, allow_pickle)))
+
+
+def _as_stored(path: Path, allow_pickle: bool) -> Source:
     config = _config(path)
     if (path / SINGLE).exists() or (path / INDEX).exists():
         return SafetensorsDirectory(path, config)

@@ -1,13 +1,15 @@
-"""GGUF → a plain Hugging Face directory that every engine and tool reads."""
+"""GGUF, FP8, MXFP4, adapters → a plain model directory that every engine and tool reads."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from tersor.checkpoints.derived import DerivedSource
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.gguf import GGUFSource
 from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.source import Source, open_source
 from tersor.checkpoints.writer import ShardWriter
 from tersor.errors import SourceError
 
@@ -20,19 +22,23 @@ def restore(
     out: Path | str,
     *,
     dtype: torch.dtype = torch.bfloat16,
+    merge_adapter: bool = False,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the model of a GGUF file as a Hugging Face directory.
+
+    Or that of a directory which is published in FP8 or MXFP4, or has an adapter.
 
     Weights are dequantized tensor by tensor into safetensors shards; config, generation config,
     tokenizer and chat template are rebuilt from the metadata. Tied embeddings stay tied: there is
     no ``lm_head.weight`` then.
 
     Args:
-        gguf: the file.
+        gguf: the file, or the directory.
         out: the directory to make.
-        dtype: of the weights; dequantization itself is float32.
+        dtype: of the weights of a GGUF file; dequantization itself is float32.
+        merge_adapter: merge the adapter in the directory.
         force: replace ``out`` if it is a model directory.
         progress: called with bytes done and bytes in all, after each tensor.
 
@@ -45,9 +51,7 @@ def restore(
         ReadBackError: what is on disk is not what was meant.
     """
     gguf, out = Path(gguf), Path(out)
-    if gguf.is_dir():
-        raise SourceError(f"{gguf}: a directory; give the .gguf file itself")
-    source = GGUFSource(gguf, dtype)
+    source = _opened(gguf, dtype, merge_adapter)
     total = sum(info.nbytes for info in source.tensors.values())
     with OutputDirectory(
         out, needed_bytes=total + _BESIDE_WEIGHTS, source=gguf, force=force
@@ -62,3 +66,14 @@ def restore(
         source.copy_companions(staging)
         write_json(staging / "config.json", source.config)
     return out
+
+
+def _opened(path: Path, dtype: torch.dtype, merge_adapter: bool) -> Source:
+    if not path.is_dir() and not merge_adapter:
+        return GGUFSource(path, dtype)
+    source = open_source(path, merge_adapter=merge_adapter)
+    if not isinstance(source, DerivedSource):
+        raise SourceError(
+            f"{path}: a directory; give the .gguf file itself, or one with something to restore"
+        )
+    return source

@@ -73,25 +73,34 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path | str, *, allow_pickle: bool = False) -> Source:
+def open_source(
+    path: Path | str, *, allow_pickle: bool = False, merge_adapter: bool = False
+) -> Source:
     """Open a Hugging Face directory or a GGUF file.
+
+    A directory that is published in FP8 or MXFP4 is read as the bfloat16 model it stands for
+    (``published``).
 
     Args:
         path: a directory with ``config.json`` and safetensors (one file, or shards with an index),
             or a single ``.gguf`` file. GGUF tensors are read as bfloat16.
         allow_pickle: also accept ``pytorch_model*.bin``, loaded with ``weights_only=True``.
+        merge_adapter: merge the adapter in the directory (``adapters``); without, it is refused.
 
     Raises:
         UnsafeSource: pickled weights without ``allow_pickle``, or files outside the directory.
         SourceError: missing, corrupt or unsupported.
     """
     from tersor.checkpoints.gguf import GGUFSource
-    from tersor.checkpoints.huggingface import open_directory
+    from tersor.checkpoints.huggingface import open_merged, open_published
 
     path = Path(path)
     with reading(path):
         if path.is_dir():
-            return open_directory(path, allow_pickle=allow_pickle)
+            opened = open_merged if merge_adapter else open_published
+            return opened(path, allow_pickle=allow_pickle)
+        if merge_adapter:
+            raise SourceError(f"{path}: not a directory, so no adapter lies beside the weights")
         if path.is_file():
             if path.suffix == ".gguf" or _starts_with(path, GGUF_MAGIC):
                 return GGUFSource(path)
@@ -152,6 +161,16 @@ def _order(name: str) -> tuple[int, str, int, tuple[tuple[int, int, str], ...]]:
 
 def _natural(parts: list[str]) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor is used before all blocks."""
+    return any(part in _BEFORE_BLOCKS for part in name.split("."))
+
+
+def is_head(name: str) -> bool:
+    """Whether a tensor is used after everything else."""
+    return any(part in _LAST for part in name.split("."))
 
 
 def unknown_tensor(path: Path, name: str) -> SourceError:

@@ -16,6 +16,7 @@ from tersor.cli.options import (
     Directory,
     Force,
     Json,
+    MergeAdapter,
     Out,
     Skip,
     Source,
@@ -28,15 +29,22 @@ from tersor.errors import RecipeError
 
 @app.command()
 def restore(
-    gguf: Annotated[Path, typer.Argument(help="A .gguf file.", show_default=False)],
+    gguf: Annotated[
+        Path,
+        typer.Argument(
+            help="A .gguf file, or a directory in FP8, MXFP4 or with an adapter.",
+            show_default=False,
+        ),
+    ],
     out: Out,
+    merge_adapter: MergeAdapter = False,
     force: Force = False,
 ) -> None:
-    """Turn a GGUF file into a bfloat16 Hugging Face directory."""
+    """Turn a GGUF file, or what is published in few bits, into a bfloat16 directory."""
     from tersor.checkpoints.restore import restore as run
 
     with bars() as watch:
-        run(gguf, out, force=force, progress=watch("restore"))
+        run(gguf, out, merge_adapter=merge_adapter, force=force, progress=watch("restore"))
     print(f"restored to {out}")
 
 
@@ -83,6 +91,7 @@ def quantize(
     ] = False,
     force: Force = False,
     allow_pickle: AllowPickle = False,
+    merge_adapter: MergeAdapter = False,
     as_json: Json = False,
 ) -> None:
     """Quantize a model into a directory that vLLM, transformers and tersor read."""
@@ -104,7 +113,8 @@ def quantize(
         window,
     )
     chosen = adjustments.apply(load_recipe(recipe))
-    opened = prepared(open_source(source, allow_pickle=allow_pickle), chosen)
+    found = open_source(source, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
+    opened = prepared(found, chosen)
     plan = make_plan(opened, chosen)
     if dry_run:
         show.plan(plan, as_json)

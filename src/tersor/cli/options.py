@@ -47,6 +47,10 @@ AllowPickle = Annotated[
     bool,
     typer.Option("--allow-pickle", help="Accept .bin weights (loaded with weights_only)."),
 ]
+MergeAdapter = Annotated[
+    bool,
+    typer.Option("--merge-adapter", help="Merge the LoRA adapter in the directory."),
+]
 ActivationBits = Annotated[
     int,
     typer.Option(help="Of the engine: 8 (integer kernels) or 16 (left alone, more slowly)."),

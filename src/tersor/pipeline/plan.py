@@ -206,7 +206,7 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
         for name, infos in _units(architecture, source.tensors)
     )
     notes = [architecture.note] if architecture.note else []
-    notes += source.notes if isinstance(source, BiasedSource | RotatedSource) else ()
+    notes += getattr(source, "notes", ())
     notes += planner.notes_of_untied(units)
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")

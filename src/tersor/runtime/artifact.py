@@ -110,7 +110,8 @@ def open_artifact(directory: Path) -> Artifact:
         case method:
             raise FormatError(
                 f"{directory}: tersor does not read quant_method {method!r}; "
-                f"it reads {compressed_tensors.METHOD} and {own.METHOD}"
+                f"it reads {compressed_tensors.METHOD} and {own.METHOD}; `tersor restore` makes a "
+                "plain model of fp8 and mxfp4"
             )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.published import as_published
+from tersor.checkpoints.source import Source
 from tersor.errors import RecipeError, SourceError
 from tersor.formats import own
 from tersor.grids import Scheme
@@ -32,7 +34,7 @@ def load(
     Without ``kernels`` nothing is rounded but what the artifact says: weights are dequantized to
     ``dtype``, and activations, where the scheme quantizes them, are rounded as an integer kernel
     would round them. Both formats that tersor writes are read by tersor itself. Ordinary
-    directories load too.
+    directories load too; those published in FP8 or MXFP4 as the bfloat16 models they stand for.
 
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
     :class:`~tersor.errors.RecipeError` for other ``activation_bits``.
@@ -44,6 +46,9 @@ def load(
     directory = Path(directory)
     source = open_directory(directory)
     config = AutoConfig.from_pretrained(directory)
+    plain = as_published(source)
+    if plain is not source:
+        return _from_source(plain, config, dtype).eval()
     artifact = None
     if "quantization_config" in source.config:
         import tersor.hf  # noqa: F401 - registers the quantizer
@@ -58,6 +63,20 @@ def load(
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)
     return model.eval()
+
+
+def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
+    """The model of a source whose tensors are not those on disk."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, GenerationConfig
+
+    del config.quantization_config
+    state = {name: source.read([name])[name] for name in source.tensors}
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with _no_bars():
+        model = kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype)
+    if (source.path / "generation_config.json").exists():
+        model.generation_config = GenerationConfig.from_pretrained(source.path)
+    return model
 
 
 @contextmanager

@@ -46,8 +46,8 @@ class RotatedSource:
 
     ``tensors`` gives the original's dtypes. ``read`` returns fp32 for tensors that the rotation
     changes, so that nothing is rounded before it is quantized: who writes a tensor casts it.
-    ``untied``: the head, where it was the embedding and is a tensor of its own now. ``notes``: what
-    could not be done as asked, and what it costs.
+    ``untied``: the head, where it was the embedding and is a tensor of its own now. ``notes``:
+    those of the source, what could not be done as asked, and what it costs.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class RotatedSource:
         self.untied = untied
         self.config = source.config if untied is None else _untied_config(source.config)
         self.tensors = {name: everything[name] for name in block_order(everything)}
-        self.notes = notes
+        inner: tuple[str, ...] = getattr(source, "notes", ())
+        self.notes = (*inner, *notes)
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """See ``Source.read``; reads the norms that the named tensors absorb, and no more."""
