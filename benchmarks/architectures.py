@@ -67,7 +67,8 @@ def by_hand(directory: Path, artifact: Path, out: Path) -> None:
     tensors = {n: t.clone() for n, t in load_file(directory / "model.safetensors").items()}
     views = published_matrices(source, tensors)
     for module in opened.schemes:
-        view = views[f"{module}.weight"]
+        stored = views[f"{module}.weight"]
+        view = stored.T if module in opened.transposed else stored
         ragged = -view.shape[1] % GROUP
         padded = torch.nn.functional.pad(view.float(), (0, ragged))
         view.copy_(rounded(padded)[:, : view.shape[1]])
@@ -82,7 +83,8 @@ def with_codes(directory: Path, artifact: Path, out: Path) -> None:
     tensors = {n: t.clone() for n, t in load_file(directory / "model.safetensors").items()}
     views = published_matrices(source, tensors)
     for module in opened.schemes:
-        views[f"{module}.weight"].copy_(opened.linear(module).weight.dequantize())
+        weight = opened.linear(module).weight.dequantize()
+        views[f"{module}.weight"].copy_(weight.T if module in opened.transposed else weight)
     copy_model(directory, out, tensors)
 
 
@@ -138,8 +140,8 @@ def engine_logits(directory: Path) -> Tensor:
     return torch.stack([engine.logits(row.tolist()) for row in tokens])
 
 
-def run(model_type: str, work: Path) -> dict[str, str]:
-    """Step → yes, or why not."""
+def run(model_type: str, work: Path, wanted: tuple[str, ...] = STEPS) -> dict[str, str]:
+    """Step → yes, or why not. The model is at ``work/model``, a text beside it."""
     directory, w4, gptq = work / "model", work / "w4", work / "gptq"
     text = work / "model.txt"
     truth: dict[str, Tensor] = {}
@@ -175,6 +177,8 @@ def run(model_type: str, work: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     steps: list[Callable[[], None]] = [quantize, calibrate, load, by_transformers, by_engine]
     for name, step in zip(STEPS, steps, strict=True):
+        if name not in wanted:
+            continue
         if name in ("load", "transformers", "engine") and "w4" not in truth:
             found[name] = "not quantized"
             continue

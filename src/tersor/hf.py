@@ -71,7 +71,10 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         self.schemes.learn(model)
         stacked = own.stacked_experts(self.quantization_config.description)
         added = [_stacking(one) for one in stacked]
-        return super().update_weight_conversions([*added, *weight_conversions], model)
+        merging = [one for one in weight_conversions if _merges_experts(one)]
+        # Others work on tensors that are never quantized.
+        rest = [one for one in weight_conversions if not _merges_experts(one)]
+        return [*rest, *super().update_weight_conversions([*added, *merging], model)]
 
     def get_load_operations(self) -> dict[str, type]:
         """The operation that turns stored tensors into a dense weight."""
@@ -90,6 +93,12 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     def is_trainable(self) -> bool:
         """Dequantized weights are ordinary parameters."""
         return True
+
+
+def _merges_experts(conversion: Any) -> bool:
+    return isinstance(conversion, WeightConverter) and isinstance(
+        conversion.operations[0], MergeModulelist
+    )
 
 
 def _stacking(experts: own.StackedExperts) -> WeightConverter:

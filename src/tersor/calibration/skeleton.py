@@ -108,6 +108,12 @@ class Decoder:
         with self.loaded(0):
             record = self._recorded(tokens[:rows])
         self._returns = record.returns
+        if len(record.calls) != len(self.blocks):
+            raise SourceError(
+                f"{self._source.path}: {type(self.module).__name__} runs its {len(self.blocks)} "
+                f"blocks {len(record.calls)} times, so activations cannot be calibrated; use a "
+                "recipe that needs none, such as w4"
+            )
         first = streams_first(record.hidden)
         hidden = memory.empty((len(tokens), *first.shape[1:]))
         hidden[:rows] = first
@@ -302,10 +308,11 @@ def _initialised(module: nn.Module, before: int) -> Mapping[str, Tensor]:
         for name in names:
             old = getattr(owner, name)
             setattr(owner, name, torch.full_like(old, before, device="cpu"))
-        if names:
-            initialise(owner)
-        buffers |= {f"{path}.{name}".lstrip("."): getattr(owner, name) for name in names}
-    return buffers
+            buffers[f"{path}.{name}".lstrip(".")] = torch.empty(0)
+    # Every module, the inner ones first, because an outer one may fill what an inner one holds.
+    for _, owner in reversed(list(module.named_modules())):
+        initialise(owner)
+    return {name: module.get_buffer(name).clone() for name in buffers}
 
 
 @dataclass(frozen=True)
@@ -350,7 +357,8 @@ class _Record:
         ):
             raise SourceError(
                 f"{source.path}: the blocks of {source.config.get('model_type')} return more than "
-                "hidden states; activations cannot be calibrated"
+                "hidden states, so activations cannot be calibrated; use a recipe that needs none, "
+                "such as w4"
             )
         self.returns = _Returns(len(output) - 1)
 

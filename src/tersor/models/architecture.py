@@ -25,10 +25,11 @@ class Architecture:
     ``heads`` is the number of query heads, 0 where unknown. ``tied``: the head is the embedding,
     whether or not ``head`` is stored as well. ``writers``, ``centred`` and ``sandwich`` are those
     of ``values.Family``; ``writers`` is empty where no table exists. ``untied_head`` is what a head
-    would be called that is tied now. ``joined``: transformers joins tensors that are no experts
-    while it loads them. The other two belong to architectures that were probed
-    (``models.probing``): ``examined`` are the canonical block-relative names of all tensors that
-    were looked at; ``closed`` is False where blocks change the residual stream without a writer.
+    would be called that is tied now. ``converted``: transformers joins tensors that are no
+    experts while it loads them, or takes them apart. The other two belong to architectures that
+    were probed (``models.probing``): ``examined`` are the canonical block-relative names of all
+    tensors that were looked at; ``closed`` is False where blocks change the residual stream without
+    a writer.
     """
 
     model_type: str
@@ -54,7 +55,7 @@ class Architecture:
     untied_head: str = "lm_head.weight"
     examined: tuple[str, ...] = ()
     closed: bool = True
-    joined: bool = False
+    converted: bool = False
 
     def block_of(self, name: str) -> int | None:
         """The number of the block a tensor belongs to; None outside the blocks."""
@@ -217,7 +218,7 @@ def _from_discovery(
         final_norm=None,
         fused_experts=found.fused_experts,
         renames=(),
-        joined=found.joined,
+        converted=found.converted,
     )
 
 

@@ -40,7 +40,7 @@ class Found:
     head: str | None
     fused_experts: tuple[FusedExperts, ...]
     blocks: int
-    joined: bool
+    converted: bool
     notes: tuple[str, ...]
 
 
@@ -81,6 +81,11 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
     stacked = {n for n in _stacked_experts(container, shapes) if canonical(n) not in known}
     if stacked:
         notes.append(f"stacked experts of unknown layout stay as they are: {_listed(stacked)}")
+    changed = {n for n in candidates if kinds.get(n) is ModuleKind.CHANGED}
+    if changed:
+        notes.append(
+            f"stays as it is, because transformers takes it apart while loading: {_listed(changed)}"
+        )
     linears = sorted(by_module | by_name | parts)
     present = max(block_containers(shapes)[container]) + 1
     outside = _matrices_outside(container, shapes)
@@ -92,7 +97,7 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
         head=_tallest({n: rows for n, rows in outside.items() if _HEAD.search(n)}),
         fused_experts=facts.fused,
         blocks=min(present, facts.blocks or present),
-        joined=facts.joined,
+        converted=facts.converted,
         notes=tuple(notes),
     )
 

@@ -26,6 +26,7 @@ class ModuleKind(StrEnum):
     CONV1D = "Conv1D"
     EXPERT = "an expert of a stacked parameter"
     ROUTER = "router"
+    CHANGED = "taken apart or joined while it is loaded"
     OTHER = "other"
 
 
@@ -34,15 +35,15 @@ class ModuleFacts:
     """Of the blocks of one container; names are block-relative, canonical and without ``.weight``.
 
     ``kinds``: of every tensor that becomes a parameter. ``fused``: stacked experts on disk.
-    ``blocks``: how many the model has; ``None`` if it could not be built. ``joined``: whether
-    tensors that are no experts are joined while they are loaded. ``origin``: a sentence on where
-    the knowledge comes from.
+    ``blocks``: how many the model has; ``None`` if it could not be built. ``converted``: whether
+    tensors that are no experts are joined or taken apart while they are loaded. ``origin``: a
+    sentence on where the knowledge comes from.
     """
 
     kinds: Mapping[str, ModuleKind] = field(default_factory=dict)
     fused: tuple[FusedExperts, ...] = ()
     blocks: int | None = None
-    joined: bool = False
+    converted: bool = False
     origin: str = ""
 
 
@@ -61,7 +62,12 @@ def module_facts(
     path = block_list(model, names, container)
     if path is None:
         return _by_relative_name(model, container, shapes)
-    kinds: dict[str, ModuleKind] = {}
+    # What is taken apart or joined while it is loaded has no place of its own in memory.
+    kinds = {
+        canonical(_relative(name, container)): ModuleKind.CHANGED
+        for name in names.changed()
+        if name.startswith(f"{container}.")
+    }
     fused: dict[str, FusedExperts] = {}
     routers = set(_routers(model, path))
     for name, slot in names.slots.items():
@@ -82,7 +88,7 @@ def module_facts(
         kinds,
         tuple(fused.values()),
         len(model.get_submodule(path)),  # type: ignore[arg-type]
-        bool(names.joined()),
+        any(name.startswith(f"{container}.") for name in names.changed()),
         f"linears are those of transformers' {type(model).__name__}",
     )
 

@@ -87,13 +87,14 @@ class Names:
                 made[name] = tensor[0] if isinstance(tensor, list) else tensor
         return made
 
-    def joined(self) -> tuple[str, ...]:
-        """Parameters that are made of several tensors on disk which are no experts."""
-        return tuple(
-            target
-            for target, sources in self._sources.items()
-            if len(sources) > 1 and not any(name in self.slots for name, _ in sources)
-        )
+    def changed(self) -> list[str]:
+        """Tensors on disk that become no parameter as they are, nor an expert's part of one."""
+        return [
+            name
+            for sources in self._sources.values()
+            for name, _ in sources
+            if name not in self.slots
+        ]
 
     def expert_patterns(self, parameter: str) -> tuple[str, ...]:
         """How single experts of a stacked parameter are named on disk, with ``*`` for the number.

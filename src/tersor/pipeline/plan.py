@@ -339,10 +339,10 @@ def _obstacles(plan: Plan) -> list[str]:
     """Why compressed-tensors cannot hold the plan's quantized modules."""
     found = []
     alike = compressed_tensors.one_way(m.scheme for m in plan.quantized() if m.scheme is not None)
-    if plan.architecture.joined:
+    if plan.architecture.converted:
         found.append(
-            "transformers joins tensors of this model while loading, and loses them where it reads "
-            "compressed-tensors"
+            "transformers joins tensors of this model while loading, or takes them apart, and "
+            "loses them where it reads compressed-tensors"
         )
     for module in plan.quantized():
         assert module.scheme is not None

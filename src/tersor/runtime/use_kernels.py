@@ -5,6 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
+from tersor.models.names import Names
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.kernels import PackedLinear, has_kernel, pack_linear
 from tersor.runtime.packed_cache import PackedCache
@@ -26,25 +27,39 @@ def use_kernels(
     them rounded; codebooks never have. Returns the quantized modules that stay with torch, and why.
     """
     modules = dict(model.named_modules())
+    names = _in_memory(model, artifact)
     cache = PackedCache(artifact.source.path)
     left: dict[str, str] = {}
     for name, scheme in artifact.schemes.items():
-        if isinstance(modules.get(name), nn.Embedding):
+        module = modules.get(names.get(name, name))
+        if isinstance(module, nn.Embedding):
             continue  # rows are looked up: there is nothing to multiply
-        reason = _why_not(modules.get(name), scheme)
+        reason = _why_not(module, scheme)
         if reason:
             left[name] = reason
             continue
-        bias = modules[name].bias
+        assert module is not None
+        bias = module.bias
         given = bias if isinstance(bias, Tensor) else None
         packed = cache.linear(name, partial(packed_of, artifact, name))
         rounded = activation_bits == 8 or scheme.activations is not None
         if rounded and packed.levels is None:
-            model.set_submodule(name, QuantLinear(packed, given, fixed_input(artifact, name)))
+            native: nn.Module = QuantLinear(packed, given, fixed_input(artifact, name))
         else:
-            model.set_submodule(name, WeightOnlyLinear(packed, given))
+            native = WeightOnlyLinear(packed, given)
+        model.set_submodule(names.get(name, name), native)
     cache.save()
     return left
+
+
+def _in_memory(model: nn.Module, artifact: Artifact) -> dict[str, str]:
+    """Module on disk → module in memory, where it is one of its own."""
+    found = Names(model, [f"{module}.weight" for module in artifact.schemes])
+    return {
+        disk.removesuffix(".weight"): slot.parameter.removesuffix(".weight")
+        for disk, slot in found.slots.items()
+        if slot.expert is None
+    }
 
 
 def packed_of(artifact: Artifact, name: str) -> PackedLinear:
@@ -57,7 +72,7 @@ def packed_of(artifact: Artifact, name: str) -> PackedLinear:
 def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
     """Why there is no kernel for a linear; empty if there is one."""
     if module is None:
-        return "the model holds no module of that name"
+        return "the model holds no module for it: experts are one tensor in memory"
     if not isinstance(module, nn.Linear) and type(module).__name__ != "Conv1D":
         return f"the model's {type(module).__name__} of that name is no linear"
     grid, activations = scheme.weights.grid, scheme.activations
