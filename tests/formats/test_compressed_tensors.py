@@ -164,10 +164,14 @@ def test_obstacles(scheme: Scheme, columns: int, message: str) -> None:
 # The description
 
 
+def test_dense_weights_are_asked_for_where_they_must_be() -> None:
+    config = compressed_tensors.quantization_config({INT4: ["a.q"]}, [], dense=True)
+    assert config["dequantize"] is True
+
+
 def test_one_group_targets_the_class() -> None:
     config = compressed_tensors.quantization_config({INT4: ["a.q", "a.k"]}, ["lm_head", "a.gate"])
     assert config == {
-        "dequantize": True,
         "quant_method": "compressed-tensors",
         "format": "pack-quantized",
         "quantization_status": "compressed",

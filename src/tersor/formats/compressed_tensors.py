@@ -52,18 +52,22 @@ def _has_grid(tensor: TensorScheme) -> bool:
     return isinstance(tensor.grid, IntegerGrid) or tensor.grid.name == "fp8_e4m3"
 
 
-def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -> dict[str, Any]:
+def quantization_config(
+    groups: Mapping[Scheme, list[str]], ignore: list[str], *, dense: bool = False
+) -> dict[str, Any]:
     """``quantization_config`` for ``config.json``.
 
     ``groups``: scheme → modules. The largest group is described by the class ``Linear``, the others
     by names, which readers give precedence. ``ignore``: linears that stay unquantized.
 
     ``dequantize`` is a wish to transformers, ignored by other readers, to make weights dense while
-    loading instead of before the first forward. Its other path looks for modules by the names on
-    disk, and takes those that it calls otherwise in memory for quantized, without a word; it cannot
+    loading instead of before the first forward, in the type of the scales. Its other path cannot
     hold quantized embeddings, and gives packed zero points the shape of unpacked ones (transformers
-    5.24 with compressed-tensors 0.20). But it decodes every linear as the first group says, so with
-    several ways of storing weights the wish is left out (:func:`one_way`).
+    5.24 with compressed-tensors 0.20). ``dense`` asks for it: the other path looks for modules by
+    the names on disk and takes those that it calls otherwise in memory for quantized, without a
+    word, and some models initialise weights that are not there then. But dense loading decodes
+    every linear as the first group says, so with several ways of storing weights the wish is left
+    out (:func:`one_way`).
     """
     ordered = sorted(groups, key=lambda scheme: -len(groups[scheme]))
     config_groups = {}
@@ -72,8 +76,10 @@ def quantization_config(groups: Mapping[Scheme, list[str]], ignore: list[str]) -
         targets = ["Linear", *embeddings] if number == 0 else sorted(groups[scheme])
         config_groups[f"group_{number}"] = _group(scheme, targets)
     formats = {storage_for(scheme).value for scheme in ordered}
+    has_embedding = any(_is_embedding(name) for names in groups.values() for name in names)
+    dense = dense or has_embedding or any(_is_packed_asymmetric(scheme) for scheme in ordered)
     return {
-        **({"dequantize": True} if one_way(groups) else {}),
+        **({"dequantize": True} if dense and one_way(groups) else {}),
         "quant_method": METHOD,
         "format": formats.pop() if len(formats) == 1 else "mixed-precision",
         "quantization_status": "compressed",
@@ -114,6 +120,10 @@ def _scheme_for(module: str, groups: list[tuple[Scheme, list[str]]]) -> Scheme:
             if any(rule(target) for target in targets):
                 return scheme
     raise FormatError(f"no config group of quantization_config describes module {module}")
+
+
+def _is_packed_asymmetric(scheme: Scheme) -> bool:
+    return storage_for(scheme) is Storage.PACKED and not scheme.weights.grid.symmetric
 
 
 def _is_embedding(module: str) -> bool:

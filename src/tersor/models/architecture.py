@@ -103,6 +103,12 @@ class Architecture:
         names = (relative, f"{relative}.weight")
         return next((fused for fused in self.fused_experts if fused.name in names), None)
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether names on disk may be others than transformers' in memory, or nobody knows."""
+        family = FAMILIES.get(self.model_type)
+        return not self.known or family is None or self.container != family.containers[0]
+
     def is_private(self, name: str) -> bool:
         """Whether ``name`` is of an expert that tersor alone calls so: no reader does."""
         block, relative = self.split(name)

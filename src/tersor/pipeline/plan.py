@@ -171,7 +171,9 @@ class Plan:
         if self.method == own.METHOD:
             transposed = [module.module for module in self.quantized() if module.transposed]
             return own.quantization_config(groups, transposed, self._private_experts())
-        return compressed_tensors.quantization_config(groups, self._kept_linears())
+        return compressed_tensors.quantization_config(
+            groups, self._kept_linears(), dense=self.architecture.is_foreign
+        )
 
     def _private_experts(self) -> list[own.StackedExperts]:
         return [
