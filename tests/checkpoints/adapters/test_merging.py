@@ -104,6 +104,16 @@ def test_embeddings(tmp_path):
     near(source, f"{module}.weight", weights[f"{module}.weight"].double() + change * 5 / 3)
 
 
+def test_an_embedding_that_the_adapter_stores_too(tmp_path):
+    module = "model.embed_tokens"
+    tensors = factors(module, (60, 131), 3, embedding=True)
+    base = tensors[f"base_model.model.{module}.base_layer.weight"] = torch.rand(131, 60)
+    adapted(tmp_path, tensors=tensors)
+    source = open_source(tmp_path, merge_adapter=True)
+    change = product(tensors, module, "lora_embedding_", "").T
+    near(source, f"{module}.weight", base.double() + change * 5 / 3)
+
+
 def test_the_embedding_of_a_tied_head_is_refused(tmp_path):
     tensors = factors("model.embed_tokens", (60, 131), 3, embedding=True)
     save_tiny("llama", tmp_path, **ODD["llama"], tie_word_embeddings=True)

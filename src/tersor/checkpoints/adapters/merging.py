@@ -50,11 +50,15 @@ def merged(source: Source) -> Source:
         info = _target(source, name)
         _refuse_tied(source, name)
         pair = _pair(source, settings, module, sides, info, embedding)
-        derived[name] = Derived(info, partial(_add, name, pair))
+        # peft stores an embedding that it adapts as well.
+        base = whole.pop(name, None)
+        if base is not None and base.info.shape != info.shape:
+            raise _wrong(directory, base.info, f"does not fit {name!r} {info.shape}")
+        derived[name] = Derived(info, partial(_add, info, pair, base))
     for name, tensor in whole.items():
         info = _target(source, name)
         _refuse_tied(source, name)
-        if name in derived or tensor.info.shape != info.shape:
+        if tensor.info.shape != info.shape:
             raise _wrong(directory, tensor.info, f"does not fit {name!r} {info.shape}")
         derived[name] = Derived(info, partial(_replace, tensor, info))
     note = f"{directory / WEIGHTS} is merged: {len(factors)} matrices changed"
@@ -151,11 +155,11 @@ def _pair(
     return _Pair(a, b, settings.scale_of(module, shapes[0][0]), transposed)
 
 
-def _add(name: str, pair: _Pair, read: Reader) -> Tensor:
-    weight = read(name)
+def _add(info: TensorInfo, pair: _Pair, base: StoredTensor | None, read: Reader) -> Tensor:
+    weight = read(info.name) if base is None else map_tensor(base)
     change = map_tensor(pair.b).float() @ map_tensor(pair.a).float()
     change = change.T if pair.transposed else change
-    return torch.add(weight.float(), change, alpha=pair.scale).to(weight.dtype)
+    return torch.add(weight.float(), change, alpha=pair.scale).to(info.dtype)
 
 
 def _replace(tensor: StoredTensor, info: TensorInfo, read: Reader) -> Tensor:
