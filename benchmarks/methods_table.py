@@ -3,7 +3,8 @@
     python benchmarks/methods_table.py [benchmarks/results/methods.json]
 
 Most rows of other schemes than W4 in groups were made while the machine did other things too: their
-seconds are shown as an upper bound.
+seconds are shown as an upper bound. MB are of all tensors; † marks rotated models whose head and
+embedding, two tensors then, were left in bfloat16.
 """
 
 import json
@@ -39,8 +40,11 @@ def line(scheme: str, method: str, row: dict[str, float], first: bool) -> str:
     if scheme != "w4" and f"{scheme}:{method}" not in ALONE:
         seconds = f"≤ {seconds}"
     memory = f"{row['peak_gb']:.2f} GB"
+    # A peer leaves a plain model, whose size says nothing.
+    size = f"{row['MB']:.0f}" if "MB" in row else "–"
+    name += "†" if row.get("untied_bits") == 16 else ""
     label = SCHEMES[scheme] if first else ""
-    return f"| {label} | {name} | {' | '.join(losses)} | {seconds} | {memory} |"
+    return f"| {label} | {name} | {size} | {' | '.join(losses)} | {seconds} | {memory} |"
 
 
 def main() -> None:

@@ -317,9 +317,10 @@ def test_hard_rows(scheme: TensorScheme, dtype: torch.dtype) -> None:
     weight = hard(dtype=dtype)
     rounded = gptq(weight, scheme, MinMax(), correlated(80), scale_dtype=dtype)
     assert rounded.tensor.dequantize().isfinite().all()
-    assert rounded.tensor.scale.data.dtype == rtn(
-        weight.float(), scheme
-    ).tensor.scale.data.dtype or (rounded.tensor.scale.data.dtype == dtype)
+    stored = rounded.tensor.scale.data.dtype
+    # Two rows have scales that float16 cannot hold.
+    floats = (torch.float32, dtype) if dtype is torch.float16 else (dtype,)
+    assert stored == rtn(weight.float(), scheme).tensor.scale.data.dtype or stored in floats
     empty = (weight == 0).all(1)
     if scheme.granularity is not Granularity.TENSOR:
         assert not rounded.tensor.dequantize()[empty].any()
