@@ -448,7 +448,7 @@ def test_an_included_head_is_rounded_by_its_own_hessian(
     models: Models, tmp_path: Path, recipe: str
 ) -> None:
     model = models("llama")
-    chosen = small(recipe, include=("lm_head",), rotation=None)
+    chosen = small(recipe, include=("lm_head",), rotation=None, untied=None)
     result = quantize(model, tmp_path / "out", chosen)
     inner = restored(model, tmp_path / "out")
     x = inputs_of(inner, ["lm_head.weight"], calibration_tokens(model))["lm_head.weight"]

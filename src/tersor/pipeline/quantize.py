@@ -165,9 +165,8 @@ class _Run:
         nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
         if nothing_asked and not isinstance(module.range, ImportanceWeighted):
             return rounded
-        architecture = self.plan.architecture
-        if f"{module.module}.weight" == architecture.embedding and not architecture.tied:
-            return rounded  # it is looked up and has no input
+        if module.scheme is not None and module.scheme.weights == self.plan.recipe.untied:
+            return rounded  # an embedding is looked up: nothing else was asked for it
         note = "its input is not observed: rounded to nearest, all columns count alike"
         return replace(rounded, note=note)
 
