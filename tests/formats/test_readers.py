@@ -114,3 +114,11 @@ def test_several_schemes_with_packed_zero_points() -> None:
     assert not mixed["transformers"].reads
     assert mixed[VLLM].reads
     assert found(of("w4-asym"))["transformers"].reads
+
+
+def test_one_reason_is_said_once() -> None:
+    line = readings_line(readings(own.METHOD, [of("nf4")]))
+    assert line == (
+        "tersor, transformers (after import tersor.hf); not vLLM on GPUs, vLLM on CPUs, SGLang: "
+        "only tersor's own format can hold it; choose w4 or w8a8 in groups that divide"
+    )

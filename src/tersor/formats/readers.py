@@ -88,10 +88,19 @@ def readings(method: str, stored: Iterable[Stored]) -> tuple[Reading, ...]:
 
 
 def readings_line(found: Iterable[Reading]) -> str:
-    """One line: those that read it first."""
-    ordered = sorted(found, key=lambda reading: not reading.reads)
-    reading = [str(one) for one in ordered if one.reads]
-    return "; ".join([", ".join(reading), *(str(one) for one in ordered if not one.reads)])
+    """One line: those that read it first, then the others, together where the reason is one."""
+    reads: list[str] = []
+    others: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        if one.reads:
+            reads.append(str(one))
+        else:
+            others.setdefault((one.reason, one.instead), []).append(one.engine)
+    refused = (
+        str(Reading(", ".join(engines), reason, instead))
+        for (reason, instead), engines in others.items()
+    )
+    return "; ".join([", ".join(reads), *refused])
 
 
 @dataclass(frozen=True)
