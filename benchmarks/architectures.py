@@ -1,13 +1,14 @@
-"""What works for every causal language model that transformers lists: docs/architectures.md.
+"""What works for every language model that transformers lists: docs/architectures.md.
 
     python benchmarks/architectures.py -o OUT [--types llama,gpt_oss] [--jobs 2]
 
-Each type becomes a tiny random model (tests/every_architecture.py) and goes through
+Causal ones, and those that read images and text, of which the text part is used. Each type
+becomes a tiny random model (tests/every_architecture.py) and goes through
 
 - quantize: 4-bit integers, nearest;
 - calibrate: the same by GPTQ on a short text;
 - load: `tersor.load` of both, by torch and by native linears;
-- transformers: `AutoModelForCausalLM.from_pretrained` of the first;
+- transformers: `from_pretrained` of the first;
 - engine: `tersor.Engine` of the first.
 
 What is loaded must have the logits of a model whose matrices were rounded by hand, by three lines
@@ -36,11 +37,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig
 
 import tersor
 from calibrating import BUDGET, small
-from every_architecture import WINDOW, causal_types, save_every
+from every_architecture import WINDOW, auto_of, causal_types, multimodal_types, save_every
 from tersor.checkpoints.source import open_source
 from tersor.errors import TersorError
 from tersor.runtime.artifact import open_artifact
@@ -124,7 +125,7 @@ def check(found: Tensor, expected: Tensor, limit: float = 1e-3) -> None:
 
 
 def plain(directory: Path) -> Any:
-    model, said = AutoModelForCausalLM.from_pretrained(
+    model, said = auto_of(AutoConfig.from_pretrained(directory)).from_pretrained(
         directory, dtype=torch.float32, output_loading_info=True
     )
     for kind in ("missing_keys", "mismatched_keys"):
@@ -279,7 +280,8 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    types = arguments.types.split(",") if arguments.types else causal_types()
+    every = [*causal_types(), *multimodal_types()]
+    types = arguments.types.split(",") if arguments.types else every
     found = all_types(types, arguments.out, arguments.jobs)
     (arguments.out / "architectures.md").write_text(table(found))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tiny_models import save_text, save_tokenizer
@@ -74,6 +74,10 @@ SIZES: dict[str, Any] = {
 
 # Half of a head, or another part of it, is turned: heads of 20, not of 18.
 _WIDER = {"hidden_size": 80}
+# Thirds of a head of 18 are turned by time, height and width.
+_TURNED_IN_THREE = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [3, 3, 3]}
+}
 EXCEPTIONS: dict[str, dict[str, Any]] = {
     "persimmon": _WIDER,
     "phi": _WIDER,
@@ -98,6 +102,11 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "inkling2_text": {"unpadded_vocab_size": VOCABULARY},
     "zamba": {"num_hidden_layers": 3},
     "bamba": {"attn_layer_indices": [1]},
+    "qwen2_vl_text": _TURNED_IN_THREE,
+    "qwen2_5_vl_text": _TURNED_IN_THREE,
+    "glm4v_text": _TURNED_IN_THREE,
+    "glm4v_moe_text": _TURNED_IN_THREE,
+    "glm_ocr_text": _TURNED_IN_THREE,
     "falcon_h1": {"mamba_d_ssm": 144, "mamba_n_heads": 8, "mamba_d_head": 18},
 }
 
@@ -107,6 +116,20 @@ def causal_types() -> list[str]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return sorted(name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if name in CONFIG_MAPPING)
+
+
+def multimodal_types() -> list[str]:
+    """Every other ``model_type`` that reads images and text."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    names = set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) - set(causal_types())
+    return sorted(name for name in names if name in CONFIG_MAPPING)
+
+
+def auto_of(config: Any) -> Any:
+    """The class that makes a model of text from a config, or of images and text."""
+    causal = type(config) in AutoModelForCausalLM._model_mapping
+    return AutoModelForCausalLM if causal else AutoModelForImageTextToText
 
 
 def tiny_config(model_type: str, **changes: Any) -> Any:
@@ -150,11 +173,11 @@ def tiny_model(model_type: str, seed: int = 0, **changes: Any) -> PreTrainedMode
     """A random float32 model of a type, in eval mode; activations stay near unit size."""
     config = tiny_config(model_type, **changes)
     with torch.device("meta"):
-        size = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        size = sum(p.numel() for p in auto_of(config).from_config(config).parameters())
     if size > LARGEST:
         raise ValueError(f"{size} parameters: some size of {model_type} is not known to be one")
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    model: PreTrainedModel = auto_of(config).from_config(config, attn_implementation="eager")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -75,7 +75,7 @@ def test_exclude_and_overrides(tmp_path: Path) -> None:
     assert schemes["model.layers.1.mlp.down_proj"] == eight
     assert schemes["model.layers.1.mlp.up_proj"] == recipe.scheme
     assert schemes["model.layers.0.mlp.down_proj"] is None
-    config = plan.quantization_config()
+    config = plan.quantization_config({})
     assert config["format"] == "pack-quantized"
     assert len(config["config_groups"]) == 2  # type: ignore[arg-type]
 

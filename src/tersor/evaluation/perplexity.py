@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tersor.errors import SourceError, TextError
 from tersor.evaluation.bases import Base
+from tersor.evaluation.foresight import refuse_foresight
 from tersor.evaluation.forward import (
     check_fit,
     evaluating,
@@ -51,6 +52,7 @@ def evaluate_model(
     if count * scored < 2:
         raise TextError("one token to score; two are needed for a standard error")
     check_fit(model, windows)
+    refuse_foresight(model, windows)
     _check_same_text(base, windows, skip)
     log_likelihoods: list[Tensor] = []
     base_log_likelihoods: list[Tensor] = []

@@ -4,6 +4,7 @@
     families      the tables
     discovery     architectures without a table, by name and shape
     metamodel     the same from the modules that transformers would build
+    in_memory     what modules on disk are called in memory
     architecture  ``describe``: config and tensor names → ``Architecture``
     experts       fused expert tensors ↔ one matrix per expert
     channels      which rows of a producer feed which columns of a consumer

@@ -16,7 +16,7 @@ from math import prod
 from typing import Any
 
 from tersor.errors import SourceError
-from tersor.models.modules import ModuleKind, module_facts
+from tersor.models.modules import ModuleKind, decoder_container, module_facts
 from tersor.models.values import FusedExperts, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -64,7 +64,7 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
     ``config`` is the whole ``config.json``, ``text`` the part of the language model in it. Raises
     ``SourceError`` if no tensor name holds a block number.
     """
-    container = _main_container(text, shapes)
+    container = _main_container(config, text, shapes)
     inside = _matrices_inside(container, shapes)
     facts = module_facts(config, container, shapes)
     kinds = facts.kinds
@@ -102,8 +102,11 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
     )
 
 
-def _main_container(text: Mapping[str, Any], shapes: Shapes) -> str:
-    """The language model's blocks: as many as the config says, else those with most weights."""
+def _main_container(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes) -> str:
+    """The language model's blocks: as many as the config says, else those with most weights.
+
+    Where images have as many, transformers' model tells which are the decoder's.
+    """
     containers = block_containers(shapes)
     if not containers:
         raise SourceError(
@@ -116,7 +119,10 @@ def _main_container(text: Mapping[str, Any], shapes: Shapes) -> str:
         if container is not None:
             weights[container] += prod(shape)
     depth = text.get("num_hidden_layers")
-    return max(containers, key=lambda c: (len(containers[c]) == depth, weights[c], c))
+    ordered = sorted(containers, key=lambda c: (len(containers[c]) == depth, weights[c], c))
+    alike = [c for c in ordered if len(containers[c]) == depth]
+    chosen = decoder_container(config, alike, shapes) if len(alike) > 1 else None
+    return chosen or ordered[-1]
 
 
 def _prefixes(name: str) -> list[str]:

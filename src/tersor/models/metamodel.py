@@ -45,25 +45,37 @@ def build(config: Mapping[str, Any]) -> nn.Module:
 
     Raises :class:`Unbuildable`.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
-
     typed = typed_config(config)
-    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
-        if type(typed) not in auto._model_mapping:
-            continue
-        try:
-            with torch.device("meta"):
-                model: nn.Module = auto.from_config(
-                    typed,
-                    dtype=torch.float32,
-                    trust_remote_code=False,
-                    # Expert by expert, each a product with a slice of the stored tensor.
-                    experts_implementation="eager",
-                )
-        except Exception as error:  # the same
-            raise Unbuildable(_said(str(config["model_type"]), error)) from error
-        return model
-    raise Unbuildable(f"transformers has no causal language model for {config['model_type']}")
+    auto = auto_class(typed)
+    if auto is None:
+        raise Unbuildable(f"transformers has no causal language model for {config['model_type']}")
+    try:
+        with torch.device("meta"):
+            model: nn.Module = auto.from_config(
+                typed,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                # Expert by expert, each a product with a slice of the stored tensor.
+                experts_implementation="eager",
+            )
+    except Exception as error:  # the same
+        raise Unbuildable(_said(str(config["model_type"]), error)) from error
+    return model
+
+
+def auto_class(typed: Any) -> Any:
+    """transformers' ``AutoModelFor…`` whose models of this config have logits for text, or None.
+
+    With images or sound they are the whole model if there is no class for the text alone.
+    """
+    import transformers
+
+    autos = (
+        transformers.AutoModelForCausalLM,
+        transformers.AutoModelForImageTextToText,
+        transformers.AutoModelForMultimodalLM,
+    )
+    return next((auto for auto in autos if type(typed) in auto._model_mapping), None)
 
 
 def _plain(value: Any) -> Any:

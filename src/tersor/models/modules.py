@@ -4,7 +4,7 @@ A matrix is a linear if a linear module holds it, or if it is one expert of a st
 router is found by where it stands: beside experts, with a row for each of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -127,6 +127,23 @@ def block_list(model: nn.Module, names: Names, container: str) -> str | None:
                     break
     found = max(lists, key=lambda name: lists[name], default="")
     return found if found and lists[found] else None
+
+
+def decoder_container(
+    config: Mapping[str, Any], containers: Iterable[str], shapes: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """Which of several lists of blocks on disk is the decoder's; ``None`` if nobody can tell."""
+    try:
+        model: Any = build(config)
+    except Unbuildable:
+        return None
+    inside = set(model.get_decoder().modules())
+    names = Names(model, shapes)
+    for container in containers:
+        path = block_list(model, names, container)
+        if path is not None and model.get_submodule(path) in inside:
+            return container
+    return None
 
 
 def _relative(name: str, container: str) -> str:

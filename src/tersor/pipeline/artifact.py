@@ -18,7 +18,7 @@ from tersor.version import versions
 def write_description(source: Source, result: Result, directory: Path) -> None:
     """Write ``config.json``, the tokenizer and its companions, recipe, records and model card."""
     plan = result.plan
-    config = dict(source.config) | {"quantization_config": plan.quantization_config()}
+    config = dict(source.config) | {"quantization_config": plan.quantization_config(source.config)}
     source.copy_companions(directory)
     write_json(directory / "config.json", config)
     write_text(directory / "recipe.yaml", dump(plan.recipe))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from tersor.formats.readers import Reading, Stored, readings
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
+from tersor.models.in_memory import InMemory, in_memory
 from tersor.models.probing import probed
 from tersor.recipes import AnyRange, Override, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
@@ -162,8 +164,8 @@ class Plan:
         parameters = sum(prod(t.source.shape) for unit in self.units for t in unit.tensors)
         return 8 * self.total_bytes / parameters if parameters else 0.0
 
-    def quantization_config(self) -> dict[str, object]:
-        """``quantization_config`` for ``config.json``."""
+    def quantization_config(self, config: Mapping[str, Any]) -> dict[str, object]:
+        """``quantization_config`` for ``config.json``; ``config`` is the rest of it."""
         groups: dict[Scheme, list[str]] = {}
         for module in self.quantized():
             assert module.scheme is not None
@@ -171,9 +173,28 @@ class Plan:
         if self.method == own.METHOD:
             transposed = [module.module for module in self.quantized() if module.transposed]
             return own.quantization_config(groups, transposed, self._private_experts())
+        if not self.architecture.is_foreign:
+            return compressed_tensors.quantization_config(groups, self._kept_linears())
+        names = in_memory(config, [module.module for module in self.modules()])
         return compressed_tensors.quantization_config(
-            groups, self._kept_linears(), dense=self.architecture.is_foreign
+            self._named_for_all(groups, names), self._kept_for_all(names), dense=True
         )
+
+    def _named_for_all(
+        self, groups: Mapping[Scheme, list[str]], names: InMemory
+    ) -> dict[Scheme, list[str]]:
+        """Modules by their names on disk and by those in memory."""
+        taken = {module.module for module in self.modules()}
+        return {
+            scheme: [*modules, *sorted({names.modules.get(m, m) for m in modules} - taken)]
+            for scheme, modules in groups.items()
+        }
+
+    def _kept_for_all(self, names: InMemory) -> list[str]:
+        """What stays as it is by both names; in memory, every linear that is not quantized."""
+        quantized = {module.module for module in self.quantized()}
+        quantized |= {names.modules.get(module, module) for module in quantized}
+        return sorted({*self._kept_linears(), *(names.linears - quantized)})
 
     def _private_experts(self) -> list[own.StackedExperts]:
         return [

@@ -1,7 +1,7 @@
 """``load``: a quantized or ordinary model directory as a transformers model."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tersor.checkpoints.source import Source
 from tersor.errors import RecipeError, SourceError
 from tersor.formats import own
 from tersor.grids import Scheme
+from tersor.models.metamodel import auto_class
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.use_kernels import use_kernels
 
@@ -25,7 +26,11 @@ def load(
     kernels: bool = True,
     activation_bits: int = 8,
 ) -> Any:
-    """A transformers model (``AutoModelForCausalLM``) in evaluation mode; ``generate`` works.
+    """A transformers model with logits for text in evaluation mode; ``generate`` works.
+
+    It is what ``AutoModelForCausalLM`` makes, or the whole model where transformers has no class
+    for its text part alone, as for most with images. Every parameter comes from the checkpoint:
+    where transformers would leave one to chance, the model is refused.
 
     Quantized linears run on tersor's native kernels (:mod:`tersor.runtime.use_kernels`); those for
     which there is none run as without ``kernels``, and a warning says so. For integer weights
@@ -39,7 +44,7 @@ def load(
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
     :class:`~tersor.errors.RecipeError` for other ``activation_bits``.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     if activation_bits not in (8, 16):
         raise RecipeError(f"activations of {activation_bits} bits; the kernels have 8 and 16")
@@ -49,14 +54,14 @@ def load(
     plain = as_published(source)
     if plain is not source:
         return _from_source(plain, config, dtype).eval()
+    auto = _auto_class(directory, config)
     artifact = None
     if "quantization_config" in source.config:
         import tersor.hf  # noqa: F401 - registers the quantizer
 
         artifact = open_artifact(directory)
         config.quantization_config = _own_description(artifact)
-    with _no_bars():
-        model = AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=dtype)
+    model = _loaded(directory, auto.from_pretrained, directory, config=config, dtype=dtype)
     if kernels and artifact is not None:
         left = use_kernels(model, artifact, activation_bits=activation_bits)
         if left:
@@ -67,15 +72,44 @@ def load(
 
 def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
     """The model of a source whose tensors are not those on disk."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, GenerationConfig
+    from transformers import GenerationConfig
 
     del config.quantization_config
     state = {name: source.read([name])[name] for name in source.tensors}
-    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    with _no_bars():
-        model = kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype)
+    kind = _auto_class(source.path, config)._model_mapping[type(config)]
+    model = _loaded(
+        source.path, kind.from_pretrained, None, config=config, state_dict=state, dtype=dtype
+    )
     if (source.path / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(source.path)
+    return model
+
+
+def _auto_class(directory: Path, config: Any) -> Any:
+    auto = auto_class(config)
+    if auto is None:
+        raise SourceError(
+            f"{directory}: transformers has no language model for model_type {config.model_type!r}"
+        )
+    return auto
+
+
+def _loaded(directory: Path, from_pretrained: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    """The model, if all of its parameters were found."""
+    with _no_bars():
+        try:
+            model, said = from_pretrained(*given, output_loading_info=True, **more)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SourceError(f"{directory}: transformers cannot load it: {reason}") from error
+    absent = sorted(said["missing_keys"])
+    if absent:
+        others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise SourceError(
+            f"{directory}: no tensor becomes {absent[0]}{others} of transformers' "
+            f"{type(model).__name__}, which would be random: the checkpoint is incomplete, or its "
+            "names are not those that this version of transformers knows"
+        )
     return model
 
 

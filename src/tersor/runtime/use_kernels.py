@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
-from tersor.models.names import Names
+from tersor.models.in_memory import modules_in_memory
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.kernels import PackedLinear, has_kernel, pack_linear
 from tersor.runtime.packed_cache import PackedCache
@@ -27,7 +27,7 @@ def use_kernels(
     them rounded; codebooks never have. Returns the quantized modules that stay with torch, and why.
     """
     modules = dict(model.named_modules())
-    names = _in_memory(model, artifact)
+    names = modules_in_memory(model, artifact.schemes)
     cache = PackedCache(artifact.source.path)
     left: dict[str, str] = {}
     for name, scheme in artifact.schemes.items():
@@ -50,16 +50,6 @@ def use_kernels(
         model.set_submodule(names.get(name, name), native)
     cache.save()
     return left
-
-
-def _in_memory(model: nn.Module, artifact: Artifact) -> dict[str, str]:
-    """Module on disk → module in memory, where it is one of its own."""
-    found = Names(model, [f"{module}.weight" for module in artifact.schemes])
-    return {
-        disk.removesuffix(".weight"): slot.parameter.removesuffix(".weight")
-        for disk, slot in found.slots.items()
-        if slot.expert is None
-    }
 
 
 def packed_of(artifact: Artifact, name: str) -> PackedLinear:

@@ -1,0 +1,131 @@
+"""Models that read images: their text part is quantized, found by every reader, run and scored."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import architectures
+
+import tersor
+from every_architecture import multimodal_types, save_every
+from tersor.errors import SourceError
+from tersor.pipeline.evaluation import Protocol, evaluate_directory
+from tersor.recipes import Override, Recipe, load_recipe
+from tersor.runtime.artifact import open_artifact
+from tersor.runtime.generate import generate_text
+
+GROUPS = tersor.Adjustments(group_size=8)
+
+# What lies on disk as it is called in memory (the last two), and what does not.
+TYPES = (
+    "gemma3", "llava", "paligemma", "mistral3", "qwen2_vl", "qwen2_5_vl", "internvl", "qwen3_vl",
+    "idefics3",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_every_reader_has_the_text_part_rounded_and_the_rest_as_it_was(
+    model_type: str, tmp_path: Path
+) -> None:
+    save_every(model_type, tmp_path / "model")
+    wanted = ("quantize", "calibrate", "load", "transformers")
+    assert architectures.run(model_type, tmp_path, wanted) == dict.fromkeys(wanted, "yes")
+    for artifact in ("w4", "gptq"):
+        quantized = open_artifact(tmp_path / artifact).schemes
+        assert len(quantized) == 14
+        assert not [name for name in quantized if "vis" in name]
+
+
+def two_schemes() -> Recipe:
+    """Readers find some modules by name only, and transformers is not asked for dense weights."""
+    recipe = GROUPS.apply(load_recipe("w4"))
+    wider = load_recipe("vanilla-int8").scheme
+    return replace(recipe, overrides=(Override("down_proj", wider, recipe.range),))
+
+
+@pytest.mark.parametrize("model_type", ["gemma3", "llava", "qwen2_vl"])
+def test_names_in_memory_are_written_beside_those_on_disk(model_type: str, tmp_path: Path) -> None:
+    save_every(model_type, tmp_path / "model")
+    tersor.quantize(tmp_path / "model", tmp_path / "out", two_schemes())
+    described = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+    assert "dequantize" not in described
+    theirs, said = AutoModelForImageTextToText.from_pretrained(
+        tmp_path / "out", dtype=torch.float32, output_loading_info=True
+    )
+    assert not said["missing_keys"]
+    assert not said["unexpected_keys"]
+    expected = architectures.logits(tersor.load(tmp_path / "out", kernels=False))
+    architectures.check(architectures.logits(theirs.eval()), expected)
+    tower = {n: p for n, p in theirs.named_parameters() if "visual" in n or "vision" in n}
+    ours = tersor.load(tmp_path / "model").get_parameter
+    assert len(tower) > 20
+    assert all(torch.equal(parameter, ours(name)) for name, parameter in tower.items())
+    named = {t for group in described["config_groups"].values() for t in group["targets"]}
+    on_disk = set(open_artifact(tmp_path / "out").schemes)
+    assert len(named - on_disk - {"Linear"}) == len(named & on_disk) == 2
+
+
+@pytest.mark.parametrize("model_type", ["llava", "qwen2_vl"])
+def test_text_is_generated_and_scored(model_type: str, tmp_path: Path) -> None:
+    """By the engine, and by transformers where the engine does not run the model."""
+    save_every(model_type, tmp_path / "model")
+    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", adjustments=GROUPS)
+    protocol = Protocol(context=24, windows=2)
+    texts = [tmp_path / "model.txt"]
+    (score,) = evaluate_directory(
+        tmp_path / "w4", base=tmp_path / "model", texts=texts, protocol=protocol
+    )
+    assert score.kl_mean is not None
+    assert 0 < score.kl_mean < 2
+    for directory in ("model", "w4"):
+        if model_type == "llava":
+            assert len(generate_text(tmp_path / directory, "hello", max_new_tokens=3)) > 0
+            continue
+        with pytest.warns(UserWarning, match=r"qwen2_vl.*; transformers does"):
+            assert len(generate_text(tmp_path / directory, "hello", max_new_tokens=3)) > 0
+
+
+def test_attention_that_sees_ahead_has_no_perplexity(tmp_path: Path) -> None:
+    save_every("paligemma", tmp_path / "model")
+    with pytest.raises(SourceError, match="sees the tokens that it should predict"):
+        evaluate_directory(
+            tmp_path / "model", texts=[tmp_path / "model.txt"], protocol=Protocol(context=24)
+        )
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_what_no_tensor_becomes_is_an_error(quantized: bool, tmp_path: Path) -> None:
+    save_every("llava", tmp_path / "model")
+    place = tmp_path / "model"
+    if quantized:
+        tersor.quantize(place, tmp_path / "w4", "w4", adjustments=GROUPS)
+        place = tmp_path / "w4"
+    file = next(place.glob("*.safetensors"))
+    tensors = {n: t for n, t in load_file(file).items() if "vision_tower.encoder.layers.1" not in n}
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(
+        SourceError,
+        match=r"no tensor becomes model\.vision_tower\.encoder\.layers\.1.* and \d+ more",
+    ):
+        tersor.load(place)
+
+
+def test_types_with_images_are_transformers_own() -> None:
+    assert set(TYPES) - {"gemma3"} <= set(multimodal_types())
