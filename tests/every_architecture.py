@@ -29,7 +29,7 @@ SIZES: dict[str, Any] = {
          "embedding_size", "n_embed", "decoder_hidden_size", "emb_dim", "projection_dim"), 72),
     **dict.fromkeys(
         ("intermediate_size", "ffn_dim", "n_inner", "d_ff", "ffn_hidden_size", "d_inner",
-         "feed_forward_size", "block_ff_dim", "decoder_ffn_dim", "intermediate_size_mlp",
+         "feed_forward_size", "dff", "block_ff_dim", "decoder_ffn_dim", "intermediate_size_mlp",
          "expert_ffn_hidden_size", "ff_dim", "dense_intermediate_size"), 152),
     **dict.fromkeys(
         ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers", "max_layers"),

@@ -21,7 +21,8 @@ class BlockCall:
     ``args``, ``kwargs``: masks, positions and whatever else an architecture passes along, as they
     were for ``rows`` windows; the hidden states are left out. ``own``: the same by the first window
     of a piece, where pieces have their own (inputs of every layer, keys that layers share).
-    ``dtype``: what products are computed in; the residual stream stays float32.
+    ``dtype``: what products are computed in; the residual stream stays float32. ``lead``: blocks
+    that carry several streams want them before the windows.
     """
 
     index: int
@@ -31,12 +32,13 @@ class BlockCall:
     rows: int
     dtype: torch.dtype
     own: Mapping[int, Arguments] = field(default_factory=dict)
+    lead: bool = False
 
     def __call__(self, hidden: Tensor, start: int | None = None) -> Tensor:
         """The block's output for at most ``rows`` windows: ``(r, T, hidden)``, same shape.
 
-        Several streams are ``(r, streams, T, hidden)``. ``start``: the piece's first window, if it
-        is a piece. Raises :class:`SourceError` for other windows where pieces have arguments of
+        Streams that lead are ``(r, streams, T, hidden)``. ``start``: the piece's first window, if
+        it is a piece. Raises :class:`SourceError` for other windows where pieces have arguments of
         their own.
         """
         if self.own and start is None:
@@ -50,9 +52,9 @@ class BlockCall:
             piece = slice(0, len(hidden))
             args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
         with arithmetic(self.dtype):
-            output = self.block(streams_first(hidden), *args, **kwargs)
+            output = self.block(turned(hidden, self.lead), *args, **kwargs)
         result: Tensor = output[0] if isinstance(output, tuple) else output
-        return streams_first(result)
+        return turned(result, self.lead)
 
     def pieces(self, hidden: Tensor) -> Iterator[slice]:
         """Which windows go through the block together: fixed, whatever the number of cores."""
@@ -73,12 +75,9 @@ class BlockCall:
         return into
 
 
-def streams_first(hidden: Tensor) -> Tensor:
-    """``(windows, streams, T, hidden)`` ⇄ ``(streams, windows, T, hidden)``; others unchanged.
-
-    Blocks that carry several streams want them first, everybody else the windows.
-    """
-    return hidden.transpose(0, 1) if hidden.ndim == 4 else hidden
+def turned(hidden: Tensor, lead: bool) -> Tensor:
+    """``(windows, streams, T, hidden)`` ⇄ ``(streams, windows, T, hidden)`` if streams lead."""
+    return hidden.transpose(0, 1) if lead else hidden
 
 
 def same(one: Any, other: Any) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor.calibration.attention import use_native_attention
-from tersor.calibration.blocks import Arguments, BlockCall, Visit, cut, same, streams_first
+from tersor.calibration.blocks import Arguments, BlockCall, Visit, cut, same, turned
 from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
@@ -59,6 +59,7 @@ class Decoder:
         self._load_surroundings()
         self._embedding: nn.Module = self.module.get_input_embeddings()  # type: ignore[operator]
         self._returns = _Returns()
+        self._lead = False
 
     def walk(
         self,
@@ -114,14 +115,16 @@ class Decoder:
                 f"blocks {len(record.calls)} times, so activations cannot be calibrated; use a "
                 "recipe that needs none, such as w4"
             )
-        first = streams_first(record.hidden)
+        shape = record.hidden.shape
+        self._lead = len(shape) == 4 and shape[0] != rows and shape[1] == rows
+        first = turned(record.hidden, self._lead)
         hidden = memory.empty((len(tokens), *first.shape[1:]))
         hidden[:rows] = first
         own: list[dict[int, Arguments]] = [{} for _ in self.blocks]
         for start in range(rows, len(tokens), rows):
             found = _Record(record.returns)
             self._pass(tokens[start : start + rows], found.identity)
-            piece = streams_first(found.hidden)
+            piece = turned(found.hidden, self._lead)
             hidden[start : start + rows] = piece
             for mine, theirs, alone in zip(record.calls, found.calls, own, strict=True):
                 if not same(cut(mine, rows, slice(0, len(piece))), theirs):
@@ -130,7 +133,7 @@ class Decoder:
             if alone or any(isinstance(value, dict) for value in mine[1].values()):
                 alone[0] = mine
         calls = [
-            BlockCall(index, block, args, kwargs, rows, dtype, alone)
+            BlockCall(index, block, args, kwargs, rows, dtype, alone, self._lead)
             for index, (block, (args, kwargs), alone) in enumerate(
                 zip(self.blocks, record.calls, own, strict=True)
             )
@@ -157,7 +160,7 @@ class Decoder:
 
         def replace(index: int, *args: Any, **kwargs: Any) -> Any:
             del index, args, kwargs
-            return self._returns.like(streams_first(hidden))
+            return self._returns.like(turned(hidden, self._lead))
 
         with _without_embeddings(self.module):
             output: Tensor = self._pass(tokens, replace).last_hidden_state
@@ -269,8 +272,12 @@ def _unload(block: nn.Module) -> None:
 
 @contextmanager
 def _without_embeddings(module: nn.Module) -> Iterator[None]:
-    """Tables of embeddings give zeros: they need not be in memory where nobody reads the result."""
-    tables = [inner for inner in module.modules() if isinstance(inner, nn.Embedding)]
+    """Tables of embeddings that are not in memory give zeros, where nobody reads the result."""
+    tables = [
+        inner
+        for inner in module.modules()
+        if isinstance(inner, nn.Embedding) and inner.weight.is_meta
+    ]
 
     def zeros(table: nn.Embedding, ids: Tensor, *_: Any, **__: Any) -> Tensor:
         return torch.zeros(*ids.shape, table.embedding_dim)

@@ -65,6 +65,8 @@ def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
         return "the model holds no module for it: experts are one tensor in memory"
     if not isinstance(module, nn.Linear) and type(module).__name__ != "Conv1D":
         return f"the model's {type(module).__name__} of that name is no linear"
+    if isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward:
+        return f"{type(module).__name__} multiplies in its own way"
     grid, activations = scheme.weights.grid, scheme.activations
     if not has_kernel(grid):
         return f"no kernel for weights on the grid {grid.name}"
