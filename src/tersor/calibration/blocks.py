@@ -53,7 +53,7 @@ class BlockCall:
             args, kwargs = cut(self.args, self.rows, piece), cut(self.kwargs, self.rows, piece)
         with arithmetic(self.dtype):
             output = self.block(turned(hidden, self.lead), *args, **kwargs)
-        result: Tensor = output[0] if isinstance(output, tuple) else output
+        result: Tensor = output[0] if isinstance(output, tuple | list) else output
         return turned(result, self.lead)
 
     def pieces(self, hidden: Tensor) -> Iterator[slice]:

@@ -18,7 +18,7 @@ from tersor.calibration.attention import use_native_attention
 from tersor.calibration.blocks import Arguments, BlockCall, Visit, cut, same, turned
 from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
-from tersor.errors import SourceError
+from tersor.errors import SourceError, TersorError
 from tersor.models.architecture import Architecture
 from tersor.models.experts import unfuse
 from tersor.models.metamodel import Unbuildable, build
@@ -172,6 +172,15 @@ class Decoder:
             block.forward = partial(replacement, index)
         try:
             return self.module(input_ids=tokens, use_cache=False)
+        except (TersorError, MemoryError):
+            raise
+        except Exception as error:  # whatever an architecture needs that a text does not give
+            said = " ".join(str(error).split())
+            raise SourceError(
+                f"{self._source.path}: {type(self.module).__name__} does not run on text block by "
+                f"block ({type(error).__name__}: {said}), so activations cannot be calibrated; use "
+                "a recipe that needs none, such as w4"
+            ) from error
         finally:
             for block in self.blocks:
                 del block.forward
@@ -354,7 +363,7 @@ class _Record:
 
         Weights of attention ``(…, T, T)`` do not count: no model reads them.
         """
-        if not isinstance(output, tuple):
+        if not isinstance(output, tuple | list):
             return
         length = self.hidden.shape[-2]
         if any(
