@@ -47,5 +47,8 @@ def test_block_formats() -> None:
 
 def test_a_scale_too_large_for_its_type() -> None:
     scheme = TensorScheme(IntegerGrid(2), Granularity.CHANNEL)
-    with pytest.raises(SchemeError, match=r"1e\+05 does not fit torch.float16; convert the model"):
-        fit(scheme, LOW, torch.tensor([[1e5]]), ScaleStorage(torch.float16))
+    wider = fit(scheme, LOW, torch.tensor([[1e5]]), ScaleStorage(torch.float16)).scale
+    assert wider.data.dtype is torch.float32
+    assert wider.value().item() == 1e5
+    with pytest.raises(SchemeError, match=r"inf does not fit torch.float32; convert the model"):
+        fit(scheme, LOW, torch.tensor([[float("inf")]]), ScaleStorage(torch.float16))
