@@ -139,11 +139,10 @@ def decoder_container(
         return None
     inside = set(model.get_decoder().modules())
     names = Names(model, shapes)
-    for container in containers:
-        path = block_list(model, names, container)
-        if path is not None and model.get_submodule(path) in inside:
-            return container
-    return None
+    paths = {container: block_list(model, names, container) for container in containers}
+    found = [c for c, path in paths.items() if path and model.get_submodule(path) in inside]
+    # Some models call all that they hold their decoder.
+    return found[0] if len(found) == 1 else None
 
 
 def _relative(name: str, container: str) -> str:
