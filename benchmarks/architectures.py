@@ -21,6 +21,7 @@ written to OUT/architectures.md.
 import argparse
 import json
 import multiprocessing
+import re
 import signal
 import sys
 import traceback
@@ -259,9 +260,12 @@ def table(found: dict[str, dict[str, str]]) -> str:
             if row[step] == "yes":
                 cells.append("yes")
                 continue
-            if row[step] not in reasons:
-                reasons.append(row[step])
-            cells.append(f"no ({reasons.index(row[step]) + 1})")
+            # The same for every type, and without the place of a temporary directory.
+            reason = re.sub(r"architecture '[^']*'", "this architecture", row[step])
+            reason = re.sub(r"\S*/(model|w4|gptq): ", "", reason)
+            if reason not in reasons:
+                reasons.append(reason)
+            cells.append(f"no ({reasons.index(reason) + 1})")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", "Reasons:", ""]
     lines += [f"{i}. {reason}" for i, reason in enumerate(reasons, 1)]
