@@ -54,11 +54,15 @@ def test_rounded_calibrated_and_loaded_it_is_what_it_should_be(
     assert found == dict.fromkeys(("quantize", "calibrate", "load"), "yes")
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4])
 @pytest.mark.parametrize(
-    "model_type", ["gemma3n_text", "gemma4_text", "gpt_oss", "mamba2", "opt", "olmo_hybrid"]
+    "model_type",
+    ["deepseek_v4", "gemma3n_text", "gemma4_text", "gpt_oss", "mamba2", "opt", "olmo_hybrid"],
 )
-def test_block_by_block_is_the_models_own_forward(model_type: str, tmp_path: Path) -> None:
-    """For every window: more windows than go through a block at once."""
+def test_block_by_block_is_the_models_own_forward(
+    model_type: str, rows: int, tmp_path: Path
+) -> None:
+    """For every window: more than go through a block at once, also as many as streams (4)."""
     model = save_every(model_type, tmp_path / "model")
     source, architecture = described(tmp_path / "model")
     decoder = Decoder(source, architecture)
@@ -67,7 +71,7 @@ def test_block_by_block_is_the_models_own_forward(model_type: str, tmp_path: Pat
     walk = decoder.walk(
         tokens,
         lambda call, hidden: call.run(hidden, hidden),
-        rows=3,
+        rows=rows,
         memory=ActivationMemory(1 << 30),
     )
     found = torch.cat(list(walk))

@@ -57,7 +57,7 @@ class Decoder:
         self.module.requires_grad_(False).eval()
         _fill_computed_buffers(self.module, source)
         self._load_surroundings()
-        self._embedding: nn.Module = self.module.get_input_embeddings()  # type: ignore[operator]
+        self._embedding = self._input_embeddings()
         self._returns = _Returns()
         self._lead = False
 
@@ -115,8 +115,7 @@ class Decoder:
                 f"blocks {len(record.calls)} times, so activations cannot be calibrated; use a "
                 "recipe that needs none, such as w4"
             )
-        shape = record.hidden.shape
-        self._lead = len(shape) == 4 and shape[0] != rows and shape[1] == rows
+        self._lead = self._streams_lead(tokens[:rows], record)
         first = turned(record.hidden, self._lead)
         hidden = memory.empty((len(tokens), *first.shape[1:]))
         hidden[:rows] = first
@@ -139,6 +138,19 @@ class Decoder:
             )
         ]
         return calls, hidden
+
+    def _streams_lead(self, tokens: Tensor, record: "_Record") -> bool:
+        """Whether the residual streams of ``record``, of ``tokens``, come before the windows.
+
+        The sizes do not say it where there are as many streams as windows; one window alone does.
+        """
+        if record.hidden.ndim < 4:
+            return False
+        if len(tokens) == 1:
+            return len(record.hidden) != 1
+        alone = _Record(record.returns)
+        self._pass(tokens[:1], alone.identity)
+        return len(alone.hidden) == len(record.hidden)
 
     def _recorded(self, tokens: Tensor) -> "_Record":
         """What every block is called with; the first one really runs, to see what it returns."""
@@ -222,6 +234,19 @@ class Decoder:
                 f"{found or 'none like them'}; check num_hidden_layers in config.json"
             )
         return path
+
+    def _input_embeddings(self) -> nn.Module:
+        try:
+            found = self.module.get_input_embeddings()  # type: ignore[operator]
+        except (NotImplementedError, AttributeError):
+            found = None
+        if not isinstance(found, nn.Module):
+            raise SourceError(
+                f"{self._source.path}: {type(self.module).__name__} says of no module that it "
+                "embeds tokens, so activations cannot be calibrated; use a recipe that needs none, "
+                "such as w4"
+            )
+        return found
 
     def _stored(self, prefix: str, without: str | None = None) -> dict[str, Tensor]:
         """Parameters in memory below a prefix, as stored, but for those below ``without``."""
