@@ -17,7 +17,7 @@ from torch import Tensor
 import tiny_models
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.places import check_reached, find_place, stage_of
+from tersor.calibration.places import check_reached, find_places, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import open_source
@@ -79,8 +79,8 @@ def loaded(
     decoder = Decoder(source, architecture)
     stages = []
     for group in input_groups(architecture, shapes, 1):
-        places = [(name, find_place(source, architecture, decoder, name)) for name in group]
-        for _, members in groupby(places, key=lambda item: item[1].expert):
+        places = find_places(source, architecture, decoder, group)
+        for _, members in groupby(places.items(), key=lambda item: item[1].expert):
             stages.append(stage_of(list(members)))
     stages.sort(key=lambda stage: stage.fused[1] if stage.fused else -1)
     memory = ActivationMemory(1 << 30)

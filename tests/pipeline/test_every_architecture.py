@@ -133,9 +133,15 @@ def test_blocks_beyond_those_that_run_are_carried_along(tmp_path: Path) -> None:
                 assert torch.equal(before.read([name])[name], after.read([name])[name])
 
 
-def test_a_model_that_runs_its_blocks_twice_is_refused_by_name(tmp_path: Path) -> None:
-    save_every("dory", tmp_path / "model")
-    with pytest.raises(SourceError, match=r"runs its 2 blocks 4 times.*w4"):
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [("dory", "runs its 2 blocks 4 times"), ("xlnet", r"\(windows, tokens, hidden\)")],
+)
+def test_blocks_that_are_called_in_other_ways_are_refused_by_name(
+    model_type: str, reason: str, tmp_path: Path
+) -> None:
+    save_every(model_type, tmp_path / "model")
+    with pytest.raises(SourceError, match=rf"{reason}.*w4"):
         tersor.quantize(
             tmp_path / "model",
             tmp_path / "out",

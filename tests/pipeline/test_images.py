@@ -21,6 +21,7 @@ from tersor.errors import SourceError
 from tersor.pipeline.evaluation import Protocol, evaluate_directory
 from tersor.recipes import Override, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
+from tersor.runtime.decoder_shape import OUTER
 from tersor.runtime.generate import generate_text
 
 GROUPS = tersor.Adjustments(group_size=8)
@@ -51,6 +52,27 @@ def test_every_reader_has_the_text_part_rounded_and_the_rest_as_it_was(
         quantized = open_artifact(tmp_path / artifact).schemes
         assert len(quantized) == 14
         assert not [name for name in quantized if "vis" in name]
+
+
+def test_a_config_that_names_no_number_of_blocks_leaves_it_to_the_model(tmp_path: Path) -> None:
+    """Where the images' part is the larger one."""
+    save_every("kosmos-2.5", tmp_path / "model")
+    for recipe in ("w4", "gptq"):
+        budget = replace(GROUPS, tokens=96, window=24) if recipe == "gptq" else GROUPS
+        texts = [tmp_path / "model.txt"] if recipe == "gptq" else []
+        tersor.quantize(
+            tmp_path / "model", tmp_path / recipe, recipe, adjustments=budget, calibration=texts
+        )
+        modules = open_artifact(tmp_path / recipe).schemes
+        assert len(modules) == 12
+        assert all(name.startswith("text_model.model.layers.") for name in modules)
+
+
+@pytest.mark.parametrize("model_type", OUTER)
+def test_the_engine_runs_the_text_part(model_type: str, tmp_path: Path) -> None:
+    save_every(model_type, tmp_path / "model")
+    wanted = ("quantize", "engine")
+    assert architectures.run(model_type, tmp_path, wanted) == dict.fromkeys(wanted, "yes")
 
 
 def two_schemes() -> Recipe:

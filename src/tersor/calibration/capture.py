@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.places import Place, check_reached, find_place, stage_of
+from tersor.calibration.places import Place, check_reached, find_places, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.calibration.statistics import Statistic
@@ -18,6 +18,7 @@ from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import describe
+from tersor.models.metamodel import longest_context
 
 R = TypeVar("R")
 _MEMORY = 4 << 30
@@ -51,9 +52,8 @@ def collect(
     decoder = Decoder(source, architecture)
     _check_windows(source, decoder, tokens)
     head = architecture.head
-    places = {
-        name: find_place(source, architecture, decoder, name) for name in observers if name != head
-    }
+    inside = [name for name in observers if name != head]
+    places = find_places(source, architecture, decoder, inside)
     listening = _Listening(source, observers, places, tokens.shape[1])
     rows = max(1, microbatch_tokens // tokens.shape[1])
     walk = decoder.walk(
@@ -121,5 +121,5 @@ def _check_windows(source: Source, decoder: Decoder, tokens: Tensor) -> None:
         tokens,
         str(source.path),
         vocabulary=getattr(config, "vocab_size", None),
-        positions=getattr(config, "max_position_embeddings", None),
+        positions=longest_context(config),
     )

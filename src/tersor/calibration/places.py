@@ -1,6 +1,6 @@
 """Where in the modules of a decoder the input of a published weight can be seen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -42,21 +42,28 @@ def places_of(decoder: Decoder, index: int) -> dict[str, Place]:
     return found
 
 
-def find_place(source: Source, architecture: Architecture, decoder: Decoder, name: str) -> Place:
-    """The place of the weight ``name``.
+def find_places(
+    source: Source, architecture: Architecture, decoder: Decoder, names: Iterable[str]
+) -> dict[str, Place]:
+    """The place of each of the weights ``names``.
 
-    Raises :class:`SourceError` if it is no linear of a block whose input can be seen.
+    Raises :class:`SourceError` for one that is no linear of a block whose input can be seen.
     """
-    block, _ = architecture.split(name)
-    if block is None or not name.endswith(".weight"):
-        raise SourceError(f"{source.path}: {name} is no weight of a linear in a block")
-    place = places_of(decoder, block).get(name) if block < len(decoder.blocks) else None
-    if place is None:
-        raise SourceError(
-            f"{source.path}: {name} is no linear of transformers' "
-            f"{type(decoder.blocks[0]).__name__} {block}; its input cannot be observed"
-        )
-    return place
+    blocks: dict[int, dict[str, Place]] = {}
+    found = {}
+    for name in names:
+        block, _ = architecture.split(name)
+        if block is None or not name.endswith(".weight"):
+            raise SourceError(f"{source.path}: {name} is no weight of a linear in a block")
+        if block not in blocks and block < len(decoder.blocks):
+            blocks[block] = places_of(decoder, block)
+        if name not in blocks.get(block, ()):
+            raise SourceError(
+                f"{source.path}: {name} is no linear of transformers' "
+                f"{type(decoder.blocks[0]).__name__} {block}; its input cannot be observed"
+            )
+        found[name] = blocks[block][name]
+    return found
 
 
 def _expert(name: str) -> int:

@@ -110,13 +110,11 @@ class Decoder:
             record = self._recorded(tokens[:rows])
         self._returns = record.returns
         if len(record.calls) != len(self.blocks):
-            raise SourceError(
-                f"{self._source.path}: {type(self.module).__name__} runs its {len(self.blocks)} "
-                f"blocks {len(record.calls)} times, so activations cannot be calibrated; use a "
-                "recipe that needs none, such as w4"
-            )
-        self._lead = self._streams_lead(tokens[:rows], record)
+            raise self._refused(f"runs its {len(self.blocks)} blocks {len(record.calls)} times")
+        self._lead = not self._windows_lead(tokens[:rows], record)
         first = turned(record.hidden, self._lead)
+        if (first.ndim < 4 and self._lead) or len(first) != rows:
+            raise self._refused("hands its blocks other states than (windows, tokens, hidden)")
         hidden = memory.empty((len(tokens), *first.shape[1:]))
         hidden[:rows] = first
         own: list[dict[int, Arguments]] = [{} for _ in self.blocks]
@@ -139,18 +137,16 @@ class Decoder:
         ]
         return calls, hidden
 
-    def _streams_lead(self, tokens: Tensor, record: "_Record") -> bool:
-        """Whether the residual streams of ``record``, of ``tokens``, come before the windows.
+    def _windows_lead(self, tokens: Tensor, record: "_Record") -> bool:
+        """Whether windows are the first axis of the hidden states of ``tokens``, not streams.
 
         The sizes do not say it where there are as many streams as windows; one window alone does.
         """
-        if record.hidden.ndim < 4:
-            return False
         if len(tokens) == 1:
-            return len(record.hidden) != 1
+            return len(record.hidden) == 1
         alone = _Record(record.returns)
         self._pass(tokens[:1], alone.identity)
-        return len(alone.hidden) == len(record.hidden)
+        return len(alone.hidden) != len(record.hidden)
 
     def _recorded(self, tokens: Tensor) -> "_Record":
         """What every block is called with; the first one really runs, to see what it returns."""
@@ -188,10 +184,8 @@ class Decoder:
             raise
         except Exception as error:  # whatever an architecture needs that a text does not give
             said = " ".join(str(error).split())
-            raise SourceError(
-                f"{self._source.path}: {type(self.module).__name__} does not run on text block by "
-                f"block ({type(error).__name__}: {said}), so activations cannot be calibrated; use "
-                "a recipe that needs none, such as w4"
+            raise self._refused(
+                f"does not run on text block by block ({type(error).__name__}: {said})"
             ) from error
         finally:
             for block in self.blocks:
@@ -241,12 +235,14 @@ class Decoder:
         except (NotImplementedError, AttributeError):
             found = None
         if not isinstance(found, nn.Module):
-            raise SourceError(
-                f"{self._source.path}: {type(self.module).__name__} says of no module that it "
-                "embeds tokens, so activations cannot be calibrated; use a recipe that needs none, "
-                "such as w4"
-            )
+            raise self._refused("says of no module that it embeds tokens")
         return found
+
+    def _refused(self, why: str) -> SourceError:
+        return SourceError(
+            f"{self._source.path}: {type(self.module).__name__} {why}, so activations cannot be "
+            "calibrated; use a recipe that needs none, such as w4"
+        )
 
     def _stored(self, prefix: str, without: str | None = None) -> dict[str, Tensor]:
         """Parameters in memory below a prefix, as stored, but for those below ``without``."""

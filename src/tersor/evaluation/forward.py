@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tersor.calibration.text import check_windows
 from tersor.errors import SourceError, TextError
+from tersor.models.metamodel import longest_context
 
 
 def scored_positions(windows: Tensor, skip: int) -> int:
@@ -44,7 +45,7 @@ def check_fit(model: nn.Module, windows: Tensor) -> None:
         windows,
         model_name(model),
         vocabulary=getattr(config, "vocab_size", None),
-        positions=getattr(config, "max_position_embeddings", None),
+        positions=longest_context(config),
     )
 
 

@@ -105,7 +105,8 @@ def discover(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes)
 def _main_container(config: Mapping[str, Any], text: Mapping[str, Any], shapes: Shapes) -> str:
     """The language model's blocks: as many as the config says, else those with most weights.
 
-    Where images have as many, transformers' model tells which are the decoder's.
+    Where images have as many, or the config does not say, transformers' model tells which are the
+    decoder's.
     """
     containers = block_containers(shapes)
     if not containers:
@@ -120,7 +121,7 @@ def _main_container(config: Mapping[str, Any], text: Mapping[str, Any], shapes: 
             weights[container] += prod(shape)
     depth = text.get("num_hidden_layers")
     ordered = sorted(containers, key=lambda c: (len(containers[c]) == depth, weights[c], c))
-    alike = [c for c in ordered if len(containers[c]) == depth]
+    alike = [c for c in ordered if depth is None or len(containers[c]) == depth]
     chosen = decoder_container(config, alike, shapes) if len(alike) > 1 else None
     return chosen or ordered[-1]
 

@@ -78,6 +78,16 @@ def auto_class(typed: Any) -> Any:
     return next((auto for auto in autos if type(typed) in auto._model_mapping), None)
 
 
+def longest_context(config: Any) -> int | None:
+    """How many tokens a model of the config, or of its text part, reads at once.
+
+    ``None`` where no field says it, or says that there is no limit, as −1 of XLNet.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    positions = getattr(text, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else None
+
+
 def _plain(value: Any) -> Any:
     """A config without what may not be followed, at any depth."""
     if isinstance(value, Mapping):

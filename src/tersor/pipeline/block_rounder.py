@@ -1,6 +1,6 @@
 """Quantizing block by block: each sees what the quantized blocks before it make of the text."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.places import Place, find_place, places_of, stage_of
+from tersor.calibration.places import Place, find_places, places_of, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import Source
@@ -74,7 +74,8 @@ class BlockRounder:
         if not isinstance(recipe.rounding, Optq) or not parts.modules:
             return
         assert self._original is not None
-        paths = {name: self._place(name).parameter for name in parts.modules}
+        places = self._places(parts.modules)
+        paths = {name: place.parameter for name, place in places.items()}
         streams = (hidden, self._original, output)
         work.rounded = learn_block(
             self._decoder,
@@ -105,13 +106,13 @@ class BlockRounder:
         if settings is None:
             return {}
         found = pairs(self._plan.architecture, self._shapes, parts.call.index)
-        places = {name: self._place(name) for name in map(seen_at, found)}
+        places = self._places(map(seen_at, found))
         scaled = scale_block(parts, found, places, settings, hidden, self._memory)
         self.unscaled += scaled.left
         return scaled.changed
 
-    def _place(self, name: str) -> Place:
-        return find_place(self._source, self._plan.architecture, self._decoder, name)
+    def _places(self, names: Iterable[str]) -> dict[str, Place]:
+        return find_places(self._source, self._plan.architecture, self._decoder, names)
 
     def _parts(self, call: BlockCall) -> BlockParts:
         unit = self._units[call.index]

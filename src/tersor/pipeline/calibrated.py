@@ -9,6 +9,7 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
+from tersor.models.metamodel import longest_context
 from tersor.pipeline.block_rounder import BlockRounder, Emit
 from tersor.pipeline.calibrate import calibration_tokens, fitted
 from tersor.pipeline.head import head_work, quantized_head
@@ -35,8 +36,7 @@ def calibrated_works(
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
     """
     decoder = Decoder(source, plan.architecture)
-    positions = getattr(decoder.module.config, "max_position_embeddings", None)
-    budget, shortened = fitted(plan.recipe.calibration, positions)
+    budget, shortened = fitted(plan.recipe.calibration, longest_context(decoder.module.config))
     plan = replace(plan, recipe=replace(plan.recipe, calibration=budget))
     settings = plan.recipe.training
     if settings is None:
@@ -67,7 +67,7 @@ def _decide(
         tokens,
         str(source.path),
         vocabulary=getattr(decoder.module.config, "vocab_size", None),
-        positions=getattr(decoder.module.config, "max_position_embeddings", None),
+        positions=longest_context(decoder.module.config),
         flag="--window",
     )
     memory = ActivationMemory(int(budget.memory * 1e9))

@@ -11,10 +11,10 @@ import torch
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source
-from tersor.errors import RecipeError, SourceError
+from tersor.errors import RecipeError, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
-from tersor.models.metamodel import auto_class
+from tersor.models.metamodel import auto_class, longest_context
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.use_kernels import use_kernels
 
@@ -99,7 +99,9 @@ def _loaded(directory: Path, from_pretrained: Callable[..., Any], *given: Any, *
     with _no_bars():
         try:
             model, said = from_pretrained(*given, output_loading_info=True, **more)
-        except (RuntimeError, ValueError) as error:
+        except (TersorError, MemoryError):
+            raise
+        except Exception as error:  # a foreign config or tensor may break anything in there
             reason = " ".join(str(error).split())[:300]
             raise SourceError(f"{directory}: transformers cannot load it: {reason}") from error
     absent = sorted(said["missing_keys"])
@@ -146,12 +148,10 @@ def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
 
 
 def longest_window(directory: str | Path) -> int | None:
-    """How many tokens the model in a directory reads at once; ``None`` where no field says it."""
+    """:func:`~tersor.models.metamodel.longest_context` of the model in a directory."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(directory).get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
-    return positions if isinstance(positions, int) and positions > 0 else None
+    return longest_context(AutoConfig.from_pretrained(directory))
 
 
 def _own_description(artifact: Artifact) -> dict[str, Any]:
