@@ -10,8 +10,9 @@ from torch import nn
 import tiny_models
 from tersor.calibration.attention import use_native_attention
 from tersor.calibration.blocks import BlockCall, Visit, cut
+from tersor.calibration.computed_buffers import fill_computed_buffers
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.skeleton import Decoder, _fill_computed_buffers
+from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
 from tersor.models.architecture import describe
@@ -104,7 +105,7 @@ def test_a_buffer_that_nobody_computes_is_refused(tmp_path: Path) -> None:
     module = decoder_of(source).module
     module.register_buffer("forgotten", torch.zeros(3, device="meta"), persistent=False)
     with pytest.raises(SourceError, match="leaves the buffer forgotten"):
-        _fill_computed_buffers(module.to("meta"), source)
+        fill_computed_buffers(module.to("meta"), source)
 
 
 def test_only_what_has_a_batch_axis_iscut() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.parallel import in_order
 
@@ -127,3 +128,52 @@ def cut(value: Any, batch: int, piece: slice) -> Any:
     if type(value) in (tuple, list):
         return type(value)(cut(item, batch, piece) for item in value)
     return value
+
+
+@dataclass(frozen=True)
+class Returns:
+    """What a block returns: hidden states, alone or before ``others`` Nones in a tuple."""
+
+    others: int | None = None
+
+    def like(self, hidden: Tensor) -> Any:
+        """``hidden`` as a block returns it."""
+        return hidden if self.others is None else (hidden, *[None] * self.others)
+
+
+@dataclass
+class Record:
+    """What blocks are called with, and what they return."""
+
+    returns: Returns = Returns()
+    calls: list[Arguments] = field(default_factory=list)
+    hidden: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def identity(self, index: int, *args: Any, **kwargs: Any) -> Any:
+        """Note the call and return its hidden states, as a block would."""
+        kwargs = dict(kwargs)
+        hidden = args[0] if args else kwargs.pop("hidden_states")
+        if index == 0:
+            self.hidden = hidden
+        self.calls.append((args[1:], kwargs))
+        return self.returns.like(hidden)
+
+    def learn(self, output: Any, source: Source) -> None:
+        """See what a block returns. Raises :class:`SourceError` if it is more than one tensor.
+
+        Weights of attention ``(…, T, T)`` do not count: no model reads them.
+        """
+        if not isinstance(output, tuple | list):
+            return
+        length = self.hidden.shape[-2]
+        if any(
+            other is not None
+            and not (isinstance(other, Tensor) and other.shape[-2:] == (length, length))
+            for other in output[1:]
+        ):
+            raise SourceError(
+                f"{source.path}: the blocks of {source.config.get('model_type')} return more than "
+                "hidden states, so activations cannot be calibrated; use a recipe that needs none, "
+                "such as w4"
+            )
+        self.returns = Returns(len(output) - 1)

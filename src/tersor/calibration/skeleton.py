@@ -5,9 +5,8 @@ block is loaded. Everything here that depends on the version of transformers sta
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,7 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from tersor.calibration.attention import use_native_attention
-from tersor.calibration.blocks import Arguments, BlockCall, Visit, cut, same, turned
+from tersor.calibration.blocks import (
+    Arguments,
+    BlockCall,
+    Record,
+    Returns,
+    Visit,
+    cut,
+    same,
+    turned,
+)
+from tersor.calibration.computed_buffers import fill_computed_buffers
 from tersor.calibration.memory import ActivationMemory
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError, TersorError
@@ -55,10 +64,10 @@ class Decoder:
         self._container = self._path.removeprefix(f"{self._parent}.")
         self.module = model.get_submodule(self._parent)
         self.module.requires_grad_(False).eval()
-        _fill_computed_buffers(self.module, source)
+        fill_computed_buffers(self.module, source)
         self._load_surroundings()
         self._embedding = self._input_embeddings()
-        self._returns = _Returns()
+        self._returns = Returns()
         self._lead = False
 
     def walk(
@@ -119,7 +128,7 @@ class Decoder:
         hidden[:rows] = first
         own: list[dict[int, Arguments]] = [{} for _ in self.blocks]
         for start in range(rows, len(tokens), rows):
-            found = _Record(record.returns)
+            found = Record(record.returns)
             self._pass(tokens[start : start + rows], found.identity)
             piece = turned(found.hidden, self._lead)
             hidden[start : start + rows] = piece
@@ -137,20 +146,20 @@ class Decoder:
         ]
         return calls, hidden
 
-    def _windows_lead(self, tokens: Tensor, record: "_Record") -> bool:
+    def _windows_lead(self, tokens: Tensor, record: Record) -> bool:
         """Whether windows are the first axis of the hidden states of ``tokens``, not streams.
 
         The sizes do not say it where there are as many streams as windows; one window alone does.
         """
         if len(tokens) == 1:
             return len(record.hidden) == 1
-        alone = _Record(record.returns)
+        alone = Record(record.returns)
         self._pass(tokens[:1], alone.identity)
         return len(alone.hidden) != len(record.hidden)
 
-    def _recorded(self, tokens: Tensor) -> "_Record":
+    def _recorded(self, tokens: Tensor) -> Record:
         """What every block is called with; the first one really runs, to see what it returns."""
-        record = _Record()
+        record = Record()
         forward = self.blocks[0].forward
 
         def first_for_real(index: int, *args: Any, **kwargs: Any) -> Any:
@@ -319,85 +328,6 @@ def _without_embeddings(module: nn.Module) -> Iterator[None]:
     finally:
         for table in tables:
             del table.forward
-
-
-def _fill_computed_buffers(module: nn.Module, source: Source) -> None:
-    """Compute the buffers that no checkpoint stores, such as rotary frequencies.
-
-    transformers does it where it initialises weights. A buffer that keeps what was there before
-    has been forgotten by it; filling twice finds such a one.
-    """
-    first = _initialised(module, 0)
-    second = _initialised(module, 1)
-    for name, value in second.items():
-        if not torch.equal(value, first[name]):
-            raise SourceError(
-                f"{source.path}: transformers leaves the buffer {name} of "
-                f"{type(module).__name__} undefined; activations cannot be calibrated"
-            )
-
-
-def _initialised(module: nn.Module, before: int) -> Mapping[str, Tensor]:
-    buffers: dict[str, Tensor] = {}
-    initialise: Callable[[nn.Module], None] = module._init_weights  # type: ignore[assignment]
-    for path, owner in module.named_modules():
-        names = [n for n in owner._non_persistent_buffers_set if owner._buffers[n] is not None]
-        for name in names:
-            old = getattr(owner, name)
-            setattr(owner, name, torch.full_like(old, before, device="cpu"))
-            buffers[f"{path}.{name}".lstrip(".")] = torch.empty(0)
-    # Every module, the inner ones first, because an outer one may fill what an inner one holds.
-    for _, owner in reversed(list(module.named_modules())):
-        initialise(owner)
-    return {name: module.get_buffer(name).clone() for name in buffers}
-
-
-@dataclass(frozen=True)
-class _Returns:
-    """What a block returns: hidden states, alone or before ``others`` Nones in a tuple."""
-
-    others: int | None = None
-
-    def like(self, hidden: Tensor) -> Any:
-        return hidden if self.others is None else (hidden, *[None] * self.others)
-
-
-@dataclass
-class _Record:
-    """What blocks are called with, and what they return."""
-
-    returns: _Returns = _Returns()
-    calls: list[Arguments] = field(default_factory=list)
-    hidden: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    def identity(self, index: int, *args: Any, **kwargs: Any) -> Any:
-        """Note the call and return its hidden states, as a block would."""
-        kwargs = dict(kwargs)
-        hidden = args[0] if args else kwargs.pop("hidden_states")
-        if index == 0:
-            self.hidden = hidden
-        self.calls.append((args[1:], kwargs))
-        return self.returns.like(hidden)
-
-    def learn(self, output: Any, source: Source) -> None:
-        """See what a block returns. Raises :class:`SourceError` if it is more than one tensor.
-
-        Weights of attention ``(…, T, T)`` do not count: no model reads them.
-        """
-        if not isinstance(output, tuple | list):
-            return
-        length = self.hidden.shape[-2]
-        if any(
-            other is not None
-            and not (isinstance(other, Tensor) and other.shape[-2:] == (length, length))
-            for other in output[1:]
-        ):
-            raise SourceError(
-                f"{source.path}: the blocks of {source.config.get('model_type')} return more than "
-                "hidden states, so activations cannot be calibrated; use a recipe that needs none, "
-                "such as w4"
-            )
-        self.returns = _Returns(len(output) - 1)
 
 
 def _as_fp32(tensor: Tensor) -> Tensor:
