@@ -6,13 +6,17 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test test-sweep check sanitize test-arm arm-tools format bench clean
+.PHONY: demo test test-sweep check sanitize test-arm arm-tools format bench clean FORCE
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# An editable install knows the modules that were there when it was made: a new list, a new install.
+$(VENV)/.modules: $(VENV)/bin/python FORCE
+	@find src -name '*.py' | sort | cmp -s - $@ || find src -name '*.py' | sort > $@
+
 # The package without development tools: what a user has.
-$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+$(VENV)/.installed: $(VENV)/bin/python $(VENV)/.modules $(SOURCES)
 	$(PIP) install -c constraints.txt -e .
 	touch $@
 
