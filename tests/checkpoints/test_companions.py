@@ -1,7 +1,9 @@
 import pytest
 
 from tersor.checkpoints.companions import copy_companions
+from tersor.checkpoints.source import open_source
 from tersor.errors import OutputError, SourceError
+from tiny_models import save_tiny
 
 TRAVELS = [
     "LICENSE",
@@ -98,3 +100,13 @@ def test_target_that_cannot_be_written(source, target):
     (target / "file").touch()
     with pytest.raises(OutputError, match=r"file/LICENSE: cannot be written"):
         copy_companions(source, target / "file", {})
+
+
+def test_a_companion_that_is_a_git_lfs_pointer_is_refused_on_opening(tmp_path):
+    save_tiny("llama", tmp_path)
+    pointer = "version https://git-lfs.github.com/spec/v1\n"
+    (tmp_path / "pytorch_model.bin").write_text(pointer)
+    open_source(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(pointer)
+    with pytest.raises(SourceError, match=r"tokenizer\.json: a Git LFS pointer, .* git lfs pull"):
+        open_source(tmp_path)

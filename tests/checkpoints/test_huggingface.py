@@ -81,17 +81,6 @@ def test_unknown_name(sharded):
         open_source(sharded).read(["a", "d"])
 
 
-def test_empty_directory(tmp_path):
-    with pytest.raises(SourceError, match=r"it holds no config\.json$"):
-        open_source(tmp_path)
-
-
-def test_no_config_but_a_gguf_file(tmp_path):
-    (tmp_path / "m.gguf").touch()
-    with pytest.raises(SourceError, match=r"no config\.json; give the file m\.gguf itself"):
-        open_source(tmp_path)
-
-
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", "\x00", '{"a": 1} trailing', "[" * 100_000])
 def test_corrupt_config(text, model, tmp_path):
     _copy(model, tmp_path)
@@ -114,15 +103,17 @@ def test_config_that_is_a_list(model, tmp_path):
         open_source(tmp_path)
 
 
-def test_config_that_is_a_directory(tmp_path):
-    (tmp_path / "config.json").mkdir()
-    with pytest.raises(SourceError, match=r"config\.json: cannot be read \(Is a directory\)"):
+def test_config_that_is_a_git_lfs_pointer(model, tmp_path):
+    _copy(model, tmp_path)
+    (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(SourceError, match=r"config\.json: a Git LFS pointer, .* git lfs pull"):
         open_source(tmp_path)
 
 
-def test_no_weights(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(SourceError, match=r"holds no weights \(model\.safetensors or"):
+def test_config_that_is_a_directory(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(SourceError, match=r"config\.json: cannot be read \(Is a directory\)"):
         open_source(tmp_path)
 
 

@@ -40,23 +40,6 @@ def test_block_order_knows_gpt2_embeddings():
     assert block_order(names) == names[::-1]
 
 
-def test_missing_path(tmp_path):
-    with pytest.raises(SourceError, match=r"org/model: no such file or directory; .*download"):
-        open_source(tmp_path / "org" / "model")
-
-
-def test_file_that_is_not_gguf(tmp_path):
-    path = tmp_path / "weights.bin"
-    path.write_bytes(b"\x80\x02}q\x00.")
-    with pytest.raises(SourceError, match=r"weights\.bin: neither a GGUF file nor a directory"):
-        open_source(path)
-
-
-def test_device_file():
-    with pytest.raises(SourceError, match="/dev/null: not a regular file"):
-        open_source("/dev/null")
-
-
 def test_gguf_is_known_by_its_magic_too(tmp_path):
     path = tmp_path / "model"
     path.write_bytes(b"GGUF" + bytes(20))
@@ -76,6 +59,12 @@ def test_gguf_is_known_by_its_magic_too(tmp_path):
 def test_quantized_source(settings, word, tmp_path):
     source = _source_with(settings, tmp_path)
     with pytest.raises(SourceError, match=rf"already quantized \({word} in config\.json\)"):
+        refuse_quantized(source)
+
+
+def test_source_that_mlx_quantized(tmp_path):
+    source = _source_with({"quantization": {"group_size": 64, "bits": 4}}, tmp_path)
+    with pytest.raises(SourceError, match="already quantized, for MLX"):
         refuse_quantized(source)
 
 

@@ -9,6 +9,7 @@ import torch
 import tersor
 from calibrating import small
 from tersor.cli.show import evaluations
+from tersor.errors import SourceError
 from tersor.pipeline.evaluation import Protocol, scored_texts
 from tersor.runtime.generate import EngineOptions
 from tersor.runtime.load import load, load_tokenizer
@@ -117,3 +118,11 @@ def test_the_protocol_is_printed(model: Path, capsys: pytest.CaptureFixture[str]
     evaluations(tersor.evaluate(model, **given), None, as_json=True)
     (shown,) = json.loads(capsys.readouterr().out)["evaluations"]
     assert (shown["first_tokens"], shown["skip"], shown["context"]) == ([FIRST], 1, 21)
+
+
+def test_a_base_given_by_mistake_is_found_before_any_work(model: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    with pytest.raises(SourceError, match=r"adapter: an adapter \(LoRA\) without the model"):
+        tersor.evaluate(model, base=adapter, texts=[tmp_path / "not looked for"])

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tersor.checkpoints.files import read_json, reading, writing
+from tersor.checkpoints.files import read_json, reading, refuse_lfs_pointer, writing
 
 # An allow-list: a model directory also collects optimizer states, logs and other formats' weights.
 _PATTERNS = (
@@ -43,6 +43,16 @@ def copy_companions(source: Path, target: Path, config: Mapping[str, Any]) -> tu
             (target / name).parent.mkdir(exist_ok=True)
             (target / name).write_bytes(data)
     return tuple(names)
+
+
+def refuse_pointers(source: Path) -> None:
+    """Refuse a clone whose tokenizer or the like is a Git LFS pointer: it would travel as it is.
+
+    Raises:
+        SourceError: names the file.
+    """
+    for name in _matching(source):
+        refuse_lfs_pointer(source / name)
 
 
 def _matching(source: Path) -> Iterator[str]:

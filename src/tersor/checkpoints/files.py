@@ -12,6 +12,8 @@ from typing import Any
 from tersor.errors import OutputError, SourceError
 
 PARTIAL = ".partial"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for a large one in a clone without Git LFS."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -88,6 +90,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def refuse_lfs_pointer(path: Path) -> None:
+    """Name the usual cause of a "corrupt" checkpoint: a clone without its large files.
+
+    Raises:
+        SourceError: the file is a Git LFS pointer, missing or unreadable.
+    """
+    with reading(path), path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise SourceError(f"{path}: a Git LFS pointer, not the file itself; run: git lfs pull")
+
+
 def flush_to_disk(path: Path) -> None:
     """Wait until the file or directory entry survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -122,6 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: missing, unreadable, not JSON, or JSON but not an object.
     """
+    refuse_lfs_pointer(path)
     with reading(path):
         data = path.read_bytes()
     try:

@@ -19,8 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tersor.checkpoints.files import reading
-from tersor.checkpoints.safetensors_file import refuse_lfs_pointer
+from tersor.checkpoints.files import reading, refuse_lfs_pointer
 from tersor.checkpoints.source import GGUF_MAGIC
 from tersor.errors import SourceError
 

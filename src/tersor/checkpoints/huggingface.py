@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from tersor.checkpoints.adapters import ADAPTER_CONFIG, merged, refuse_adapter
-from tersor.checkpoints.companions import copy_companions
+from tersor.checkpoints.companions import copy_companions, refuse_pointers
 from tersor.checkpoints.files import read_json
+from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.pickled import INDEX as PICKLED_INDEX
 from tersor.checkpoints.pickled import SINGLE as PICKLED_SINGLE
 from tersor.checkpoints.pickled import PickledDirectory
@@ -57,8 +58,10 @@ def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:
 
     Raises:
         UnsafeSource: only pickled weights, and no ``allow_pickle``; an index that leaves ``path``.
-        SourceError: no or corrupt ``config.json``, no weights, corrupt weights, an adapter.
+        SourceError: no or corrupt ``config.json``, no weights, corrupt weights, an adapter, or no
+            model directory at all (``mistaken``).
     """
+    refuse_mistaken(path)
     refuse_adapter(path)
     return _as_stored(path, allow_pickle)
 
@@ -75,33 +78,24 @@ def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
         UnsafeSource: pickled weights of the adapter too.
         SourceError: no adapter, or one that cannot be merged.
     """
+    refuse_mistaken(path)
     if not (path / ADAPTER_CONFIG).exists():
         raise SourceError(f"{path}: holds no {ADAPTER_CONFIG}; leave out --merge-adapter")
     return merged(as_published(_as_stored(path, allow_pickle)))
 
 
 def _as_stored(path: Path, allow_pickle: bool) -> Source:
-    config = _config(path)
+    config = read_json(path / "config.json")
+    refuse_pointers(path)
     if (path / SINGLE).exists() or (path / INDEX).exists():
         return SafetensorsDirectory(path, config)
-    pickled = next((n for n in (PICKLED_SINGLE, PICKLED_INDEX) if (path / n).exists()), None)
-    if pickled is None:
-        raise SourceError(f"{path}: holds no weights ({SINGLE} or {INDEX}); download them")
+    pickled = PICKLED_SINGLE if (path / PICKLED_SINGLE).exists() else PICKLED_INDEX
     if not allow_pickle:
         raise UnsafeSource(
             f"{path / pickled}: pickled weights can run code while loading; "
             "convert them to safetensors, or pass --allow-pickle if you trust their origin"
         )
     return PickledDirectory(path, config)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    if not file.exists():
-        gguf = sorted(path.glob("*.gguf"))
-        hint = f"; give the file {gguf[0].name} itself" if gguf else ""
-        raise SourceError(f"{path}: not a model directory, it holds no config.json{hint}")
-    return read_json(file)
 
 
 def _single(path: Path) -> dict[str, StoredTensor]:

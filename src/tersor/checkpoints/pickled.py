@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.companions import copy_companions
-from tersor.checkpoints.files import reading
-from tersor.checkpoints.safetensors_file import refuse_lfs_pointer
+from tersor.checkpoints.files import reading, refuse_lfs_pointer
 from tersor.checkpoints.shards import check_shard, read_index
 from tersor.checkpoints.source import TensorInfo, block_order, unknown_tensor
 from tersor.errors import SourceError, UnsafeSource

@@ -8,6 +8,7 @@ import torch
 from tersor.checkpoints.derived import DerivedSource
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.gguf import GGUFSource
+from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.source import Source, open_source
 from tersor.checkpoints.writer import ShardWriter
@@ -69,6 +70,7 @@ def restore(
 
 
 def _opened(path: Path, dtype: torch.dtype, merge_adapter: bool) -> Source:
+    refuse_mistaken(path, gguf=True)
     if not path.is_dir() and not merge_adapter:
         return GGUFSource(path, dtype)
     source = open_source(path, merge_adapter=merge_adapter)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tersor.checkpoints.files import reading
+from tersor.checkpoints.files import reading, refuse_lfs_pointer
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import SourceError
 
@@ -41,7 +41,6 @@ _DTYPES = {
     "C64": torch.complex64,
 }
 _LENGTH_BYTES = 8
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,6 @@ def map_tensor(stored: StoredTensor) -> Tensor:
     if stored.offset % info.dtype.itemsize:
         values = values.clone()
     return values.view(info.dtype).reshape(info.shape)
-
-
-def refuse_lfs_pointer(path: Path) -> None:
-    """Name the usual cause of a "corrupt" checkpoint: a clone without its large files.
-
-    Raises:
-        SourceError: the file is a Git LFS pointer, missing or unreadable.
-    """
-    with reading(path), path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise SourceError(f"{path}: a Git LFS pointer, not the file itself; run: git lfs pull")
 
 
 def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

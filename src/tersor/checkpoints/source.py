@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tersor.checkpoints.files import reading
 from tersor.errors import SourceError
 
 GGUF_MAGIC = b"GGUF"
@@ -89,29 +88,22 @@ def open_source(
 
     Raises:
         UnsafeSource: pickled weights without ``allow_pickle``, or files outside the directory.
-        SourceError: missing, corrupt or unsupported.
+        SourceError: missing, corrupt, unsupported, or no model (``mistaken``).
     """
     from tersor.checkpoints.gguf import GGUFSource
     from tersor.checkpoints.huggingface import open_merged, open_published
+    from tersor.checkpoints.mistaken import refuse_mistaken
 
     path = Path(path)
-    with reading(path):
-        if path.is_dir():
-            opened = open_merged if merge_adapter else open_published
-            return opened(path, allow_pickle=allow_pickle)
-        if merge_adapter:
-            raise SourceError(f"{path}: not a directory, so no adapter lies beside the weights")
-        if path.is_file():
-            if path.suffix == ".gguf" or _starts_with(path, GGUF_MAGIC):
-                return GGUFSource(path)
-            raise SourceError(
-                f"{path}: neither a GGUF file nor a directory; give the directory with config.json"
-            )
-        if path.exists():
-            raise SourceError(f"{path}: not a regular file; give a model directory or a .gguf file")
-    raise SourceError(
-        f"{path}: no such file or directory; a model on a hub must be downloaded first"
-    )
+    refuse_mistaken(path, gguf=True)
+    if path.is_dir():
+        opened = open_merged if merge_adapter else open_published
+        return opened(path, allow_pickle=allow_pickle)
+    if merge_adapter:
+        raise SourceError(
+            f"{path}: a file, so no adapter lies beside the weights; leave out --merge-adapter"
+        )
+    return GGUFSource(path)
 
 
 def refuse_quantized(source: Source) -> None:
@@ -131,6 +123,11 @@ def refuse_quantized(source: Source) -> None:
                     f"{source.path}: already quantized ({method or key} in config.json); "
                     "give the original model"
                 )
+        if isinstance(part.get("quantization"), Mapping):
+            raise SourceError(
+                f"{source.path}: already quantized, for MLX (quantization in config.json); "
+                "give the original model"
+            )
 
 
 # Tensors outside the blocks that are used before all blocks, and after everything else.
@@ -176,8 +173,3 @@ def is_head(name: str) -> bool:
 def unknown_tensor(path: Path, name: str) -> SourceError:
     """The error for a name the source does not hold."""
     return SourceError(f"{path}: holds no tensor named {name!r}")
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic

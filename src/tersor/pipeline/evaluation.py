@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tersor.calibration.text import evaluation_file, open_text, pack
 from tersor.checkpoints.files import read_json, write_text
+from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
@@ -75,6 +76,8 @@ def evaluate_directory(
     ``base`` is run by transformers. Raises :class:`~tersor.errors.EngineError` for what it does
     not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
+    for given in (directory, *(() if base is None else (base,))):
+        open_directory(given)
     scored = scored_texts(directory, load_tokenizer(directory), texts, protocol)
     if engine is None:
         model = load(directory, kernels=False)

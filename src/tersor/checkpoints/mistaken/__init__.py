@@ -1,0 +1,34 @@
+"""What was given in the place of a model, by its files: said by its name, with the way out."""
+
+from pathlib import Path
+
+from tersor.checkpoints.files import reading
+from tersor.checkpoints.mistaken.absent import nothing_there
+from tersor.checkpoints.mistaken.directories import mistaken_directory
+from tersor.checkpoints.mistaken.lone_files import mistaken_file
+from tersor.errors import SourceError
+
+__all__ = ["refuse_mistaken"]
+
+
+def refuse_mistaken(path: Path, *, gguf: bool = False) -> None:
+    """Refuse what is no model directory; names are looked at, and the first bytes of a lone file.
+
+    ``gguf``: a GGUF file is right too. A directory with ``config.json`` and weights under names
+    that are read is taken for a model, whatever else it holds.
+
+    Raises:
+        SourceError: says what lies there instead, and what to do with it.
+    """
+    with reading(path):
+        if path.is_dir():
+            what = mistaken_directory(path, gguf=gguf)
+        elif path.is_file():
+            what = mistaken_file(path, gguf=gguf)
+        elif path.exists():
+            or_file = " or a .gguf file" if gguf else ""
+            what = f"not a regular file; give a model directory{or_file}"
+        else:
+            what = nothing_there(path)
+    if what is not None:
+        raise SourceError(f"{path}: {what}")
