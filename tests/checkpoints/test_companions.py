@@ -1,6 +1,6 @@
 import pytest
 
-from tersor.checkpoints.companions import copy_companions
+from tersor.checkpoints.companions import copy_companions, tokenizer_digest
 from tersor.checkpoints.source import open_source
 from tersor.errors import OutputError, SourceError
 from tiny_models import save_tiny
@@ -110,3 +110,16 @@ def test_a_companion_that_is_a_git_lfs_pointer_is_refused_on_opening(tmp_path):
     (tmp_path / "tokenizer.json").write_text(pointer)
     with pytest.raises(SourceError, match=r"tokenizer\.json: a Git LFS pointer, .* git lfs pull"):
         open_source(tmp_path)
+
+
+def test_a_tokenizer_is_told_by_its_files(source, target):
+    before = tokenizer_digest(source)
+    assert len(before) == 64
+    copy_companions(source, target, {})
+    (source / "generation_config.json").write_text('{"max_length": 7}')
+    (source / "onnx" / "tokenizer.json").unlink()
+    assert tokenizer_digest(source) == tokenizer_digest(target) == before
+    (source / "chat_template.jinja").write_text("other")
+    assert tokenizer_digest(source) != before
+    (source / "chat_template.jinja").rename(source / "other.jinja")
+    assert tokenizer_digest(source) != before

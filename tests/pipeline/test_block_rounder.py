@@ -24,6 +24,7 @@ from calibrating import (
     small,
 )
 from tersor.calibration import collect
+from tersor.calibration.text import open_text
 from tersor.checkpoints.source import open_source
 from tersor.grids import IntegerGrid, Scheme
 from tersor.pipeline import calibrated
@@ -183,7 +184,7 @@ def test_statistics_are_those_of_the_quantized_blocks_before(
     seen: dict[str, Seen] = {}
     source = open_source(model)
     calibrated_works(
-        source, make_plan(source, recipe), [model.with_name("model.txt")], keep_in(seen)
+        source, make_plan(source, recipe), [open_text(model.with_name("model.txt"))], keep_in(seen)
     )
     quantize(model, tmp_path / "out", recipe)
     names, tokens = linears(model), calibration_tokens(model)
@@ -234,7 +235,7 @@ def test_units_are_handed_over_in_the_order_of_the_plan(models: Models, family: 
         units.append(unit)
         works.append(work)
 
-    calibrated_works(source, plan, [models(family).with_name("model.txt")], emit)
+    calibrated_works(source, plan, [open_text(models(family).with_name("model.txt"))], emit)
     assert units == list(plan.units)
     rounded = [name for work in works for name in work.rounded]
     assert sorted(rounded) == sorted(module.module for module in plan.quantized())

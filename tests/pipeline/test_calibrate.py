@@ -11,7 +11,7 @@ from tersor.calibration.text import calibration_files, pack
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import SourceError
 from tersor.pipeline.activations import InputStatistics, static_input
-from tersor.pipeline.calibrate import calibration_tokens, fitted
+from tersor.pipeline.calibrate import calibration_text, fitted
 from tersor.pipeline.calibrated import calibrated_works
 from tersor.pipeline.plan import Plan, Unit, make_plan
 from tersor.pipeline.work import Seen, Work
@@ -73,13 +73,15 @@ def test_linears_that_share_an_input_share_its_statistics(
 
 def test_a_text_shorter_than_the_budget_gives_what_it_has_and_says_so(smollm2: Path) -> None:
     source = open_directory(smollm2)
-    tokens, notes = calibration_tokens(source, (), Calibration(tokens=10**6, window=512))
+    read = calibration_text(source, (), Calibration(tokens=10**6, window=512))
+    tokens = read.tokens
     assert tokens.shape[1] == 512
     assert len(tokens) > 16
-    assert notes == [
-        f"the calibration text has {tokens.numel()} tokens in whole windows, 1000000 were asked for"
-    ]
-    assert calibration_tokens(source, (), Calibration(tokens=1024))[1] == []
+    assert read.notes == (
+        f"the calibration text has {tokens.numel()} tokens in whole windows, "
+        "1000000 were asked for",
+    )
+    assert calibration_text(source, (), Calibration(tokens=1024)).notes == ()
 
 
 def test_windows_follow_a_model_that_reads_less() -> None:

@@ -328,7 +328,7 @@ def test_the_command_line_prints_the_notes_of_the_run(
     assert any("the calibration text has 96 tokens" in note for note in notes)
     assert any("(and 7 more): Hessian holds NaN or infinity" in note for note in notes)
     if not as_json:
-        assert all(note.startswith("note ") for note in notes if "96 tokens" in note)
+        assert all(note.startswith("note ") for note in notes if "has 96 tokens" in note)
 
 
 # Models that cannot be run
@@ -393,7 +393,7 @@ def test_the_saved_recipe_recreates_the_artifact(llama: Path, tmp_path: Path) ->
     recipe = small("rotate-gptq", scaling=small("awq").scaling)
     quantize(llama, tmp_path / "first", recipe)
     saved = parse((tmp_path / "first" / "recipe.yaml").read_text(), "saved")
-    assert saved == recipe
+    assert replace(saved, made=None) == recipe
     quantize(llama, tmp_path / "again", saved)
     first, again = (tmp_path / name / "model.safetensors" for name in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,21 @@ def test_the_mixture_that_comes_along_needs_no_template(model: Path) -> None:
     assert {record.tokens for record in plain.records if record.tokens} == {480}
     chatting(model)
     assert codes(calibrated(model)) != codes(plain)
+
+
+def test_fewer_tokens_than_columns_are_noted(model: Path) -> None:
+    text = save_text(model.parent / "some.txt", 2000)
+    note = "calibrated on 150 tokens, fewer than the 160 columns of model.layers.0.mlp.down_proj"
+
+    def noted(tokens: int, **changes: Any) -> list[str]:
+        budget = Calibration(tokens=tokens, window=10)
+        recipe = small("gptq", calibration=budget, **changes)
+        out = model.parent / "out"
+        result = tersor.quantize(model, out, recipe, calibration=[text], force=True)
+        return [found for found in result.notes if found.startswith("calibrated on")]
+
+    (said,) = noted(150)
+    assert said.startswith(note)
+    assert "--tokens" in said
+    assert noted(160) == []
+    assert noted(150, exclude=("down_proj",)) == []

@@ -1,6 +1,7 @@
 """From a directory to an artifact: what is written, what is refused, what is left behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_plan_size_is_the_size_on_disk(tmp_path: Path) -> None:
 def test_the_saved_recipe_recreates_the_artifact(tmp_path: Path) -> None:
     out = quantized(tmp_path)
     saved = out / "recipe.yaml"
-    assert parse(saved.read_text(), "x") == SMALL.apply(load_recipe("w4"))
+    assert replace(parse(saved.read_text(), "x"), made=None) == SMALL.apply(load_recipe("w4"))
     tersor.quantize(tmp_path / "model", tmp_path / "again", saved)
     again = tmp_path / "again" / "model.safetensors"
     assert again.read_bytes() == (out / "model.safetensors").read_bytes()

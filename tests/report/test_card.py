@@ -22,6 +22,10 @@ FACTS = CardFacts(
     version="0.1.0",
     readers="tersor, transformers; not vLLM on CPUs: it has no kernel for W8A16; choose w8a8",
     notes=("something was left alone",),
+    texts=("calibrated on 512 tokens of chat.txt",),
+    source_digest="0" * 32,
+    given=("chat.txt",),
+    command="tersor quantize model -o again --recipe recipe.yaml --calibration chat.txt",
 )
 GOOD = LayerRecord("a.good", (4, 4), "W4A16", 8, sqnr_db=30.0, largest_error=0.01)
 RECORDS = (GOOD, replace(GOOD, module="a.bad", sqnr_db=12.0))

@@ -1,7 +1,8 @@
 """What travels with a model besides weights and config: tokenizer, templates, licence, code."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from tersor.checkpoints.files import read_json, reading, refuse_lfs_pointer, writing
 
 # An allow-list: a model directory also collects optimizer states, logs and other formats' weights.
-_PATTERNS = (
+_TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model*", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.tiktoken", "tekken.json",
     "spiece.model", "sentencepiece.bpe.model",
     "chat_template.json", "*.jinja", "additional_chat_templates/*.jinja",
+)  # fmt: skip
+_PATTERNS = (
+    *_TOKENIZER,
     "generation_config.json",
     "processor_config.json", "*preprocessor_config.json",
     "LICENSE*", "NOTICE*", "USE_POLICY*",
@@ -35,7 +39,7 @@ def copy_companions(source: Path, target: Path, config: Mapping[str, Any]) -> tu
         SourceError: a companion that cannot be read.
         OutputError: disk full, no permission.
     """
-    names = sorted({*_matching(source), *_code(source, config)})
+    names = sorted({*_matching(source, _PATTERNS), *_code(source, config)})
     for name in names:
         with reading(source / name):
             data = (source / name).read_bytes()
@@ -51,17 +55,32 @@ def refuse_pointers(source: Path) -> None:
     Raises:
         SourceError: names the file.
     """
-    for name in _matching(source):
+    for name in _matching(source, _PATTERNS):
         refuse_lfs_pointer(source / name)
 
 
-def _matching(source: Path) -> Iterator[str]:
+def tokenizer_digest(directory: Path) -> str:
+    """SHA-256 of the names and contents of all files that a tokenizer is made of.
+
+    Raises:
+        SourceError: one that cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_matching(directory, _TOKENIZER)):
+        with reading(directory / name):
+            data = (directory / name).read_bytes()
+        digest.update(f"{name} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _matching(source: Path, patterns: Sequence[str]) -> Iterator[str]:
     """The plain files of ``source``, and of its sub-directories, that match a pattern."""
     with reading(source):
         files = [path for pattern in ("*", "*/*") for path in source.glob(pattern)]
     for path in files:
         name = path.relative_to(source).as_posix()
-        if path.is_file() and any(_matches(name, pattern) for pattern in _PATTERNS):
+        if path.is_file() and any(_matches(name, pattern) for pattern in patterns):
             yield name
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,7 +55,11 @@ def plan(planned: Plan, as_json: bool) -> None:
 def result(done: Result, source: Source, as_json: bool) -> None:
     """What was done, and the worst of what was lost."""
     if as_json:
-        extra = {"directory": str(done.directory), "seconds": round(done.seconds, 3)}
+        extra = {
+            "directory": str(done.directory),
+            "seconds": round(done.seconds, 3),
+            "repetition": None if done.repetition is None else asdict(done.repetition),
+        }
         _print_json(description(source, done) | extra)
         return
     quantized = worst_first(done.records)
@@ -65,7 +70,11 @@ def result(done: Result, source: Source, as_json: bool) -> None:
     for record in done.records:
         if record.reason:
             print(f"kept       {record.module} ({record.reason})")
+    for text in done.texts:
+        print(f"{text.done:<10} on {text.line()}")
     _print_sizes(done.plan, done.notes)
+    if done.repetition is not None:
+        print(f"repeats    {done.repetition.line()}")
     print(f"written    {done.directory}")
     if warning := damage_warning(done.records):
         print(f"WARNING    {warning}")

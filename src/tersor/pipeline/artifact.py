@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.files import write_json, write_text
+from tersor.checkpoints.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
 from tersor.formats.readers import Reading, readings_line
 from tersor.pipeline.digest import linear_digest
+from tersor.pipeline.repetition import source_name
 from tersor.pipeline.result import Result
 from tersor.recipes import dump
-from tersor.report import CardFacts, LayerRecord, damaged, model_card
+from tersor.report import RECIPE, CardFacts, LayerRecord, damaged, model_card, quantize_command
 from tersor.runtime.artifact import open_artifact
 from tersor.version import versions
 
@@ -21,7 +23,7 @@ def write_description(source: Source, result: Result, directory: Path) -> None:
     config = dict(source.config) | {"quantization_config": plan.quantization_config(source.config)}
     source.copy_companions(directory)
     write_json(directory / "config.json", config)
-    write_text(directory / "recipe.yaml", dump(plan.recipe))
+    write_text(directory / RECIPE, dump(plan.recipe))
     write_json(directory / "tersor.json", description(source, result))
     write_text(directory / "README.md", model_card(_facts(source, result), result.records))
 
@@ -29,12 +31,14 @@ def write_description(source: Source, result: Result, directory: Path) -> None:
 def description(source: Source, result: Result) -> dict[str, Any]:
     """``tersor.json``: where the artifact comes from and what happened to each matrix.
 
-    Nothing in it depends on when, where or how fast it was made: same input, same bytes.
+    Nothing in it depends on when or how fast it was made: same input and arithmetic, same bytes.
     """
     plan = result.plan
     return {
         "versions": versions(),
-        "source": {"name": source.path.name, "digest": result.source_digest},
+        "source": {"name": source_name(source.path), "digest": result.source_digest},
+        "digest": None if plan.recipe.made is None else plan.recipe.made.result,
+        "calibration": [text.to_dict() for text in result.texts],
         "seed": plan.recipe.seed,
         "recipe": plan.recipe.name,
         "format": plan.method,
@@ -86,9 +90,12 @@ def verify(directory: Path, records: tuple[LayerRecord, ...]) -> None:
 
 def _facts(source: Source, result: Result) -> CardFacts:
     plan = result.plan
+    name = source_name(source.path)
+    texts = [use.text for use in result.texts[0].texts] if result.texts else []
+    given = [text.name for text in texts if not text.built_in]
     return CardFacts(
-        title=f"{source.path.stem} ({plan.recipe.name})",
-        base_model=source.path.name,
+        title=f"{name.removesuffix('.gguf')} ({plan.recipe.name})",
+        base_model=name,
         licence=source.config.get("license"),
         recipe_name=plan.recipe.name,
         recipe_description=plan.recipe.description,
@@ -102,4 +109,8 @@ def _facts(source: Source, result: Result) -> CardFacts:
         version=versions()["tersor"],
         readers=readings_line(plan.readings()),
         notes=result.notes,
+        texts=tuple(f"{text.done} on {text.line()}" for text in result.texts),
+        source_digest=result.source_digest,
+        given=tuple(given),
+        command=quantize_command(name, given, needed_flags(source.path)),
     )

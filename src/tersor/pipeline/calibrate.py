@@ -1,41 +1,63 @@
 """Calibration text for a source: tokens in windows."""
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tersor.calibration.text import calibration_files, open_text, pack
+from tersor.calibration.text import TextFile, TextRecord, calibration_files, pack
+from tersor.checkpoints.companions import tokenizer_digest
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.source import Source
+from tersor.pipeline.arithmetic import arithmetic
 from tersor.recipes import Calibration
 from tersor.runtime.load import load_tokenizer
 
 
-def calibration_tokens(
-    source: Source, texts: Sequence[Path], budget: Calibration, done: str = "calibrated"
-) -> tuple[Tensor, list[str]]:
-    """Windows int64 ``(n, window)`` and what there is to report about them.
+@dataclass(frozen=True, eq=False)
+class CalibrationText:
+    """Windows int64 ``(n, window)``, what there is to report of them, and where they are from."""
 
-    ``texts``: files; without any, the mixture of free texts that comes with tersor. Texts shorter
-    than the budget give what they have, and a note says so. ``done``: what was done, for notes.
+    tokens: Tensor
+    notes: tuple[str, ...]
+    record: TextRecord
+
+
+def calibration_text(
+    source: Source, texts: Sequence[TextFile], budget: Calibration, done: str = "calibrated"
+) -> CalibrationText:
+    """Texts as ``source`` reads them, as much as the budget says.
+
+    ``texts``: without any, the mixture of free texts that comes with tersor. Texts shorter
+    than the budget give what they have, and a note says so. ``done``: what is done, for notes.
 
     Raises :class:`~tersor.errors.TextError` if they are too short for one window, or cannot be
     read.
     """
-    files = [open_text(path) for path in texts] if texts else calibration_files()
     length, wanted = window_sizes(budget)
-    packed = pack(source_tokenizer(source), files, length, wanted)
+    tokenizer, identity = source_tokenizer(source)
+    packed = pack(tokenizer, texts or calibration_files(), length, wanted)
     notes = [f"{done} on {note}" for note in packed.notes]
     if len(packed.tokens) < wanted:
         notes.append(
             f"the calibration text has {packed.tokens.numel()} tokens in whole windows, "
             f"{budget.tokens} were asked for"
         )
-    return packed.tokens, notes
+    record = TextRecord(
+        done,
+        packed.uses,
+        window=length,
+        windows=len(packed.tokens),
+        first_tokens=packed.first_tokens,
+        sha256=hashlib.sha256(packed.tokens.numpy().astype("<i8").tobytes()).hexdigest(),
+        tokenizer=identity,
+        arithmetic=arithmetic(budget.precision),
+    )
+    return CalibrationText(packed.tokens, tuple(notes), record)
 
 
 def window_sizes(budget: Calibration) -> tuple[int, int]:
@@ -55,12 +77,13 @@ def fitted(budget: Calibration, positions: int | None) -> tuple[Calibration, lis
     return replace(budget, window=positions), [note]
 
 
-def source_tokenizer(source: Source) -> Any:
-    """The tokenizer that travels with a source, whatever its format.
+def source_tokenizer(source: Source) -> tuple[Any, str]:
+    """The tokenizer that travels with a source, whatever its format, and the digest of its files.
 
     Raises :class:`SourceError` if there is none.
     """
     with tempfile.TemporaryDirectory(prefix="tersor-") as directory:
         source.copy_companions(Path(directory))
         write_json(Path(directory) / "config.json", source.config)
-        return load_tokenizer(directory, name=str(source.path))
+        tokenizer = load_tokenizer(directory, name=str(source.path))
+        return tokenizer, tokenizer_digest(Path(directory))

@@ -1,17 +1,16 @@
 """Recipes that look at activations: calibration text through the model while it is quantized."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from tersor.calibration.blocks import windows_per_piece
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.calibration.text import check_windows
+from tersor.calibration.text import TextFile, TextRecord, check_windows
 from tersor.checkpoints.source import Source
 from tersor.models.metamodel import longest_context
 from tersor.pipeline.block_rounder import BlockRounder, Emit
-from tersor.pipeline.calibrate import calibration_tokens, fitted
+from tersor.pipeline.calibrate import CalibrationText, calibration_text, fitted
 from tersor.pipeline.head import head_work, quantized_head
 from tersor.pipeline.plan import Plan, Unit
 from tersor.pipeline.training import train
@@ -19,18 +18,26 @@ from tersor.pipeline.work import Work
 from tersor.training import Checkpoint
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """What a calibrated run has to report: notes, and the texts it read."""
+
+    notes: tuple[str, ...] = ()
+    texts: tuple[TextRecord, ...] = ()
+
+
 def calibrated_works(
     source: Source,
     plan: Plan,
-    texts: Sequence[Path],
+    texts: Sequence[TextFile],
     emit: Emit,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: Checkpoint | None = None,
-) -> list[str]:
+) -> Calibrated:
     """Decide every unit of ``plan``, in order, and hand each to ``emit``.
 
-    ``texts``: files; without any, the mixture that comes with tersor. ``progress`` counts
-    blocks, then steps of training. ``checkpoint``: of the training. Returns what is to be reported.
+    ``texts``: without any, the mixture that comes with tersor. ``progress`` counts blocks, then
+    steps of training. ``checkpoint``: of the training.
 
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
@@ -38,31 +45,33 @@ def calibrated_works(
     decoder = Decoder(source, plan.architecture)
     budget, shortened = fitted(plan.recipe.calibration, longest_context(decoder.module.config))
     plan = replace(plan, recipe=replace(plan.recipe, calibration=budget))
+    read = calibration_text(source, texts, budget)
     settings = plan.recipe.training
     if settings is None:
-        return [*shortened, *_decide(source, plan, decoder, texts, emit, progress)]
+        notes = _decide(source, plan, decoder, read, emit, progress)
+        return Calibrated((*shortened, *notes), (read.record,))
     decided: list[tuple[Unit, Work]] = []
-    notes = _decide(source, plan, decoder, texts, lambda *found: decided.append(found), progress)
-    notes = [*shortened, *notes]
+    notes = _decide(source, plan, decoder, read, lambda *found: decided.append(found), progress)
     budget = replace(budget, tokens=settings.tokens)
-    tokens, more = calibration_tokens(source, texts, budget, "trained")
-    trained, told = train(source, plan, decided, tokens, settings, progress, checkpoint)
+    more = calibration_text(source, texts, budget, "trained")
+    trained, told = train(source, plan, decided, more.tokens, settings, progress, checkpoint)
     for unit, work in trained:
         emit(unit, work)
-    return list(dict.fromkeys([*notes, *more, *told]))
+    found = dict.fromkeys([*shortened, *notes, *more.notes, *told])
+    return Calibrated(tuple(found), (read.record, more.record))
 
 
 def _decide(
     source: Source,
     plan: Plan,
     decoder: Decoder,
-    texts: Sequence[Path],
+    read: CalibrationText,
     emit: Emit,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    """Rounding, block by block; the same arguments and result."""
-    budget = plan.recipe.calibration
-    tokens, notes = calibration_tokens(source, texts, budget)
+    """Rounding, block by block; returns what is to be reported."""
+    budget, tokens = plan.recipe.calibration, read.tokens
+    notes = [*read.notes, *_too_few(plan, tokens.numel())]
     check_windows(
         tokens,
         str(source.path),
@@ -97,6 +106,22 @@ def _decide(
         # Not how much: that depends on which thread came first.
         notes.append(f"activations beyond {budget.memory:g} GB went through temporary files")
     return notes
+
+
+def _too_few(plan: Plan, tokens: int) -> list[str]:
+    """A note if there are fewer tokens than a matrix has columns.
+
+    Second moments of so few are singular, and any other statistic is one of little.
+    """
+    blocks = plan.architecture.block_of
+    inside = [m for m in plan.quantized() if blocks(f"{m.module}.weight") is not None]
+    widest = max(inside, key=lambda module: module.shape[1], default=None)
+    if widest is None or tokens >= widest.shape[1]:
+        return []
+    return [
+        f"calibrated on {tokens} tokens, fewer than the {widest.shape[1]} columns of "
+        f"{widest.module}: what so few show is chance; give more (--tokens, and text for them)"
+    ]
 
 
 def _outside(plan: Plan) -> tuple[list[Unit], list[Unit]]:

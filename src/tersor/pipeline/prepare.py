@@ -2,7 +2,7 @@
 
 from tersor.checkpoints.source import Source, refuse_quantized
 from tersor.recipes import Recipe
-from tersor.transforms import rotated, with_biases
+from tersor.transforms import BiasedSource, RotatedSource, rotated, with_biases
 
 
 def prepared(source: Source, recipe: Recipe) -> Source:
@@ -16,3 +16,10 @@ def prepared(source: Source, recipe: Recipe) -> Source:
     if recipe.rotation is not None:
         source = rotated(source, recipe.rotation)
     return with_biases(source) if recipe.bias_correction else source
+
+
+def unprepared(source: Source) -> Source:
+    """The source that :func:`prepared` was given."""
+    while isinstance(source, BiasedSource | RotatedSource):
+        source = source.original
+    return source

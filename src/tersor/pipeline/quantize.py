@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tersor.calibration.text import TextFile
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.source import Source, TensorInfo
 from tersor.checkpoints.writer import ShardWriter
@@ -18,9 +19,12 @@ from tersor.models.experts import unfuse
 from tersor.parallel import in_order
 from tersor.pipeline.activations import static_input
 from tersor.pipeline.artifact import verify, write_description
-from tersor.pipeline.calibrated import calibrated_works
-from tersor.pipeline.digest import combined_digest, linear_digest
+from tersor.pipeline.calibrated import Calibrated, calibrated_works
+from tersor.pipeline.digest import linear_digest
+from tersor.pipeline.given_texts import given_texts
 from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
+from tersor.pipeline.prepare import unprepared
+from tersor.pipeline.repetition import made_now, repetition
 from tersor.pipeline.result import Result
 from tersor.pipeline.rounders import round_nearest
 from tersor.pipeline.stored_types import cast, widened_scales
@@ -56,22 +60,33 @@ def quantize_to(
     which training keeps its state, from which it goes on if it was interrupted, and which is
     removed in the end. Nothing appears at ``out`` unless everything succeeded.
 
+    The recipe that is written says what it was made with; one that says so already is held against
+    it: other texts are refused, and what else is different is in the result.
+
     Raises :class:`~tersor.errors.NonFiniteWeight`, :class:`~tersor.errors.SchemeError`,
     :class:`~tersor.errors.TextError`, :class:`~tersor.errors.SourceError` (a checkpoint that is not
     this training's, say) and :class:`~tersor.errors.OutputError`.
     """
     if plan.recipe.needs_calibration:
         import transformers.models.auto  # noqa: F401 - seconds are without imports
+    texts = given_texts(plan.recipe, calibration)
     started = time.perf_counter()
     needed = plan.bytes_at_most
     with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
         with ShardWriter(staging, list(plan.outputs())) as writer:
-            run = _Run(source, plan, writer)
+            run = _Run(source, plan, writer, unprepared(source))
             kept = None if checkpoint is None else Checkpoint(checkpoint)
-            notes = run.all_units(calibration, progress, kept)
-        digest = combined_digest(run.digests)
-        plan = plan.written(run.widened)
-        result = Result(out, plan, tuple(run.records), digest, tuple(notes))
+            found = run.all_units(texts, progress, kept)
+        made = made_now(source, plan.recipe, found.texts, run.digests, run.written)
+        result = Result(
+            out,
+            plan.written(run.widened).with_made(made),
+            tuple(run.records),
+            made.source,
+            found.notes,
+            found.texts,
+            repetition(plan.recipe.made, made),
+        )
         write_description(source, result, staging)
         verify(staging, result.records)
     if kept is not None:
@@ -84,33 +99,37 @@ class _Run:
     source: Source
     plan: Plan
     writer: ShardWriter
+    original: Source
     records: list[LayerRecord] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    """Of the original's tensors, by name."""
+    written: dict[str, str] = field(default_factory=dict)
+    """Of what was written: quantized linears, and other tensors, by name."""
     widened: dict[str, TensorInfo] = field(default_factory=dict)
     """Scales that are float32, because float16 could not hold them."""
 
     def all_units(
-        self, calibration: Sequence[Path], progress: Progress | None, checkpoint: Checkpoint | None
-    ) -> list[str]:
+        self, texts: Sequence[TextFile], progress: Progress | None, checkpoint: Checkpoint | None
+    ) -> Calibrated:
         """Quantize everything; returns what calibration has to report."""
         if self.plan.recipe.needs_calibration:
-            return calibrated_works(
-                self.source, self.plan, calibration, self.unit, progress, checkpoint
-            )
+            return calibrated_works(self.source, self.plan, texts, self.unit, progress, checkpoint)
         done = 0
         for unit in self.plan.units:
             self.unit(unit, Work())
             done += sum(tensor.source.nbytes for tensor in unit.tensors)
             if progress is not None:
                 progress(done, self.plan.source_bytes)
-        return []
+        return Calibrated()
 
     def unit(self, unit: Unit, work: Work) -> None:
         """Write one unit as calibration decided, or rounded to nearest."""
         tensors = self.source.read([tensor.source.name for tensor in unit.tensors])
         jobs = ((plan, tensors.pop(plan.source.name), work) for plan in unit.tensors)
         for name, done in in_order(self.tensor, jobs):
-            self.digests[name] = done.digest
+            if done.digest:
+                self.digests[name] = done.digest
+            self.written.update(done.written)
             for info in done.widened:
                 self.widened[info.name] = info
                 self.writer.revise(info)
@@ -121,9 +140,10 @@ class _Run:
         """Everything that is written for one tensor of the source."""
         plan, tensor, work = job
         name = plan.source.name
-        done = _Done(tensor_digest([tensor]))
+        done = _Done(self.original_digest(name, tensor))
         if not plan.modules:
             done.outputs[name] = cast(name, work.changed.get(name, tensor), plan.source.dtype)
+            done.written[name] = tensor_digest(done.outputs.values())
             return name, done
         matrices = unfuse(self.plan.architecture, name, tensor)
         for module in plan.modules:
@@ -136,7 +156,16 @@ class _Run:
             done.widened.extend(widened)
             done.outputs.update(outputs)
             done.records.append(record)
+            done.written[module.module] = record.digest or tensor_digest(outputs.values())
         return name, done
+
+    def original_digest(self, name: str, tensor: Tensor) -> str:
+        """Of a tensor before any transform; empty for one that only a transform has."""
+        if self.original is self.source:
+            return tensor_digest([tensor])
+        if name not in self.original.tensors:
+            return ""
+        return tensor_digest(self.original.read([name]).values())
 
     def module(
         self, module: ModulePlan, matrix: Tensor, dtype: torch.dtype, work: Work
@@ -174,6 +203,7 @@ class _Run:
 @dataclass(frozen=True)
 class _Done:
     digest: str
+    written: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     records: list[LayerRecord] = field(default_factory=list)
     widened: list[TensorInfo] = field(default_factory=list)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tersor.calibration.text import TextRecord
 from tersor.pipeline.plan import Plan
+from tersor.pipeline.repetition import Repetition
 from tersor.report import LayerRecord
 
 
@@ -11,8 +13,9 @@ from tersor.report import LayerRecord
 class Result:
     """The artifact and what it cost.
 
-    ``run_notes``: what calibration has to report. ``seconds``: wall time of quantizing, without
-    imports.
+    ``source_digest``: of the source's weights. ``run_notes``: what calibration has to report.
+    ``texts``: what it read. ``repetition``: how the result compares with that which the recipe was
+    made with, if it says so. ``seconds``: wall time of quantizing, without imports.
     """
 
     directory: Path
@@ -20,6 +23,8 @@ class Result:
     records: tuple[LayerRecord, ...]
     source_digest: str
     run_notes: tuple[str, ...] = ()
+    texts: tuple[TextRecord, ...] = ()
+    repetition: Repetition | None = None
     seconds: float = 0.0
 
     @property

@@ -3,6 +3,7 @@
 from tersor.recipes.adjust import Adjustments
 from tersor.recipes.document import dump, parse, scheme_from_dict, scheme_to_dict
 from tersor.recipes.library import load_recipe, preset_names, preset_text
+from tersor.recipes.made import Made, refuse_other_texts
 from tersor.recipes.patterns import did_you_mean, matches, require_match
 from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
 
@@ -10,6 +11,7 @@ __all__ = [
     "Adjustments",
     "AnyRange",
     "Calibration",
+    "Made",
     "Override",
     "Recipe",
     "did_you_mean",
@@ -19,6 +21,7 @@ __all__ = [
     "parse",
     "preset_names",
     "preset_text",
+    "refuse_other_texts",
     "require_match",
     "scheme_from_dict",
     "scheme_to_dict",

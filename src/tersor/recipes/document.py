@@ -24,6 +24,7 @@ from tersor.grids import (
     log2,
     nf4,
 )
+from tersor.recipes.made import MadeDocument, MadeSourceDocument, MadeTextDocument
 from tersor.recipes.methods import method_to_dict, parse_method
 from tersor.recipes.patterns import check_pattern, did_you_mean
 from tersor.recipes.range_document import parse_range, range_to_dict
@@ -150,6 +151,7 @@ class RecipeDocument(_Document):
     overrides: tuple[OverrideDocument, ...] = ()
     calibration: CalibrationDocument = CalibrationDocument()
     seed: StrictInt = 0
+    made: MadeDocument | None = None
 
 
 def parse(text: str, origin: str) -> Recipe:
@@ -187,6 +189,8 @@ def dump(recipe: Recipe) -> str:
         "precision": recipe.calibration.precision.value
     }
     document["seed"] = recipe.seed
+    if recipe.made is not None:
+        document["made"] = recipe.made.to_dict()
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -239,6 +243,7 @@ def _recipe(document: RecipeDocument) -> Recipe:
         overrides=tuple(_override(entry, document) for entry in document.overrides),
         calibration=Calibration(**document.calibration.model_dump()),
         seed=document.seed,
+        made=None if document.made is None else document.made.value(),
     )
 
 
@@ -303,6 +308,9 @@ def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str
         "untied": TensorDocument,
         "overrides": OverrideDocument,
         "calibration": CalibrationDocument,
+        "made": MadeDocument,
+        "source": MadeSourceDocument,
+        "texts": MadeTextDocument,
     }
     names = [part for part in path if isinstance(part, str)]
     owner = nested[names[-1]] if names and names[-1] in nested else model

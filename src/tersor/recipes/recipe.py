@@ -24,6 +24,7 @@ from tersor.ranges import (
     MovingAverage,
     Percentile,
 )
+from tersor.recipes.made import Made
 from tersor.recipes.patterns import matches
 from tersor.rounding import Gptq, Nearest
 from tersor.training import Distill, Optq, Qat
@@ -75,7 +76,8 @@ class Recipe:
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
     ``untied``: how the embedding and the head are stored that a rotation makes two tensors of, so
     that they take what they took together; ranges are min-max. ``include``, ``exclude`` and
-    ``overrides`` go before it.
+    ``overrides`` go before it. ``made``: what it was made with before, if it was; it changes
+    nothing of what is done, but other texts are refused.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Recipe:
     overrides: tuple[Override, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     seed: int = 0
+    made: Made | None = None
 
     def __post_init__(self) -> None:
         """Raises :class:`RecipeError` for steps that do not go together."""

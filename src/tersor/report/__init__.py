@@ -1,11 +1,13 @@
 """Typed records → tables, CSV, JSON, model card. Pure functions of values."""
 
 from tersor.report.card import CardFacts, model_card, with_loss
+from tersor.report.command import RECIPE, quantize_command
 from tersor.report.record import LayerRecord, damage_warning, damaged, worst_first
 from tersor.report.tables import print_table, to_csv, to_markdown
 from tersor.report.text import duration, figure, size
 
 __all__ = [
+    "RECIPE",
     "CardFacts",
     "LayerRecord",
     "damage_warning",
@@ -14,6 +16,7 @@ __all__ = [
     "figure",
     "model_card",
     "print_table",
+    "quantize_command",
     "size",
     "to_csv",
     "to_markdown",

@@ -12,7 +12,11 @@ _LOSS_BEGIN, _LOSS_END = "<!-- tersor: loss -->", "<!-- tersor: end of loss -->"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a model card says besides the per-layer records."""
+    """What a model card says besides the per-layer records.
+
+    ``texts``: lines about what was read. ``given``: names of the files that were; ``command``
+    makes the artifact again.
+    """
 
     title: str
     base_model: str
@@ -29,6 +33,10 @@ class CardFacts:
     version: str
     readers: str
     notes: tuple[str, ...]
+    texts: tuple[str, ...]
+    source_digest: str
+    given: tuple[str, ...]
+    command: str
 
 
 def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
@@ -48,6 +56,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             f"{facts.bits_per_weight:.2f} per parameter of the model",
             f"- format: {facts.method}",
             f"- read by: {facts.readers}",
+            *(f"- {text}" for text in facts.texts),
             *(f"- note: {note}" for note in facts.notes),
             "",
             "## What was lost",
@@ -67,10 +76,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             "",
             "## How to make it again",
             "",
-            "```yaml",
-            facts.recipe_yaml.rstrip(),
-            "```",
-            "",
+            *_again(facts),
         ]
     )
 
@@ -85,6 +91,34 @@ def with_loss(card: str, evaluation: Mapping[str, Any], stored_bytes: float | No
     if not found or not closed:
         return card
     return f"{before}{_LOSS_BEGIN}\n{_loss_table(evaluation, stored_bytes)}{_LOSS_END}{after}"
+
+
+def _again(facts: CardFacts) -> list[str]:
+    files = [
+        "`recipe.yaml` of this directory",
+        f"`{facts.base_model}`",
+        *map("`{}`".format, facts.given),
+    ]
+    return [
+        f"Where {', '.join(files[:-1])} and {files[-1]} lie:",
+        "",
+        *_fenced("sh", facts.command),
+        "",
+        "The recipe says under `made` what it was made with and what came of it. Other texts are "
+        f"refused; another source than that with the digest `{facts.source_digest}`, other "
+        "versions and another result are told. To use it for something else, take `made` out.",
+        "",
+        *_fenced("yaml", facts.recipe_yaml.rstrip()),
+        "",
+    ]
+
+
+def _fenced(language: str, text: str) -> list[str]:
+    """A code block that nothing in ``text`` ends."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return [f"{fence}{language}", text, fence]
 
 
 def _header(facts: CardFacts) -> list[str]:

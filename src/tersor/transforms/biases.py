@@ -22,13 +22,13 @@ from tersor.models.values import canonical
 class BiasedSource:
     """A ``Source`` with biases of zero that the checkpoint does not have.
 
-    ``notes``: those of the source, and that there are biases now. ``untied``: the source's.
+    ``original``: the source. ``notes``: its own, and that there are biases now. ``untied``: its.
     """
 
     def __init__(
         self, source: Source, switches: Iterable[str], biases: Mapping[str, TensorInfo]
     ) -> None:
-        self._source, self._biases = source, dict(biases)
+        self.original, self._biases = source, dict(biases)
         everything = {**source.tensors, **biases}
         self.path = source.path
         self.config: Mapping[str, Any] = _switched(source.config, switches)
@@ -44,12 +44,12 @@ class BiasedSource:
 
     def copy_companions(self, directory: Path) -> tuple[str, ...]:
         """See ``Source.copy_companions``."""
-        return self._source.copy_companions(directory)
+        return self.original.copy_companions(directory)
 
     def _read(self, name: str) -> Tensor:
         info = self._biases.get(name)
         if info is None:
-            return self._source.read([name])[name]
+            return self.original.read([name])[name]
         return torch.zeros(info.shape, dtype=info.dtype)
 
 

@@ -46,8 +46,8 @@ class RotatedSource:
 
     ``tensors`` gives the original's dtypes. ``read`` returns fp32 for tensors that the rotation
     changes, so that nothing is rounded before it is quantized: who writes a tensor casts it.
-    ``untied``: the head, where it was the embedding and is a tensor of its own now. ``notes``:
-    those of the source, what could not be done as asked, and what it costs.
+    ``original``: what it reads. ``untied``: the head, where it was the embedding and is a tensor of
+    its own now. ``notes``: those of the source, what could not be done as asked, and what it costs.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RotatedSource:
         notes: tuple[str, ...],
     ) -> None:
         """``steps``: how the tensors that are named come about; the others stay."""
-        self._source, self._steps = source, steps
+        self.original, self._steps = source, steps
         everything = dict(source.tensors)
         if untied is not None:
             everything[untied.name] = untied
@@ -75,14 +75,14 @@ class RotatedSource:
 
     def copy_companions(self, directory: Path) -> tuple[str, ...]:
         """See ``Source.copy_companions``."""
-        return self._source.copy_companions(directory)
+        return self.original.copy_companions(directory)
 
     def _read(self, name: str) -> Tensor:
         step = self._steps.get(name)
         return self._original(name) if step is None else step.compute(self._original)
 
     def _original(self, name: str) -> Tensor:
-        return self._source.read([name])[name]
+        return self.original.read([name])[name]
 
 
 def rotated(

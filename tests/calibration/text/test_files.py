@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 from collections.abc import Callable
@@ -164,3 +165,17 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"a\.parquet: .*tersor\[parquet\]"):
         rows(written(tmp_path / "a.parquet", "PAR1"))
+
+
+def test_a_file_is_told_by_its_bytes_and_by_how_it_is_read(tmp_path: Path) -> None:
+    content = b"text\nwords\n"
+    first = open_text(written(tmp_path / "a.csv", content)).identity
+    assert (first.name, first.kind, first.bytes) == ("a.csv", "CSV", len(content))
+    assert first.sha256 == hashlib.sha256(content).hexdigest()
+    assert first.same(open_text(written(tmp_path / "b.csv", content)).identity)
+    assert not first.same(open_text(written(tmp_path / "a.tsv", content)).identity)
+    assert not first.same(open_text(written(tmp_path / "c.csv", content + b"\n")).identity)
+    gone = open_text(tmp_path / "b.csv")
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(TextError, match=r"b\.csv: cannot be read"):
+        gone.identity  # noqa: B018

@@ -1,5 +1,6 @@
 """Several files, rows and conversations in windows."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tersor.calibration.text import calibration_files, evaluation_file, open_text, pack, windows
+from tersor.calibration.text.provenance import PACKING_RULES
 from tersor.errors import TextError
 
 CHATML = (
@@ -187,3 +189,32 @@ def test_a_template_without_system_messages_reads_what_comes_with_tersor() -> No
     assert "<system>" not in words.replace(" ", "")
     never = chatting("{{ raise_exception('never') }}")
     assert shown(pack(never, [dialogues], 6, 1).tokens) == ["^User:"]
+
+
+def test_what_of_each_file_is_used(tmp_path: Path) -> None:
+    short = [text_file(tmp_path, f"{letter}.txt", letter * 3) for letter in "abcdefg"]
+    joined = pack(Letters(), short, 5, 4).uses
+    assert [(use.windows, use.tokens, use.rows) for use in joined] == [
+        *[(0, 3, None)] * 6,
+        (0, 2, None),
+    ]
+    rows = rows_file(tmp_path, "a.jsonl", {"text": "abc"}, {"text": "def"}, {"text": "ghi"})
+    plain = text_file(tmp_path, "b.txt", "b" * 100)
+    found = pack(Letters(94), [plain, rows], 6, 3)
+    assert [(use.windows, use.tokens, use.rows) for use in found.uses] == [
+        (2, 10, None),
+        (1, 5, 1),
+    ]
+    assert found.uses[1].text.name == "a.jsonl"
+
+
+def test_the_same_rules_give_the_same_windows(tmp_path: Path) -> None:
+    """Whoever changes what is expected here raises ``PACKING_RULES``."""
+    files = [
+        text_file(tmp_path, "a.txt", "Prose, as it comes.\r\n" * 20),
+        rows_file(tmp_path, "b.jsonl", *({"text": f"Row {i}\n"} for i in range(30))),
+        rows_file(tmp_path, "c.jsonl", *(talk(f"{i}?", f"{2 * i}.") for i in range(30))),
+    ]
+    tokens = pack(chatting("{{ bos_token }}" + CHATML), files, 17, 40).tokens
+    digest = hashlib.sha256("\n".join(shown(tokens)).encode()).hexdigest()[:16]
+    assert (PACKING_RULES, digest) == (1, "5b7b46a7feb89132")

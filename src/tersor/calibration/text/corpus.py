@@ -1,9 +1,10 @@
 """Free texts that come with tersor; corpus/README.md says where they are from."""
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from tersor.calibration.text.files import TextFile, open_text, read_plain
+from tersor.calibration.text.files import TextFile, open_text
 
 _FOLDER = "corpus"
 
@@ -15,12 +16,16 @@ def calibration_files() -> list[TextFile]:
     """
     folder = _folder() / "calibration"
     found = [open_text(path) for path in sorted(folder.iterdir())]
-    return [TextFile(f"built-in {f.name}", f.kind, f.text, f.rows, transcripts=True) for f in found]
+    return [
+        replace(file, name=f"built-in {file.name}", transcripts=True, built_in=True)
+        for file in found
+    ]
 
 
 def evaluation_file() -> TextFile:
     """About 60 kB of Shakespeare, of plays that calibration does not see."""
-    return TextFile("built-in text", "text", read_plain(_folder() / "evaluation.txt"))
+    found = open_text(_folder() / "evaluation.txt")
+    return replace(found, name="built-in text (Shakespeare)", built_in=True)
 
 
 def _folder() -> Path:

@@ -1,12 +1,14 @@
 """What a text file holds: prose, or rows of a data set."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from tersor.calibration.text.compressed import BROKEN, bare_suffix, open_bytes, unreadable
+from tersor.calibration.text.provenance import TextIdentity
 from tersor.calibration.text.records import json_file, json_lines, parquet, table
 from tersor.calibration.text.rows import Row
 from tersor.errors import TextError
@@ -20,14 +22,31 @@ class TextFile:
     """A file by what it holds: plain ``text``, or ``rows`` (which may be read again and again).
 
     ``kind`` names it for people. ``transcripts``: conversations may be read as plain text where
-    the tokenizer has no chat template.
+    the tokenizer has no chat template. ``built_in``: it comes with tersor.
     """
 
     name: str
     kind: str
+    path: Path
     text: str = ""
     rows: Callable[[], Iterator[Row]] | None = None
     transcripts: bool = False
+    built_in: bool = False
+
+    @cached_property
+    def identity(self) -> TextIdentity:
+        """What tells the file from all others; reads it once.
+
+        Raises :class:`TextError` if it cannot be read any more.
+        """
+        try:
+            with self.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return TextIdentity(
+                    self.name, self.kind, digest, file.tell(), built_in=self.built_in
+                )
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
 
 def open_text(path: Path) -> TextFile:
@@ -40,20 +59,20 @@ def open_text(path: Path) -> TextFile:
     path = Path(path)
     head, suffix = _head(path), bare_suffix(path)
     if head.startswith(b"PAR1") or suffix == ".parquet":
-        return TextFile(path.name, "Parquet", rows=partial(parquet, path))
+        return TextFile(path.name, "Parquet", path, rows=partial(parquet, path))
     if not head.strip():
         raise TextError(f"{path}: empty; give a file with text in it")
     if suffix in (".csv", ".tsv"):
         delimiter = "," if suffix == ".csv" else "\t"
-        return TextFile(path.name, suffix[1:].upper(), rows=partial(table, path, delimiter))
+        return TextFile(path.name, suffix[1:].upper(), path, rows=partial(table, path, delimiter))
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if suffix in _LINES or _object_a_line(begin):
-        return TextFile(path.name, "JSON lines", rows=partial(json_lines, path))
+        return TextFile(path.name, "JSON lines", path, rows=partial(json_lines, path))
     if suffix == ".json" or _is_json(path, begin):
-        return TextFile(path.name, "JSON", rows=partial(json_file, path))
+        return TextFile(path.name, "JSON", path, rows=partial(json_file, path))
     text = read_plain(path)
     _refuse_table(path, text)
-    return TextFile(path.name, "text", text)
+    return TextFile(path.name, "text", path, text)
 
 
 def read_plain(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tersor.calibration.text.files import TextFile
+from tersor.calibration.text.provenance import TextUse
 from tersor.calibration.text.template import conversation_tokens
 from tersor.calibration.text.windows import cut, first_tokens, stacked, text_tokens
 from tersor.errors import TextError
@@ -14,12 +15,13 @@ from tersor.errors import TextError
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Windows int64 ``(n, length)``, the special tokens each begins with, and what there is to say
-    about how rows were read, cut and left out."""
+    """Windows int64 ``(n, length)``, the special tokens each begins with, what there is to say
+    about how rows were read, cut and left out, and what of each file was used."""
 
     tokens: Tensor
     first_tokens: tuple[int, ...]
     notes: tuple[str, ...]
+    uses: tuple[TextUse, ...]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class _Stream:
     tokens: list[int]
     ends: tuple[int, ...]
     empty: int
+
+    def begun(self, taken: int) -> int:
+        """How many rows begin in the first ``taken`` tokens."""
+        return sum(1 for end in (0, *self.ends[:-1]) if end < taken)
 
 
 def pack(
@@ -61,13 +67,17 @@ def pack(
         tails = [t for s, at in zip(streams, used, strict=True) for t in s.tokens[at:]]
         more = cut(tails, first, length, None if count is None else count - len(chosen))
         chosen += more
-        if more:
-            used = [len(s.tokens) for s in streams]
+        left = _taken(tails, first, length, len(more))
+        for i, stream in enumerate(streams):
+            took = min(left, len(stream.tokens) - used[i])
+            used[i], left = used[i] + took, left - took
     total = sum(len(stream.tokens) for stream in streams)
     tokens = stacked(chosen, total, length - len(first))
     several = len(files) > 1
-    said = (_note(*one, several) for one in zip(streams, used, dealt, strict=True))
-    return Packed(tokens, first, tuple(note for note in said if note))
+    taken = list(zip(streams, used, dealt, strict=True))
+    said = (_note(*one, several) for one in taken)
+    uses = (_use(*one) for one in taken)
+    return Packed(tokens, first, tuple(note for note in said if note), tuple(uses))
 
 
 def _stream(tokenizer: Any, file: TextFile, needed: int | None) -> _Stream:
@@ -116,6 +126,11 @@ def _taken(tokens: Sequence[int], first: tuple[int, ...], length: int, count: in
     return at
 
 
+def _use(stream: _Stream, taken: int, windows: int) -> TextUse:
+    rows = None if stream.file.rows is None else stream.begun(taken)
+    return TextUse(stream.file.identity, windows, taken, rows)
+
+
 def _note(stream: _Stream, taken: int, windows: int, several: bool) -> str:
     """What of a file was used; nothing to say of a plain text alone, or of tersor's own."""
     file = stream.file
@@ -124,7 +139,7 @@ def _note(stream: _Stream, taken: int, windows: int, several: bool) -> str:
     parts = [f"{windows} whole windows"] if several else []
     if file.rows is not None:
         used = sum(1 for end in stream.ends if end <= taken)
-        begun = sum(1 for end in (0, *stream.ends[:-1]) if end < taken)
+        begun = stream.begun(taken)
         parts.append(f"{begun} rows used")
         if begun > used:
             parts.append("the last of them cut")

@@ -61,7 +61,7 @@ def merged(source: Source) -> Source:
         if tensor.info.shape != info.shape:
             raise _wrong(directory, tensor.info, f"does not fit {name!r} {info.shape}")
         derived[name] = Derived(info, partial(_replace, tensor, info))
-    note = f"{directory / WEIGHTS} is merged: {len(factors)} matrices changed"
+    note = f"{WEIGHTS} is merged: {len(factors)} matrices changed"
     note += f", {len(whole)} tensors replaced" if whole else ""
     return DerivedSource(source, derived, notes=(note,))
 

@@ -13,7 +13,7 @@ from tersor.formats.readers import Reading, Stored, readings
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.in_memory import InMemory, in_memory
-from tersor.recipes import AnyRange, Recipe
+from tersor.recipes import AnyRange, Made, Recipe
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,10 @@ class Plan:
             for unit in self.units
         )
         return replace(self, units=tuple(units))
+
+    def with_made(self, made: Made) -> "Plan":
+        """The plan with what was made by its recipe."""
+        return replace(self, recipe=replace(self.recipe, made=made))
 
     def readings(self) -> tuple[Reading, ...]:
         """Which known engines read the result."""
