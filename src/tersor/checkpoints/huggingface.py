@@ -78,6 +78,10 @@ def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
         UnsafeSource: pickled weights of the adapter too.
         SourceError: no adapter, or one that cannot be merged.
     """
+    if path.is_file():
+        raise SourceError(
+            f"{path}: a file, so no adapter lies beside the weights; leave out --merge-adapter"
+        )
     refuse_mistaken(path)
     if not (path / ADAPTER_CONFIG).exists():
         raise SourceError(f"{path}: holds no {ADAPTER_CONFIG}; leave out --merge-adapter")

@@ -7,10 +7,12 @@ import torch
 
 from tersor.checkpoints.derived import DerivedSource
 from tersor.checkpoints.files import write_json
+from tersor.checkpoints.finite import FiniteSource
 from tersor.checkpoints.gguf import GGUFSource
+from tersor.checkpoints.huggingface import open_merged, open_published
 from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.output import OutputDirectory
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.source import Source
 from tersor.checkpoints.writer import ShardWriter
 from tersor.errors import SourceError
 
@@ -47,7 +49,7 @@ def restore(
         ``out``.
 
     Raises:
-        SourceError: a file that cannot be read or expressed.
+        SourceError: a file that cannot be read or expressed, or holds NaN or infinity.
         OutputError: ``out`` exists, does not fit on the disk, or cannot be written.
         ReadBackError: what is on disk is not what was meant.
     """
@@ -72,10 +74,10 @@ def restore(
 def _opened(path: Path, dtype: torch.dtype, merge_adapter: bool) -> Source:
     refuse_mistaken(path, gguf=True)
     if not path.is_dir() and not merge_adapter:
-        return GGUFSource(path, dtype)
-    source = open_source(path, merge_adapter=merge_adapter)
+        return FiniteSource(GGUFSource(path, dtype))
+    source = open_merged(path) if merge_adapter else open_published(path)
     if not isinstance(source, DerivedSource):
         raise SourceError(
             f"{path}: a directory; give the .gguf file itself, or one with something to restore"
         )
-    return source
+    return FiniteSource(source)

@@ -86,24 +86,23 @@ def open_source(
         allow_pickle: also accept ``pytorch_model*.bin``, loaded with ``weights_only=True``.
         merge_adapter: merge the adapter in the directory (``adapters``); without, it is refused.
 
+    Reading a tensor that holds NaN or infinity raises ``NonFiniteWeight`` (``finite``).
+
     Raises:
         UnsafeSource: pickled weights without ``allow_pickle``, or files outside the directory.
         SourceError: missing, corrupt, unsupported, or no model (``mistaken``).
     """
+    from tersor.checkpoints.finite import FiniteSource
     from tersor.checkpoints.gguf import GGUFSource
     from tersor.checkpoints.huggingface import open_merged, open_published
     from tersor.checkpoints.mistaken import refuse_mistaken
 
     path = Path(path)
     refuse_mistaken(path, gguf=True)
-    if path.is_dir():
+    if path.is_dir() or merge_adapter:
         opened = open_merged if merge_adapter else open_published
-        return opened(path, allow_pickle=allow_pickle)
-    if merge_adapter:
-        raise SourceError(
-            f"{path}: a file, so no adapter lies beside the weights; leave out --merge-adapter"
-        )
-    return GGUFSource(path)
+        return FiniteSource(opened(path, allow_pickle=allow_pickle))
+    return FiniteSource(GGUFSource(path))
 
 
 def refuse_quantized(source: Source) -> None:
