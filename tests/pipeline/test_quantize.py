@@ -95,9 +95,7 @@ def test_nan_weight_is_refused_by_name_and_nothing_is_left(tmp_path: Path) -> No
     tensors = load_file(file)
     tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = float("nan")
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(
-        NonFiniteWeight, match=r"layers\.1\.mlp\.up_proj\.weight' holds NaN"
-    ):
+    with pytest.raises(NonFiniteWeight, match=r"layers\.1\.mlp\.up_proj\.weight' holds NaN"):
         tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

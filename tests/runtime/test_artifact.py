@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 import tersor
-from tersor.errors import FormatError
+from tersor.errors import FormatError, SourceError
 from tersor.recipes import Adjustments
 from tersor.runtime.artifact import open_artifact
 from tiny_models import save_tiny
@@ -22,7 +23,7 @@ MODULE = "model.layers.1.self_attn.k_proj"
 def out(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     save_tiny("llama", tmp_path / "model")
     recipe = getattr(request, "param", "w4-asym")
-    flags = Adjustments(group_size=16)
+    flags = Adjustments() if recipe in ("mxfp4", "nvfp4") else Adjustments(group_size=16)
     tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=flags)
     return tmp_path / "out"
 
@@ -101,3 +102,52 @@ def test_own_format_whose_tensors_and_config_disagree(out: Path) -> None:
 def test_an_unquantized_directory(out: Path) -> None:
     with pytest.raises(FormatError, match="not quantized"):
         open_artifact(out.parent / "model")
+
+
+def spoiled(suffix: str, value: float) -> Callable[[dict[str, torch.Tensor]], object]:
+    """Puts ``value`` where the first scale of the module is; of exponents, the byte."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensor = tensors[f"{MODULE}.{suffix}"]
+        bits = tensor.dtype == torch.uint8
+        tensor.view(-1)[0] = 255 if bits else torch.tensor(value).to(tensor.dtype)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("out", "suffix", "value"),
+    [
+        ("w4", "weight_scale", float("nan")),
+        ("nf4", "weight_scale", float("inf")),
+        ("kmeans", "weight_codebook", float("nan")),
+        ("mxfp4", "weight_scale", float("nan")),
+        ("nvfp4", "weight_scale", float("nan")),
+        ("nvfp4", "weight_global_scale", 0.0),
+    ],
+    indirect=["out"],
+)
+def test_scales_that_mean_nothing_are_refused_on_opening(
+    out: Path, suffix: str, value: float
+) -> None:
+    change_tensors(out, spoiled(suffix, value))
+    for entrance in (open_artifact, tersor.load, tersor.Engine):
+        with pytest.raises(FormatError, match=rf"tensor {MODULE}\.{suffix} holds"):
+            entrance(out)
+
+
+@pytest.mark.parametrize("out", ["nf4"], indirect=True)
+def test_plain_transformers_refuses_them_too(out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import tersor.hf  # noqa: F401 - registers the quantizer
+
+    change_tensors(out, spoiled("weight_scale", float("nan")))
+    with pytest.raises(RuntimeError, match="CONVERSION"):
+        AutoModelForCausalLM.from_pretrained(out)
+    assert f"FormatError: tensor {MODULE}.weight_scale holds NaN" in caplog.text
+
+
+def test_a_norm_that_is_not_finite_is_refused_by_the_engine(out: Path) -> None:
+    name = "model.layers.0.input_layernorm.weight"
+    change_tensors(out, lambda tensors: tensors[name].fill_(float("nan")))
+    with pytest.raises(SourceError, match=f"tensor '{name}' holds NaN"):
+        tersor.Engine(out)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tersor.checkpoints.source import Source
@@ -46,7 +47,7 @@ def is_finite(tensor: Tensor) -> bool:
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     if tensor.is_complex() or tensor.dtype.itemsize == 1:
-        return bool(tensor.cfloat().isfinite().all())
+        return bool(tensor.to(torch.complex64).isfinite().all())
     # One pass without a second tensor; NaN is the smallest and the largest.
     low, high = tensor.aminmax()
     return bool(low.isfinite() & high.isfinite())

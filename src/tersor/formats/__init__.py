@@ -3,8 +3,10 @@
 from tersor.formats import compressed_tensors, own
 from tersor.formats.codec import InputParameters, QuantizedLinear, decode, decode_input, encode
 from tersor.formats.layout import Entry, Storage, layout, storage_for
+from tersor.formats.sound import PARAMETERS, refuse_unsound
 
 __all__ = [
+    "PARAMETERS",
     "Entry",
     "InputParameters",
     "QuantizedLinear",
@@ -15,5 +17,6 @@ __all__ = [
     "encode",
     "layout",
     "own",
+    "refuse_unsound",
     "storage_for",
 ]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tersor.errors import FormatError
 from tersor.formats.layout import Storage, layout, scale_shape, storage_for
+from tersor.formats.sound import PARAMETERS, refuse_unsound
 from tersor.grids import (
     Granularity,
     IntegerGrid,
@@ -62,8 +63,8 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> Quanti
     """Inverse of :func:`encode`. ``module`` names the linear in errors.
 
     Codes come back in the grid's code type, with the same values that were encoded. Raises
-    :class:`FormatError` if a tensor is missing, is one too many, or has another type or shape than
-    the scheme says.
+    :class:`FormatError` if a tensor is missing, is one too many, has another type or shape than the
+    scheme says, or values that no scale can have.
     """
     weights, storage = scheme.weights, storage_for(scheme)
     shape = _shape(tensors, storage, weights, module)
@@ -214,6 +215,8 @@ def _check(
                 f"{module}.{suffix} is {found.dtype} {tuple(found.shape)}; "
                 f"its scheme ({scheme}) needs {entry.dtype} {entry.shape}"
             )
+        if suffix in PARAMETERS:
+            refuse_unsound(f"{module}.{suffix}", found)
 
 
 def _get(tensors: Mapping[str, Tensor], suffix: str, module: str) -> Tensor:

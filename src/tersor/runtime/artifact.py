@@ -12,12 +12,14 @@ from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
 from tersor.errors import FormatError
 from tersor.formats import (
+    PARAMETERS,
     InputParameters,
     QuantizedLinear,
     compressed_tensors,
     decode,
     decode_input,
     own,
+    refuse_unsound,
 )
 from tersor.grids import Scheme
 
@@ -89,7 +91,8 @@ def open_artifact(directory: Path) -> Artifact:
     """Open a directory in compressed-tensors or tersor's own format.
 
     Raises :class:`~tersor.errors.SourceError` if it is no model directory and :class:`FormatError`
-    if it is not quantized or in a format that is not ours to read.
+    if it is not quantized, in a format that is not ours to read, or has a scale that is not finite.
+    Of the tensors only scales and the like are read.
     """
     source = open_directory(directory)
     config = source.config.get("quantization_config")
@@ -98,9 +101,11 @@ def open_artifact(directory: Path) -> Artifact:
     modules = _quantized_modules(source.tensors)
     match config.get("quant_method"):
         case compressed_tensors.METHOD:
+            _refuse_unsound(source)
             schemes = compressed_tensors.schemes_of(config, modules)
             return Artifact(source, schemes, frozenset())
         case own.METHOD:
+            _refuse_unsound(source)
             schemes = own.schemes_of(config)
             missing = sorted(set(modules) ^ set(schemes))
             if missing:
@@ -113,6 +118,15 @@ def open_artifact(directory: Path) -> Artifact:
                 f"it reads {compressed_tensors.METHOD} and {own.METHOD}; `tersor restore` makes a "
                 "plain model of fp8 and mxfp4"
             )
+
+
+def _refuse_unsound(source: Source) -> None:
+    for name in source.tensors:
+        if name.rpartition(".")[2] in PARAMETERS:
+            try:
+                refuse_unsound(name, source.read([name])[name])
+            except FormatError as error:
+                raise FormatError(f"{source.path}: {error}") from None
 
 
 def _quantized_modules(names: Iterable[str]) -> list[str]:

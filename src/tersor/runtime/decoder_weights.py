@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tersor import _native
+from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.source import Source
-from tersor.errors import EngineError, SourceError
+from tersor.errors import EngineError, NonFiniteWeight, SourceError
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_names import DecoderNames, decoder_names
 from tersor.runtime.decoder_shape import DecoderShape
@@ -68,10 +69,20 @@ class _Reader:
             raise SourceError(f"{self.source.path} holds no tensor {name}")
         return self.source.read([name])[name]
 
+    def vector(self, name: str) -> Tensor:
+        """A norm's weight or a bias, float32."""
+        tensor = self.tensor(name).float()
+        if not is_finite(tensor):
+            raise NonFiniteWeight(
+                f"{self.source.path}: tensor {name!r} holds NaN or infinity; "
+                "make or download the model again"
+            )
+        return tensor
+
     def bias(self, name: str, biased: bool) -> "np.typing.NDArray[np.float32] | None":
         name = f"{name}.bias"
         if biased:
-            return self.tensor(name).float().numpy()
+            return self.vector(name).numpy()
         if name in self.source.tensors:
             self.unused.append(name)
         return None
@@ -173,7 +184,7 @@ def read_weights(
     products = reader.products
     reader.add_head(shape.tied)
     reader.cache.save()
-    norms = {name: reader.tensor(f"{name}.weight").float() for name in _norm_names(shape, names)}
+    norms = {name: reader.vector(f"{name}.weight") for name in _norm_names(shape, names)}
     if shape.norm_offset:
         norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
     return Weights(

@@ -135,13 +135,13 @@ def _weights_named_otherwise(found: _Directory) -> str | None:
 def _holds_models(found: _Directory) -> str | None:
     inside = [name for name in sorted(found.names) if (found.path / name / CONFIG).exists()]
     if inside:
-        return f"no model itself, but holds some; give one of them: {listed(inside)}"
+        return f"not a model directory, but holds some; give one of them: {listed(inside)}"
     cached = [path for name in sorted(found.names) for path in snapshots(found.path / name)]
     if cached:
         return f"a download cache; give a model in it, {cached[0]} say"
     files = sorted(path for path in found.path.glob("*/*.gguf"))
     if files and found.gguf:
-        return f"no model itself; give one of the files below it: {listed(files)}"
+        return f"not a model directory; give one of the files below it: {listed(files)}"
     return None
 
 
