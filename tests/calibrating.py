@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import tersor
 from tersor.calibration.precision import Precision
 from tersor.calibration.text import windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.source import open_source
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import fuse
@@ -21,7 +22,6 @@ from tersor.pipeline.result import Result
 from tersor.ranges import ImportanceWeighted
 from tersor.recipes import Adjustments, Calibration, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.load import load_tokenizer
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 WINDOW = 32

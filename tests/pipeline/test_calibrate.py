@@ -8,6 +8,7 @@ import torch
 
 from tersor.calibration.precision import Precision
 from tersor.calibration.text import calibration_files, pack
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import SourceError
 from tersor.pipeline.activations import InputStatistics, static_input
@@ -17,7 +18,7 @@ from tersor.pipeline.plan import Plan, Unit, make_plan
 from tersor.pipeline.work import Seen, Work
 from tersor.ranges import Entropy, MeanSquaredError, MinMax, MovingAverage, Percentile
 from tersor.recipes import Calibration, load_recipe
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 
 import tersor
 from calibrating import small
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import TextError
 from tersor.pipeline.result import Result
 from tersor.recipes import Calibration
-from tersor.runtime.load import load_tokenizer
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 BUDGET = Calibration(tokens=480, window=30)

@@ -8,11 +8,12 @@ import torch
 
 import tersor
 from calibrating import small
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.cli.show import evaluations
 from tersor.errors import SourceError
 from tersor.pipeline.evaluation import Protocol, scored_texts
 from tersor.runtime.generate import EngineOptions
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 FIRST = 1

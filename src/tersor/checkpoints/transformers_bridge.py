@@ -1,6 +1,5 @@
 """Every line about GGUF that depends on the version of transformers."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.files import read_json, write_json
+from tersor.checkpoints.gateway.configuration import configuration_from
+from tersor.checkpoints.gateway.tokenizer import gguf_tokenizer
 from tersor.errors import SourceError
 
 # How byte-level BPE splits text before merging, by llama.cpp's name (tokenizer.ggml.pre).
@@ -31,13 +32,7 @@ def full_config(
     Raises:
         SourceError: values (from ``path``) that the config class refuses.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.for_model(model_type, **fields)
-    except Exception as error:  # transformers raises its validators' own classes
-        reason = " ".join(str(error).split())
-        raise SourceError(f"{path}: its metadata makes no valid config ({reason})") from error
+    config = configuration_from(path, model_type, fields)
     config.architectures = [architecture]
     config.dtype = dtype
     name = str(dtype).removeprefix("torch.")
@@ -62,18 +57,9 @@ def save_tokenizer(
     Raises:
         SourceError: a tokenizer that transformers cannot rebuild, or would rebuild wrongly.
     """
-    from transformers import PreTrainedTokenizerFast
-
     if byte_level:
         _refuse_unknown_split(path, split)
-    # Alone in a directory: files beside the GGUF must not be taken for its tokenizer.
-    with tempfile.TemporaryDirectory() as alone:
-        (Path(alone) / "model.gguf").symlink_to(path.resolve())
-        try:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(alone, gguf_file="model.gguf")
-        except Exception as error:  # any class, from the builders of transformers and tokenizers
-            reason = " ".join(str(error).split())
-            raise SourceError(f"{path}: its tokenizer cannot be rebuilt ({reason})") from error
+    tokenizer = gguf_tokenizer(path)
     if byte_level and split in _DIGITS_FIRST:
         _split_digits(tokenizer)
     tokenizer.model_max_length = length

@@ -82,11 +82,15 @@ def chat(
     dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
-    from tersor.runtime.chat import Conversation
+    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+    from tersor.runtime.chat import Conversation, checked_template
     from tersor.runtime.generate import EngineOptions
     from tersor.runtime.sampling import Sampling
 
+    tokenizer = load_tokenizer(directory)
+    checked_template(tokenizer, str(directory), system)  # before any weight is read
     engine = EngineOptions(activation_bits, cache, context, threads, dense_bits).open(directory)
+    engine.tokenizer = tokenizer
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     conversation = Conversation(engine, system=system, sampling=sampling)
     with suppress(EOFError, KeyboardInterrupt):
@@ -96,7 +100,7 @@ def chat(
 
 
 def _turn(conversation: "Conversation", question: str, max_new_tokens: int) -> None:
-    from tersor.errors import TextError
+    from tersor.errors import TersorError, TextError
 
     if question == "/clear":
         conversation.clear()
@@ -109,8 +113,8 @@ def _turn(conversation: "Conversation", question: str, max_new_tokens: int) -> N
         print()
     except KeyboardInterrupt:
         print()
-    except TextError as error:
-        print(f"{error}; /clear forgets what was said")
+    except TersorError as error:
+        print(f"error: {error}" + "; /clear forgets what was said" * isinstance(error, TextError))
 
 
 @app.command()

@@ -1,20 +1,19 @@
 """The model that transformers would build for a checkpoint, without weights.
 
-Here and in ``names`` is what depends on the version of transformers. Code that a checkpoint brings
-along (``auto_map``) is never run.
+Here and in ``names`` is what depends on the version of transformers.
 """
 
-import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-# What a source is no longer once it has been read, or what would run code.
-_LEFT_OUT = frozenset({"auto_map", "quantization_config", "compression_config"})
+from tersor.checkpoints.gateway.complaint import complaint
+from tersor.checkpoints.gateway.configuration import ConfigRefused, configuration_of
+from tersor.checkpoints.gateway.models import auto_class, empty_model
+
+_READ = frozenset({"quantization_config", "compression_config"})
 
 
 class Unbuildable(Exception):
@@ -26,18 +25,10 @@ def typed_config(config: Mapping[str, Any]) -> Any:
 
     Raises :class:`Unbuildable`.
     """
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    model_type = str(config.get("model_type", ""))
-    if model_type not in CONFIG_MAPPING:
-        raise Unbuildable(f"transformers does not know model_type {model_type!r}")
-    with tempfile.TemporaryDirectory(prefix="tersor-") as directory:
-        (Path(directory) / "config.json").write_text(json.dumps(_plain(config)), encoding="utf-8")
-        try:
-            return AutoConfig.from_pretrained(directory, trust_remote_code=False)
-        except Exception as error:  # a config is foreign data and may break anything in there
-            raise Unbuildable(_said(model_type, error)) from error
+    try:
+        return configuration_of(_unquantized(config), "the model")
+    except ConfigRefused as error:
+        raise Unbuildable(error.reason) from error
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
@@ -51,31 +42,18 @@ def build(config: Mapping[str, Any]) -> nn.Module:
         raise Unbuildable(f"transformers has no causal language model for {config['model_type']}")
     try:
         with torch.device("meta"):
-            model: nn.Module = auto.from_config(
+            return empty_model(
+                auto,
                 typed,
                 dtype=torch.float32,
-                trust_remote_code=False,
                 # Expert by expert, each a product with a slice of the stored tensor.
                 experts_implementation="eager",
             )
-    except Exception as error:  # the same
-        raise Unbuildable(_said(str(config["model_type"]), error)) from error
-    return model
-
-
-def auto_class(typed: Any) -> Any:
-    """transformers' ``AutoModelFor…`` whose models of this config have logits for text, or None.
-
-    With images or sound they are the whole model if there is no class for the text alone.
-    """
-    import transformers
-
-    autos = (
-        transformers.AutoModelForCausalLM,
-        transformers.AutoModelForImageTextToText,
-        transformers.AutoModelForMultimodalLM,
-    )
-    return next((auto for auto in autos if type(typed) in auto._model_mapping), None)
+    except Exception as error:  # a config is foreign data and may break anything in there
+        raise Unbuildable(
+            f"transformers cannot build {config['model_type']} from config.json "
+            f"({complaint(error)})"
+        ) from error
 
 
 def longest_context(config: Any) -> int | None:
@@ -88,14 +66,8 @@ def longest_context(config: Any) -> int | None:
     return positions if isinstance(positions, int) and positions > 0 else None
 
 
-def _plain(value: Any) -> Any:
-    """A config without what may not be followed, at any depth."""
+def _unquantized(value: Any) -> Any:
+    """A config without what a source is no longer once it has been read, at any depth."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if key not in _LEFT_OUT}
+        return {key: _unquantized(item) for key, item in value.items() if key not in _READ}
     return value
-
-
-def _said(model_type: str, error: Exception) -> str:
-    first = str(error).strip().splitlines()[:1]
-    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-    return f"transformers cannot build {model_type} from config.json ({reason})"

@@ -12,10 +12,10 @@ from torch import Tensor
 from tersor.calibration.text import TextFile, TextRecord, calibration_files, pack
 from tersor.checkpoints.companions import tokenizer_digest
 from tersor.checkpoints.files import write_json
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.source import Source
 from tersor.pipeline.arithmetic import arithmetic
 from tersor.recipes import Calibration
-from tersor.runtime.load import load_tokenizer
 
 
 @dataclass(frozen=True, eq=False)

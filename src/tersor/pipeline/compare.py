@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.files import write_text
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OutputError
@@ -18,7 +19,7 @@ from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.recipes import Recipe
 from tersor.report import to_csv, to_markdown
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 """Given the name of a piece of work, returns the progress callback for it."""

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from tersor.calibration.text import evaluation_file, open_text, pack
 from tersor.checkpoints.files import read_json, write_text
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import OutputError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
 from tersor.report import with_loss
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.generate import EngineOptions
-from tersor.runtime.load import load, load_tokenizer, longest_window
+from tersor.runtime.load import load, longest_window
 
 Progress = Callable[[int, int], None]
 BUILTIN = "built-in text"

@@ -1,27 +1,39 @@
 """A conversation with a model that has a chat template."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from tersor.checkpoints.gateway.chat_template import ChatTemplate
 from tersor.errors import TextError
 from tersor.runtime.engine import Engine
 from tersor.runtime.sampling import Sampling
+
+
+def checked_template(tokenizer: Any, place: str, system: str) -> ChatTemplate:
+    """The chat template of a tokenizer, tried with the message ``system``, if any, and a word.
+
+    Raises :class:`TextError` if there is none, or it takes no system message,
+    :class:`~tersor.errors.SourceError` if it is broken or renders nothing of what is said.
+    """
+    if not ChatTemplate.exists(tokenizer):
+        raise TextError(f"{place}: the tokenizer has no chat template; use `tersor generate`")
+    template = ChatTemplate(tokenizer)
+    template.check(system)
+    return template
 
 
 class Conversation:
     """Messages so far. The engine keeps what it has computed of them, so an answer costs its own
     tokens and the question's only.
 
-    Raises :class:`TextError` if the tokenizer has no chat template.
+    Raises as :func:`checked_template`.
     """
 
     def __init__(
         self, engine: Engine, *, system: str = "", sampling: Sampling = Sampling()
     ) -> None:
-        if not getattr(engine.tokenizer, "chat_template", None):
-            raise TextError(
-                f"{engine.directory}: the tokenizer has no chat template; use `tersor generate`"
-            )
         self._engine, self._sampling = engine, sampling
+        self._template = checked_template(engine.tokenizer, str(engine.directory), system)
         self._system = [{"role": "system", "content": system}] if system else []
         self.messages: list[dict[str, str]] = list(self._system)
 
@@ -31,11 +43,13 @@ class Conversation:
 
     def answer(self, question: str, *, max_new_tokens: int) -> Iterator[str]:
         """Pieces of the answer. What was read of it becomes part of the conversation, even if
-        reading stops before its end."""
+        reading stops before its end.
+
+        Raises :class:`TextError` or :class:`~tersor.errors.SourceError` where the template refuses
+        the question or fails on it, or nothing fits behind it; then nothing has changed.
+        """
         asked = [*self.messages, {"role": "user", "content": question}]
-        text = self._engine.tokenizer.apply_chat_template(
-            asked, tokenize=False, add_generation_prompt=True
-        )
+        text = self._template.render(asked, answer_next=True)
         tokens = self._engine.tokenizer(text, add_special_tokens=False)["input_ids"]
         pieces: list[str] = []
         try:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from tersor import _native
+from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.generation import end_tokens
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import EngineError, RecipeError, TextError
 from tersor.instructions import TILED_LEVELS, level
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
-from tersor.runtime.load import load_tokenizer
 from tersor.runtime.lookup import draft
 from tersor.runtime.sampling import Sampler, Sampling
 from tersor.runtime.session import CHUNK, Session
@@ -68,8 +70,6 @@ class Engine:
         ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
         sequences at a time. ``threads``: by default as many as torch uses.
         """
-        from transformers import AutoConfig
-
         if activation_bits not in (8, 16):
             raise RecipeError(f"activations of {activation_bits} bits; the engine has 8 and 16")
         if cache not in (AUTO, *CACHES):
@@ -83,8 +83,9 @@ class Engine:
         self.cache = cache
         self.directory = Path(directory)
         open_directory(self.directory)
-        config = AutoConfig.from_pretrained(self.directory)
+        config = configuration(self.directory)
         self.shape = decoder_shape(config)
+        self.ends = end_tokens(self.directory, config)
         self.context = context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:
             warnings.warn(
@@ -113,7 +114,6 @@ class Engine:
             self.shape.vocabulary,
         )
         self._tokenizer: Any = None
-        self.ends = _end_tokens(self.directory, config)
 
     @property
     def tokenizer(self) -> Any:
@@ -121,6 +121,10 @@ class Engine:
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(self.directory)
         return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
 
     @property
     def cache_bytes(self) -> int:
@@ -265,15 +269,3 @@ class Engine:
         if len(texts) > self.batch:
             raise EngineError(f"{len(texts)} prompts at a time; this one was made for {self.batch}")
         return [self._session.extend(slot, tokens, 1)[0] for slot, tokens in enumerate(texts)]
-
-
-def _end_tokens(directory: Path, config: Any) -> frozenset[int]:
-    from transformers import GenerationConfig
-
-    found = config.get_text_config().eos_token_id
-    if (directory / "generation_config.json").is_file():
-        settings = GenerationConfig.from_pretrained(directory)
-        found = settings.eos_token_id if settings.eos_token_id is not None else found
-    if found is None:
-        return frozenset()
-    return frozenset([found] if isinstance(found, int) else found)

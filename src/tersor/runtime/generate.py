@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import EngineError, TextError
 from tersor.runtime.engine import AUTO, Engine
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 from tersor.runtime.sampling import Sampling
 
 

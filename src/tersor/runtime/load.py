@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 
+from tersor.checkpoints.gateway.complaint import complaint
+from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.generation import generation_config
+from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source
 from tersor.errors import RecipeError, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
-from tersor.models.metamodel import auto_class, longest_context
+from tersor.models.metamodel import longest_context
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.use_kernels import use_kernels
 
@@ -44,16 +48,16 @@ def load(
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
     :class:`~tersor.errors.RecipeError` for other ``activation_bits``.
     """
-    from transformers import AutoConfig
-
     if activation_bits not in (8, 16):
         raise RecipeError(f"activations of {activation_bits} bits; the kernels have 8 and 16")
     directory = Path(directory)
     source = open_directory(directory)
-    config = AutoConfig.from_pretrained(directory)
+    config = configuration(directory)
+    settings = generation_config(directory, config)
     plain = as_published(source)
     if plain is not source:
-        return _from_source(plain, config, dtype).eval()
+        model = _from_source(plain, config, dtype)
+        return _generating(model, settings).eval()
     auto = _auto_class(directory, config)
     artifact = None
     if "quantization_config" in source.config:
@@ -61,27 +65,26 @@ def load(
 
         artifact = open_artifact(directory)
         config.quantization_config = _own_description(artifact)
-    model = _loaded(directory, auto.from_pretrained, directory, config=config, dtype=dtype)
+    model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
     if kernels and artifact is not None:
         left = use_kernels(model, artifact, activation_bits=activation_bits)
         if left:
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)
-    return model.eval()
+    return _generating(model, settings).eval()
 
 
 def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
     """The model of a source whose tensors are not those on disk."""
-    from transformers import GenerationConfig
-
     del config.quantization_config
     state = {name: source.read([name])[name] for name in source.tensors}
-    kind = _auto_class(source.path, config)._model_mapping[type(config)]
-    model = _loaded(
-        source.path, kind.from_pretrained, None, config=config, state_dict=state, dtype=dtype
-    )
-    if (source.path / "generation_config.json").exists():
-        model.generation_config = GenerationConfig.from_pretrained(source.path)
+    auto = _auto_class(source.path, config)
+    return _loaded(source.path, lambda: given_model(auto, config, state, dtype=dtype))
+
+
+def _generating(model: Any, settings: Any) -> Any:
+    if settings is not None:
+        model.generation_config = settings
     return model
 
 
@@ -94,16 +97,17 @@ def _auto_class(directory: Path, config: Any) -> Any:
     return auto
 
 
-def _loaded(directory: Path, from_pretrained: Callable[..., Any], *given: Any, **more: Any) -> Any:
+def _loaded(directory: Path, read: Callable[[], tuple[Any, Any]]) -> Any:
     """The model, if all of its parameters were found."""
     with _no_bars():
         try:
-            model, said = from_pretrained(*given, output_loading_info=True, **more)
+            model, said = read()
         except (TersorError, MemoryError):
             raise
         except Exception as error:  # a foreign config or tensor may break anything in there
-            reason = " ".join(str(error).split())[:300]
-            raise SourceError(f"{directory}: transformers cannot load it: {reason}") from error
+            raise SourceError(
+                f"{directory}: transformers cannot load it: {complaint(error)}"
+            ) from error
     absent = sorted(said["missing_keys"])
     if absent:
         others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -129,29 +133,9 @@ def _no_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
-    """The tokenizer in a model directory; errors call it ``name``.
-
-    Raises :class:`SourceError` if there is none that transformers can load.
-    """
-    from transformers import AutoTokenizer
-
-    if not Path(directory).is_dir():
-        raise SourceError(f"{name or directory}: no such directory")
-    try:
-        return AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, ImportError):
-        raise SourceError(
-            f"{name or directory}: no tokenizer that transformers can load; "
-            "put the model's tokenizer files beside config.json"
-        ) from None
-
-
 def longest_window(directory: str | Path) -> int | None:
     """:func:`~tersor.models.metamodel.longest_context` of the model in a directory."""
-    from transformers import AutoConfig
-
-    return longest_context(AutoConfig.from_pretrained(directory))
+    return longest_context(configuration(Path(directory)))
 
 
 def _own_description(artifact: Artifact) -> dict[str, Any]:

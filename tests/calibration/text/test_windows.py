@@ -130,7 +130,7 @@ def test_windows_a_model_cannot_read(tokens: torch.Tensor, message: str) -> None
 
 @pytest.mark.model
 def test_a_prefix_gives_the_tokens_of_the_whole(smollm2: Path) -> None:
-    from tersor.runtime.load import load_tokenizer
+    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 
     tokenizer, text = load_tokenizer(smollm2), evaluation_file().text
     whole = windows(tokenizer, text, 64)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tersor.checkpoints.gateway.models import causal_class, empty_model
 from tersor.models import metamodel
 
 LARGEST = 4_000_000
@@ -105,12 +106,10 @@ def typed_config(config: Mapping[str, Any]) -> Any:
 
 def model_of(typed: Any, **settings: Any) -> nn.Module:
     """transformers' causal model of a config object. Raises :class:`NoMiniature`."""
-    from transformers import AutoModelForCausalLM
-
-    if type(typed) not in AutoModelForCausalLM._model_mapping:
+    auto = causal_class(typed)
+    if auto is None:
         raise NoMiniature(f"transformers has no causal language model for {typed.model_type}")
-    model: nn.Module = AutoModelForCausalLM.from_config(typed, trust_remote_code=False, **settings)
-    return model
+    return empty_model(auto, typed, **settings)
 
 
 def _build(typed: Any, depth: int, heads_divide_width: bool) -> nn.Module:

@@ -1,0 +1,180 @@
+"""Messages → the text that a model was trained to see, by its tokenizer's own chat template.
+
+Templates are programs of the checkpoint. transformers runs them in jinja's sandbox, and only there.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.gateway.tokenizer import SETTINGS
+from tersor.errors import SourceError, TextError
+
+Message = Mapping[str, Any]
+
+_FILE = "chat_template.jinja"
+_PROBE = ({"role": "user", "content": "tersor"},)
+
+# Templates that say what day it is would give other tokens every day; a macro hides the function
+# that they ask, since transformers passes no functions to templates.
+_DAY = {
+    "%Y": "2025",
+    "%y": "25",
+    "%m": "01",
+    "%b": "Jan",
+    "%B": "January",
+    "%d": "01",
+    "%-d": "1",
+    "%a": "Wed",
+    "%A": "Wednesday",
+    "%H": "12",
+    "%M": "00",
+    "%S": "00",
+}
+_REPLACED = "".join(f" | replace('{code}', '{value}')" for code, value in _DAY.items())
+_FIXED_DAY = "{%- macro strftime_now(form) -%}{{ form" + _REPLACED + " }}{%- endmacro -%}\n"
+
+
+class ChatTemplate:
+    """The chat template of a tokenizer.
+
+    Contents are given as texts, or as lists of parts to templates that render nothing of texts.
+    """
+
+    def __init__(self, tokenizer: Any, *, fixed_day: bool = False) -> None:
+        """``fixed_day``: templates that say what day it is say the same one every day.
+
+        Raises :class:`SourceError` for several templates without one called ``default``, or what
+        is no template at all.
+        """
+        self._tokenizer, self.place = tokenizer, _place(tokenizer)
+        self._text = self._chosen(tokenizer.chat_template)
+        if fixed_day and "strftime_now" in self._text:
+            self._text = _FIXED_DAY + self._text
+
+    @staticmethod
+    def exists(tokenizer: Any) -> bool:
+        """Whether the tokenizer has a template."""
+        return bool(getattr(tokenizer, "chat_template", None))
+
+    def render(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
+        """The text of a conversation; with ``answer_next`` up to where the answer begins.
+
+        Raises:
+            TextError: the template refuses the conversation; it says why.
+            SourceError: the template is broken, or renders nothing of the messages.
+        """
+        try:
+            text = self._rendered(messages, answer_next)
+        except (TextError, SourceError):
+            parts = self._in_parts(messages, answer_next)
+            if parts is None or not _says(parts, messages):
+                raise
+            return parts
+        if _says(text, messages):
+            return text
+        parts = self._in_parts(messages, answer_next)
+        if parts is not None and _says(parts, messages):
+            return parts
+        emptied = [{**message, "content": ""} for message in messages]
+        if text != self._rendered(emptied, answer_next):
+            return text  # something else becomes of what was said
+        raise SourceError(
+            f"{self.place} renders nothing of what the messages say; repair the template, or use "
+            "the model without it"
+        )
+
+    def check(self, system: str = "") -> None:
+        """Render a conversation of one word, after the message ``system`` if there is one.
+
+        Raises as :meth:`render`, before anything has been said.
+        """
+        opening = [{"role": "system", "content": system}] if system else []
+        try:
+            self.render([*opening, *_PROBE], answer_next=True)
+        except (TextError, SourceError) as error:
+            if not system:
+                raise
+            self.render(_PROBE, answer_next=True)
+            raise TextError(
+                f"{self.place} takes no system message ({_first_line(error.__cause__ or error)}); "
+                "leave out --system and say it in the first question"
+            ) from error
+
+    def _chosen(self, templates: Any) -> str:
+        if isinstance(templates, dict):
+            if isinstance(templates.get("default"), str):
+                return str(templates["default"])
+            names = ", ".join(map(str, templates))
+            raise SourceError(f"{self.place}: none of {names} is called default; rename one")
+        if not isinstance(templates, str):
+            kind = type(templates).__name__
+            raise SourceError(f"{self.place} is a {kind}, not a text; repair or remove it")
+        return templates
+
+    def _in_parts(self, messages: Sequence[Message], answer_next: bool) -> str | None:
+        """With contents as lists of parts; None if the template fails on those."""
+        parts = [
+            {**message, "content": [{"type": "text", "text": message["content"]}]}
+            for message in messages
+        ]
+        try:
+            return self._rendered(parts, answer_next)
+        except (TextError, SourceError):
+            return None
+
+    def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
+        from jinja2 import TemplateError, TemplateSyntaxError
+
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                chat_template=self._text,
+                tokenize=False,
+                add_generation_prompt=answer_next,
+            )
+        except MemoryError:
+            raise
+        except TemplateSyntaxError as error:
+            line = error.lineno - _FIXED_DAY.count("\n") * self._text.startswith(_FIXED_DAY)
+            raise SourceError(
+                f"{self.place}, line {line}: {_first_line(error)}; repair the template"
+            ) from error
+        except Exception as error:  # a template may do anything that its sandbox allows
+            if type(error) is TemplateError:  # raise_exception, which templates refuse things by
+                raise TextError(
+                    f"{self.place} refuses the conversation ({_first_line(error)}); change it"
+                ) from error
+            kind = type(error).__name__
+            raise SourceError(
+                f"{self.place}: {_first_line(error)} ({kind}); repair the template"
+            ) from error
+        return text
+
+
+def _place(tokenizer: Any) -> str:
+    """File and field of the template, as far as a tokenizer remembers where it comes from."""
+    home = str(getattr(tokenizer, "name_or_path", "") or "")
+    if not home:
+        return "the tokenizer's chat template"
+    if (Path(home) / _FILE).is_file():
+        return f"{Path(home) / _FILE}: the chat template"
+    if (Path(home) / SETTINGS).is_file():
+        return f"{Path(home) / SETTINGS}: chat_template"
+    return f"{home}: the chat template"
+
+
+def _says(text: str, messages: Sequence[Message]) -> bool:
+    """Whether anything that the user, or else anybody, says is in the text."""
+    contents = [m["content"] for m in messages if m["role"] == "user"]
+    wanted = [_bare(c) for c in contents or [m["content"] for m in messages]]
+    found = _bare(text)
+    return any(one in found for one in wanted if one) or not any(wanted)
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split()).casefold()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,117 @@
+"""``config.json`` → transformers' config."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.files import read_json
+from tersor.checkpoints.gateway.codeless import code_named, without_code
+from tersor.checkpoints.gateway.complaint import complaint
+from tersor.errors import SourceError
+
+CONFIG = "config.json"
+
+
+class ConfigRefused(SourceError):
+    """transformers makes no config of it. ``reason``: why, without naming the checkpoint."""
+
+    def __init__(self, place: str, reason: str, way_out: str) -> None:
+        """``place``: the checkpoint; ``way_out``: what to do."""
+        super().__init__(f"{place}: {reason}; {way_out}")
+        self.reason = reason
+
+
+def configuration(directory: Path) -> Any:
+    """transformers' config of a model directory.
+
+    Raises:
+        SourceError: no ``config.json``, no JSON object, a type that transformers does not know, or
+            a field that it refuses.
+    """
+    config = configuration_of(read_json(directory / CONFIG), str(directory))
+    config.name_or_path = str(directory)
+    return config
+
+
+def configuration_of(fields: Mapping[str, Any], place: str) -> Any:
+    """The same of the content of a ``config.json``; errors call the checkpoint ``place``."""
+    _refuse_unknown(fields, place)
+    try:
+        return _read(fields)
+    except MemoryError:
+        raise
+    except Exception as error:  # a config is foreign data and may break anything in there
+        said = complaint(error)
+        field = _culprit(fields)
+        if field and f"{field!r}" not in said:
+            said = f"field {field!r}: {said}"
+        raise ConfigRefused(
+            place,
+            f"transformers cannot build {fields['model_type']} from {CONFIG} ({said})",
+            f"put {CONFIG} right or download it again",
+        ) from error
+
+
+def configuration_from(path: Path, model_type: str, fields: Mapping[str, Any]) -> Any:
+    """The config of a type with ``fields`` (from ``path``, no ``config.json``) and its defaults.
+
+    Raises:
+        SourceError: values that the config class refuses.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.for_model(model_type, **without_code(fields))
+    except Exception as error:  # transformers raises its validators' own classes
+        raise SourceError(
+            f"{path}: its metadata makes no valid config ({complaint(error)}); download it again"
+        ) from error
+
+
+def _refuse_unknown(fields: Mapping[str, Any], place: str) -> None:
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    model_type = fields.get("model_type", "")
+    if not isinstance(model_type, str):
+        raise ConfigRefused(
+            place,
+            f"model_type in {CONFIG} is {model_type!r}, not a string",
+            f"put {CONFIG} right or download it again",
+        )
+    if not model_type:
+        raise ConfigRefused(
+            place, f"{CONFIG} has no model_type", "add it, or give a language model's directory"
+        )
+    if model_type not in CONFIG_MAPPING:
+        code = code_named(fields, "AutoConfig")
+        own = f"the checkpoint's own code ({code}) is never run; " if code else ""
+        raise ConfigRefused(
+            place,
+            f"transformers does not know model_type {model_type!r}",
+            f"{own}try a newer transformers than {transformers.__version__}",
+        )
+
+
+def _read(fields: Mapping[str, Any]) -> Any:
+    """From a directory, because only then transformers converts the old fields of some types."""
+    from transformers import AutoConfig
+
+    with tempfile.TemporaryDirectory(prefix="tersor-") as directory:
+        (Path(directory) / CONFIG).write_text(json.dumps(without_code(fields)), encoding="utf-8")
+        return AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+
+
+def _culprit(fields: Mapping[str, Any]) -> str:
+    """The field without which the rest is read; empty if it is no single one."""
+    for field in fields:
+        if field == "model_type":
+            continue
+        try:
+            _read({key: value for key, value in fields.items() if key != field})
+        except Exception:
+            continue
+        return field
+    return ""
