@@ -3,6 +3,7 @@
 Templates are programs of the checkpoint. transformers runs them in jinja's sandbox, and only there.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ Message = Mapping[str, Any]
 
 _FILE = "chat_template.jinja"
 _PROBE = ({"role": "user", "content": "tersor"},)
+
+# A list of parts that was printed as it is.
+_PRINTED = re.compile(r"""['"]type['"]: ?['"]text['"]""")
 
 # Templates that say what day it is would give other tokens every day; a macro hides the function
 # that they ask, since transformers passes no functions to templates.
@@ -113,15 +117,16 @@ class ChatTemplate:
         return templates
 
     def _in_parts(self, messages: Sequence[Message], answer_next: bool) -> str | None:
-        """With contents as lists of parts; None if the template fails on those."""
+        """With contents as lists of parts; None if the template has no use for those."""
         parts = [
             {**message, "content": [{"type": "text", "text": message["content"]}]}
             for message in messages
         ]
         try:
-            return self._rendered(parts, answer_next)
+            text = self._rendered(parts, answer_next)
         except (TextError, SourceError):
             return None
+        return None if _PRINTED.search(text) else text
 
     def _rendered(self, messages: Sequence[Message], answer_next: bool) -> str:
         from jinja2 import TemplateError, TemplateSyntaxError

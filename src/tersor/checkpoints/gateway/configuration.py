@@ -23,6 +23,10 @@ class ConfigRefused(SourceError):
         self.reason = reason
 
 
+class UnknownType(ConfigRefused):
+    """transformers has no such type; code that does not need a model may go on."""
+
+
 def configuration(directory: Path) -> Any:
     """transformers' config of a model directory.
 
@@ -54,6 +58,18 @@ def configuration_of(fields: Mapping[str, Any], place: str) -> Any:
         ) from error
 
 
+def refuse_unreadable(fields: Mapping[str, Any], place: str) -> None:
+    """Refuse a ``config.json`` of a type that transformers knows and cannot read.
+
+    Raises:
+        SourceError: it names the field, if it is a single one.
+    """
+    try:
+        configuration_of(fields, place)
+    except UnknownType:
+        return
+
+
 def configuration_from(path: Path, model_type: str, fields: Mapping[str, Any]) -> Any:
     """The config of a type with ``fields`` (from ``path``, no ``config.json``) and its defaults.
 
@@ -82,13 +98,13 @@ def _refuse_unknown(fields: Mapping[str, Any], place: str) -> None:
             f"put {CONFIG} right or download it again",
         )
     if not model_type:
-        raise ConfigRefused(
+        raise UnknownType(
             place, f"{CONFIG} has no model_type", "add it, or give a language model's directory"
         )
     if model_type not in CONFIG_MAPPING:
         code = code_named(fields, "AutoConfig")
         own = f"the checkpoint's own code ({code}) is never run; " if code else ""
-        raise ConfigRefused(
+        raise UnknownType(
             place,
             f"transformers does not know model_type {model_type!r}",
             f"{own}try a newer transformers than {transformers.__version__}",

@@ -61,6 +61,12 @@ def given_model(
     """The same with the tensors of ``state``."""
     kind = auto._model_mapping[type(config)]
     found: tuple[Any, Any] = kind.from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True, **settings
+        None,
+        config=config,
+        state_dict=state,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        **settings,
     )
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gateway.codeless import code_named, codeless_view
 from tersor.checkpoints.gateway.complaint import complaint
-from tersor.checkpoints.gateway.configuration import CONFIG, ConfigRefused, configuration_of
+from tersor.checkpoints.gateway.configuration import CONFIG, UnknownType, configuration_of
 from tersor.errors import SourceError
 
 SETTINGS = "tokenizer_config.json"
@@ -63,9 +63,7 @@ def _config(fields: Mapping[str, Any], place: str) -> Any:
     """transformers' config, which picks the tokenizer's class; None of a type it does not know."""
     try:
         config = configuration_of(fields, place)
-    except ConfigRefused as error:
-        if error.reason.startswith("transformers cannot"):
-            raise
+    except UnknownType:
         return None
     config.name_or_path = place
     return config

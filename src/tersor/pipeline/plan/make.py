@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from tersor.checkpoints.files import human_bytes
+from tersor.checkpoints.gateway.configuration import refuse_unreadable
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own
@@ -24,9 +25,11 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
 
     Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
-    :class:`~tersor.errors.SourceError` if the source is quantized already.
+    :class:`~tersor.errors.SourceError` if the source is quantized already, or transformers knows
+    its type and cannot read its ``config.json``.
     """
     refuse_quantized(source)
+    refuse_unreadable(source.config, str(source.path))
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
     if recipe.needs_calibration or recipe.rotation is not None:
