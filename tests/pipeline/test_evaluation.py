@@ -1,7 +1,9 @@
 """Windows as a model wants them, scored as the record says."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -127,3 +129,19 @@ def test_a_base_given_by_mistake_is_found_before_any_work(model: Path, tmp_path:
     (adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(SourceError, match=r"adapter: an adapter \(LoRA\) without the model"):
         tersor.evaluate(model, base=adapter, texts=[tmp_path / "not looked for"])
+
+
+def test_the_record_says_which_text_and_what_ran(model: Path) -> None:
+    text = model.parent / "text.txt"
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    given: dict[str, Any] = {"texts": [text], "context": 21, "windows": 2}
+    (plain,) = tersor.evaluate(model, **given)
+    assert plain.text_sha256 == (digest,)
+    assert plain.run_by == "float32"
+    (engine,) = tersor.evaluate(model, **given, engine=EngineOptions(16, "float32"))
+    assert engine.windows_sha256 == plain.windows_sha256
+    assert "engine" in engine.run_by
+    assert "activations of 16 bits" in engine.run_by
+    (builtin,) = tersor.evaluate(model, context=21, windows=2)
+    assert builtin.texts == ("built-in text (Shakespeare)",)
+    assert builtin.windows_sha256 != plain.windows_sha256

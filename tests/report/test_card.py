@@ -57,13 +57,26 @@ def test_loss_replaces_the_section_and_can_be_replaced_again() -> None:
     assert "has not been measured" not in measured
     assert "| KL divergence, mean | 0.41 |" in measured
     assert "KL divergence, median" not in measured
-    assert "16 windows of 1024, against" in measured
+    assert (
+        "On 8176 tokens of wiki.test.raw, 16 windows of 1024, in float32, against the original in "
+        "float32:" in measured
+    )
     behind = with_loss(card, LOSS | {"first_tokens": [2]})
-    assert "16 windows of 1024 (each begins with the tokenizer's first token, 2), against" in behind
+    assert "16 windows of 1024 (each begins with the tokenizer's first token, 2), in" in behind
     again = with_loss(measured, LOSS | {"kl_mean": 0.5})
     assert "0.41" not in again
     assert again.count("perplexity of the original") == 1
     assert again.endswith(card[-100:])
+
+
+def test_the_loss_says_what_was_read_and_what_ran() -> None:
+    card = model_card(FACTS, RECORDS)
+    protocol = {"text_sha256": ["1f" * 32], "skip": 511, "run_by": "the engine"}
+    said = with_loss(card, LOSS | protocol)
+    assert "tokens of wiki.test.raw (sha256 1f1f1f1f1f1f…), 16 windows" in said
+    assert "of 1024, scored behind the first 512 tokens of each, run by the engine, against" in said
+    alone = with_loss(card, {key: value for key, value in LOSS.items() if "base" not in key})
+    assert "16 windows of 1024, in float32:" in alone
 
 
 def test_a_card_that_is_not_ours_stays() -> None:

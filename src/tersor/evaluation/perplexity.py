@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,8 @@ def evaluate_model(
 
 def _summary(
     nll: float, base_log_likelihoods: list[Tensor], agreements: list[Agreement]
-) -> dict[str, float]:
+) -> dict[str, Any]:
+    """By the fields of the record."""
     kl = torch.cat([a.kl for a in agreements])
     delta_p = torch.cat([a.delta_p for a in agreements])
     same_top = torch.cat([a.same_top for a in agreements])

@@ -14,7 +14,9 @@ class Evaluation:
     - ``tokens``: positions scored; ``windows`` of ``context`` tokens each, of which the first
       ``skip`` positions are context only. ``first_tokens``: special tokens that each window begins
       with; they are always context only.
-    - ``texts``: names of the files; ``notes``: how rows of a data set were read.
+    - ``texts``: names of the files; ``text_sha256``: of their bytes; ``windows_sha256``: of all
+      windows, int64 little-endian; ``notes``: how rows of a data set were read.
+    - ``run_by``: what ran the model; the base is always run in float32.
     - ``nll``: mean negative log-likelihood per token; ``nll_stderr``: its standard error, the
       positions taken as independent (they are not quite, so it is a lower bound).
     - ``perplexity``: ``exp(nll)``.
@@ -34,6 +36,9 @@ class Evaluation:
     nll_stderr: float
     first_tokens: tuple[int, ...] = ()
     texts: tuple[str, ...] = ()
+    text_sha256: tuple[str, ...] = ()
+    windows_sha256: str = ""
+    run_by: str = "float32"
     notes: tuple[str, ...] = ()
     base_perplexity: float | None = None
     kl_mean: float | None = None
@@ -49,6 +54,7 @@ class Evaluation:
         """Every field as a plain JSON value; a perplexity beyond float64 becomes ``None``."""
         values = dataclasses.asdict(self) | {
             "texts": list(self.texts),
+            "text_sha256": list(self.text_sha256),
             "notes": list(self.notes),
             "first_tokens": list(self.first_tokens),
         }

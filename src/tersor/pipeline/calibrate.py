@@ -1,6 +1,5 @@
 """Calibration text for a source: tokens in windows."""
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tersor.calibration.text import TextFile, TextRecord, calibration_files, pack
+from tersor.calibration.text import TextFile, TextRecord, calibration_files, pack, windows_digest
 from tersor.checkpoints.companions import tokenizer_digest
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
@@ -53,7 +52,7 @@ def calibration_text(
         window=length,
         windows=len(packed.tokens),
         first_tokens=packed.first_tokens,
-        sha256=hashlib.sha256(packed.tokens.numpy().astype("<i8").tobytes()).hexdigest(),
+        sha256=windows_digest(packed.tokens),
         tokenizer=identity,
         arithmetic=arithmetic(budget.precision),
     )

@@ -12,8 +12,14 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OutputError
-from tersor.evaluation import CachedBase, Evaluation, evaluate_model
-from tersor.pipeline.evaluation import Protocol, ScoredText, scored_texts, update_card
+from tersor.evaluation import CachedBase, Evaluation
+from tersor.pipeline.evaluation import (
+    Protocol,
+    ScoredText,
+    evaluate_text,
+    scored_texts,
+    update_card,
+)
 from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
@@ -89,7 +95,7 @@ class _Run:
             progress = self.watch("evaluate original")
             base = CachedBase(original, text.windows, self.out, skip=text.skip, progress=progress)
             bases.append(base)
-            yield original_row(self.source, _evaluated(original, text, base))
+            yield original_row(self.source, evaluate_text(original, text, base))
         del original
         for plan in plans:
             yield from self._recipe_rows(plan, scored, bases)
@@ -111,28 +117,11 @@ class _Run:
         seconds = time.perf_counter() - started
         model = load(directory, kernels=False)
         for text, base in zip(scored, bases, strict=True):
-            evaluation = _evaluated(model, text, base, self.watch(f"evaluate {name}"))
+            progress = self.watch(f"evaluate {name}")
+            evaluation = evaluate_text(model, text, base, progress=progress)
             if text is scored[0]:
                 update_card(directory, evaluation)
             yield recipe_row(plan, evaluation, seconds)
-
-
-def _evaluated(
-    model: Any,
-    text: ScoredText,
-    base: CachedBase,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    return evaluate_model(
-        model,
-        text.windows,
-        base=base,
-        skip=text.skip,
-        first_tokens=text.first_tokens,
-        texts=(text.name,),
-        notes=text.notes,
-        progress=progress,
-    )
 
 
 def original_row(source: Source, evaluation: Evaluation) -> dict[str, Any]:

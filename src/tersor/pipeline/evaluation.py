@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from tersor.calibration.text import evaluation_file, open_text, pack
+from tersor.calibration.text import TextIdentity, evaluation_file, open_text, pack, windows_digest
 from tersor.checkpoints.files import read_json, write_text
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import OutputError
-from tersor.evaluation import Evaluation, LiveBase, evaluate_model, evaluate_tasks
+from tersor.evaluation import Base, Evaluation, LiveBase, evaluate_model, evaluate_tasks
+from tersor.instructions import level
 from tersor.report import with_loss
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.generate import EngineOptions
 from tersor.runtime.load import load, longest_window
 
 Progress = Callable[[int, int], None]
-BUILTIN = "built-in text"
 _CONTEXT = 1024
 
 
@@ -41,11 +41,16 @@ class Protocol:
 class ScoredText:
     """One text as it is scored: windows int64 ``(n, T)``, which begin with ``first_tokens``."""
 
-    name: str
+    text: TextIdentity
     windows: Tensor
     first_tokens: tuple[int, ...]
     skip: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.text.name
 
 
 def scored_texts(
@@ -58,8 +63,39 @@ def scored_texts(
     for file in files:
         packed = pack(tokenizer, [file], context, protocol.windows)
         skip = max(protocol.skip, len(packed.first_tokens))
-        found.append(ScoredText(file.name, packed.tokens, packed.first_tokens, skip, packed.notes))
+        found.append(
+            ScoredText(file.identity, packed.tokens, packed.first_tokens, skip, packed.notes)
+        )
     return found
+
+
+def evaluate_text(
+    model: nn.Module,
+    text: ScoredText,
+    base: Base | None = None,
+    *,
+    run_by: str = "float32",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score ``model`` on one text; ``run_by`` is for the record. Raises as :func:`evaluate_model`
+    does.
+    """
+    found = evaluate_model(
+        model,
+        text.windows,
+        base=base,
+        skip=text.skip,
+        first_tokens=text.first_tokens,
+        texts=(text.name,),
+        notes=text.notes,
+        progress=progress,
+    )
+    return replace(
+        found,
+        text_sha256=(text.text.sha256,),
+        windows_sha256=windows_digest(text.windows),
+        run_by=run_by,
+    )
 
 
 def evaluate_directory(
@@ -81,29 +117,35 @@ def evaluate_directory(
         open_directory(given)
     scored = scored_texts(directory, load_tokenizer(directory), texts, protocol)
     if engine is None:
-        model = load(directory, kernels=False)
+        model, run_by = load(directory, kernels=False), "float32"
     else:
         context = engine.context or scored[0].windows.shape[1]
         model = EngineModule(replace(engine, context=context).open(directory))
+        run_by = _engine(engine)
     original = None if base is None else load(base, kernels=False)
     total = sum(len(text.windows) for text in scored)
     done = 0
     results = []
     for text in scored:
         results.append(
-            evaluate_model(
+            evaluate_text(
                 model,
-                text.windows,
-                base=None if original is None else LiveBase(original, text.windows, skip=text.skip),
-                skip=text.skip,
-                first_tokens=text.first_tokens,
-                texts=(text.name,),
-                notes=text.notes,
+                text,
+                None if original is None else LiveBase(original, text.windows, skip=text.skip),
+                run_by=run_by,
                 progress=None if progress is None else _offset(progress, done, total),
             )
         )
         done += len(text.windows)
     return tuple(results)
+
+
+def _engine(options: EngineOptions) -> str:
+    dense = "" if options.dense_bits is None else f", other matrices of {options.dense_bits}"
+    return (
+        f"tersor's engine ({level()}), activations of {options.activation_bits} bits{dense}, "
+        f"cache {options.cache}"
+    )
 
 
 def update_card(directory: Path, evaluation: Evaluation) -> None:

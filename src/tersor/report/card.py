@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from tersor.report.record import LayerRecord, damage_warning, worst_first
@@ -147,7 +148,10 @@ def _worst_layers(records: Sequence[LayerRecord]) -> list[str]:
 
 
 def _loss_table(evaluation: Mapping[str, Any], stored_bytes: float | None) -> str:
-    texts = ", ".join(evaluation.get("texts") or ["text"])
+    digests = evaluation.get("text_sha256") or ()
+    told = [f" (sha256 {digest[:12]}…)" for digest in digests]
+    names = evaluation.get("texts") or ["text"]
+    texts = ", ".join(f"{name}{digest}" for name, digest in zip_longest(names, told, fillvalue=""))
     rows = [
         ("size, MB", None if stored_bytes is None else stored_bytes / 1e6),
         ("perplexity", evaluation.get("perplexity")),
@@ -159,9 +163,15 @@ def _loss_table(evaluation: Mapping[str, Any], stored_bytes: float | None) -> st
     ]
     first = ", ".join(map(str, evaluation.get("first_tokens") or ()))
     behind = f" (each begins with the tokenizer's first token, {first})" if first else ""
+    skip = evaluation.get("skip") or 0
+    scored = f", scored behind the first {skip + 1} tokens of each" if skip else ""
+    run_by = evaluation.get("run_by") or "float32"
+    ran = "in float32" if run_by == "float32" else f"run by {run_by}"
+    compared = evaluation.get("base_perplexity") is not None
+    against = ", against the original in float32" if compared else ""
     lines = [
         f"On {evaluation['tokens']} tokens of {texts}, {evaluation['windows']} windows of "
-        f"{evaluation['context']}{behind}, against the original in float32:",
+        f"{evaluation['context']}{behind}{scored}, {ran}{against}:",
         "",
         "| measure | value |",
         "|---|---:|",

@@ -14,7 +14,12 @@ corpus      what comes with tersor
 from tersor.calibration.text.corpus import calibration_files, evaluation_file
 from tersor.calibration.text.files import TextFile, open_text, read_plain
 from tersor.calibration.text.pack import Packed, pack
-from tersor.calibration.text.provenance import TextIdentity, TextRecord, TextUse
+from tersor.calibration.text.provenance import (
+    TextIdentity,
+    TextRecord,
+    TextUse,
+    windows_digest,
+)
 from tersor.calibration.text.windows import Tokenizer, check_windows, first_tokens, windows
 
 __all__ = [
@@ -32,4 +37,5 @@ __all__ = [
     "pack",
     "read_plain",
     "windows",
+    "windows_digest",
 ]

@@ -1,10 +1,18 @@
 """Which texts a model was given to read, and how: what it takes to read them again."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 # Raised when the same files give other windows than before.
 PACKING_RULES = 1
+
+
+def windows_digest(tokens: Tensor) -> str:
+    """SHA-256 of windows int64 ``(n, T)``, little-endian."""
+    return hashlib.sha256(tokens.numpy().astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
