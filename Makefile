@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 
 # Every family, type of numbers, preset and cache in the engine, in `load` and rounded by hand: some 1200 models.
 test-sweep: $(VENV)/.installed-dev
-	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py
+	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py tests/checkpoints/test_config_fields.py
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
 SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool

@@ -6,6 +6,7 @@ depends on them.
 
 from typing import Any
 
+from tersor.checkpoints.config_fields import check_fields
 from tersor.checkpoints.gguf_families import FAMILIES, Family
 from tersor.checkpoints.gguf_header import GGUFHeader
 from tersor.checkpoints.gguf_rope import rope_fields
@@ -98,6 +99,7 @@ def config_fields(header: GGUFHeader, family: Family) -> dict[str, Any]:
     # The file's rows decide, not its word count: embeddings may be padded.
     fields["vocab_size"] = _tensor_rows(header, "token_embd.weight")
     fields["tie_word_embeddings"] = "output.weight" not in header.tensors
+    check_fields(header.path, fields, "download the file again")
     return fields
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tersor.checkpoints.adapters import ADAPTER_CONFIG, merged, refuse_adapter
 from tersor.checkpoints.companions import copy_companions, refuse_pointers
+from tersor.checkpoints.config_fields import check_fields
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.pickled import INDEX as PICKLED_INDEX
@@ -90,6 +91,7 @@ def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
 
 def _as_stored(path: Path, allow_pickle: bool) -> Source:
     config = read_json(path / "config.json")
+    check_fields(path / "config.json", config)
     refuse_pointers(path)
     if (path / SINGLE).exists() or (path / INDEX).exists():
         return SafetensorsDirectory(path, config)
