@@ -1,10 +1,13 @@
 import errno
 import os
 import shutil
+import warnings
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
+from killing import die, killed
 from tersor.checkpoints.output import OutputDirectory
 from tersor.errors import OutputError
 
@@ -30,8 +33,7 @@ def test_appears_only_at_the_end(tmp_path):
     with OutputDirectory(out) as staging:
         fill(staging)
         assert staging.parent == tmp_path
-        assert staging.name.startswith(".out.")
-        assert staging.name.endswith(".partial")
+        assert staging.name == ".out.partial"
         assert not out.exists()
     assert names(tmp_path) == ["out"]
     assert names(out) == ["config.json", "model.safetensors"]
@@ -197,8 +199,6 @@ def test_no_permission(tmp_path, monkeypatch):
 
 
 def test_old_one_returns_if_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
-    from pathlib import Path
-
     out = model_directory(tmp_path / "out")
     rename = Path.rename
 
@@ -228,18 +228,94 @@ def test_old_one_that_cannot_be_deleted_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "rmtree", fail_for_the_old_one)
     with (
-        pytest.raises(OutputError, match=r"out: complete, .* delete .*\.out\..*\.partial"),
+        pytest.raises(OutputError, match=r"out: complete, .* delete .*\.out\.replaced"),
         OutputDirectory(out, force=True) as staging,
     ):
         fill(staging)
     assert (out / "model.safetensors").read_text() == "new"
 
 
-def test_two_runs_do_not_share_a_staging_directory(tmp_path):
-    with OutputDirectory(tmp_path / "out") as first:
-        with OutputDirectory(tmp_path / "out", force=True) as second:
-            assert first != second
-            fill(second)
-        fill(first, "first")
-        shutil.rmtree(tmp_path / "out")
-    assert (tmp_path / "out" / "model.safetensors").read_text() == "first"
+def test_the_second_run_on_an_output_is_refused(tmp_path):
+    with OutputDirectory(tmp_path / "out") as staging:
+        for force in (False, True):
+            with pytest.raises(OutputError, match=r"out: another run is writing it .* wait until"):
+                OutputDirectory(tmp_path / "out", force=force).__enter__()
+        fill(staging)
+        with OutputDirectory(tmp_path / "other") as other:
+            fill(other)
+    assert names(tmp_path) == ["other", "out"]
+    assert (tmp_path / "out" / "model.safetensors").read_text() == "new"
+
+
+def test_what_a_killed_run_leaves_is_said_and_removed(tmp_path):
+    def work():
+        with OutputDirectory(tmp_path / "out") as staging:
+            (staging / "shards").mkdir()
+            (staging / "shards" / "model.safetensors").write_bytes(bytes(2000))
+            die()
+
+    killed(work)
+    assert names(tmp_path) == [".out.partial"]
+    following = OutputDirectory(tmp_path / "out")
+    with pytest.warns(UserWarning, match=r"\.out\.partial: 2 kB left by a killed run; removed"):
+        staging = following.__enter__()
+    assert names(staging) == []
+    fill(staging)
+    following.__exit__(None, None, None)
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_run_that_was_killed_while_it_replaced_the_old_one(renames, tmp_path):
+    """Killed between both renames, or behind them."""
+    out = model_directory(tmp_path / "out")
+    rename, left = Path.rename, [renames]
+
+    def die_behind(self, target):
+        rename(self, target)
+        left[0] -= 1
+        if not left[0]:
+            die()
+
+    def work():
+        with OutputDirectory(out, force=True) as staging:
+            fill(staging)
+            Path.rename = die_behind
+
+    killed(work)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(OutputError, match="out: exists already"):
+            OutputDirectory(out).__enter__()
+    said = [str(warning.message).removeprefix(f"{tmp_path}/") for warning in caught]
+    assert (
+        said
+        == [
+            [
+                ".out.partial: 26 bytes left by a killed run; removed",
+                "out: put back, as it was before a run that was killed",
+            ],
+            [".out.replaced: 26 bytes left by a killed run; removed"],
+        ][renames - 1]
+    )
+    assert names(tmp_path) == ["out"]
+    assert (out / "model.safetensors").read_text() == ("old", "new")[renames - 1]
+
+
+def test_leftovers_on_a_disk_without_locks_are_left_alone(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with OutputDirectory(tmp_path / "fine") as staging:
+        fill(staging)
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "model.safetensors").write_text("whose?")
+    with pytest.raises(OutputError, match=r"6 bytes left by a killed run, or .* delete it"):
+        OutputDirectory(tmp_path / "out").__enter__()
+    assert names(tmp_path) == [".out.partial", "fine"]
+
+
+def test_the_root_of_a_disk_is_no_output():
+    with pytest.raises(OutputError, match="/: the root of a file system"):
+        OutputDirectory("/", force=True).__enter__()

@@ -314,6 +314,8 @@ ranges = st.sampled_from(RANGES)
 characters = st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))
 texts = st.text(characters | st.just("\n"), max_size=40)
 words = st.text(characters, min_size=1, max_size=20)
+printed = st.characters(categories=("L", "N", "P", "S"), exclude_characters="/\\:")
+names = st.text(printed, max_size=20).map(lambda name: f"x{name}x")
 overrides = st.builds(Override, words.map(lambda w: f"x{w}"), schemes, ranges)
 
 
@@ -321,7 +323,7 @@ overrides = st.builds(Override, words.map(lambda w: f"x{w}"), schemes, ranges)
 @given(
     st.builds(
         Recipe,
-        name=texts,
+        name=names,
         description=texts,
         scheme=schemes,
         range=ranges,

@@ -72,13 +72,12 @@ class ActivationMemory:
 
     def _mapped(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
         try:
-            with tempfile.NamedTemporaryFile(
-                prefix="tersor-activations-", dir=self._directory
-            ) as file:
+            with tempfile.TemporaryFile(dir=self._directory) as file:
                 # Really allocated: a full disk is then an error here, not a signal later.
                 _allocate(file.fileno(), size)
-                elements = prod(shape)
-                flat = torch.from_file(file.name, shared=True, size=elements, dtype=dtype)
+                # By its number, since not even a process that is killed now may leave it.
+                name = f"/dev/fd/{file.fileno()}"
+                flat = torch.from_file(name, shared=True, size=prod(shape), dtype=dtype)
         except OSError as error:
             where = self._directory or tempfile.gettempdir()
             raise OutputError(

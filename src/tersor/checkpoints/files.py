@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tersor.checkpoints.staging import Staging
 from tersor.errors import OutputError, SourceError
 
-PARTIAL = ".partial"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for a large one in a clone without Git LFS."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -19,16 +19,6 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # safetensors reports an operating system error only inside its text.
 _ERRNO_IN_TEXT = re.compile(r"os error (\d+)")
-
-
-def human_bytes(count: int) -> str:
-    """A size as people read it, in decimal units: ``287 MB``, ``4.1 GB``."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.1f} {unit}" if unit == "GB" else f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def write_failure(path: Path, error: Exception) -> OutputError:
@@ -71,23 +61,24 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A hidden sibling to write to; at the end it is flushed to disk and renamed to ``path``.
+    """A hidden file to write to; at the end it is flushed to disk and renamed to ``path``.
 
     An existing file is never truncated, since somebody may have it mapped. On any exception the
-    sibling is removed and what existed stays.
+    hidden one is removed and what existed stays; if the process is killed, the next one that writes
+    ``path`` says so and removes it.
 
     Raises:
-        OutputError: disk full, no permission.
+        OutputError: disk full, no permission, another process writes the same file.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        with writing(path):
+    with writing(path):
+        staging = Staging(path)
+        try:
+            partial = staging.directory / path.name
             yield partial
             flush_to_disk(partial)
             partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        finally:
+            staging.discard()
 
 
 def refuse_lfs_pointer(path: Path) -> None:

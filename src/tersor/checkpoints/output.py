@@ -3,20 +3,22 @@
 import itertools
 import os
 import shutil
+import warnings
 from pathlib import Path
 from types import TracebackType
 
 from tersor.checkpoints.files import (
     DISK_FULL,
-    PARTIAL,
     flush_to_disk,
-    human_bytes,
     read_json,
     write_failure,
     writing,
 )
+from tersor.checkpoints.sizes import human_bytes
+from tersor.checkpoints.staging import Lock, Staging, remove, size_of
 from tersor.errors import OutputError, SourceError
 
+_REPLACED = ".replaced"
 _ANOTHER = "choose another output directory"
 
 
@@ -25,7 +27,8 @@ class OutputDirectory:
 
     ``with OutputDirectory(path, needed_bytes=…) as staging:`` gives the staging directory, a hidden
     sibling whose name ends in ``.partial``. On any exception, keyboard interrupts included, it is
-    removed and what existed before is untouched.
+    removed and what existed before is untouched. What a run left that was killed is removed by the
+    next one on the same output, with a warning.
 
     Args:
         path: where the result shall be; missing parents are made.
@@ -36,8 +39,8 @@ class OutputDirectory:
             renamed in, then the old one deleted.
 
     Raises:
-        OutputError: ``path`` exists and may not be replaced, the disk is too small or full, or
-            there is no permission to write.
+        OutputError: ``path`` exists and may not be replaced, another process is writing it, the
+            disk is too small or full, or there is no permission to write.
     """
 
     def __init__(
@@ -54,20 +57,28 @@ class OutputDirectory:
         self._needed = needed_bytes
         self._source = source
         self._force = force
-        self._staging: Path | None = None
+        self._staging: Staging | None = None
         self._made_parents: list[Path] = []
 
+    def check(self) -> None:
+        """Raise what entering would raise about what exists and about the disk; makes nothing."""
+        with writing(self._given):
+            self._refuse_replacing()
+            self._refuse_small_disk()
+
     def __enter__(self) -> Path:
+        if not self.path.name:
+            raise OutputError(f"{self._given}: the root of a file system; {_ANOTHER}")
         try:
             with writing(self._given):
-                self._refuse_replacing()
-                self._refuse_small_disk()
                 self._make_parents()
-                self._staging = _new_sibling(self.path)
+                self._staging = Staging(self.path)
+                self._undo_killed_swap()
+                self.check()
         except BaseException:
             self._clean_up()
             raise
-        return self._staging
+        return self._staging.directory
 
     def __exit__(
         self,
@@ -123,39 +134,65 @@ class OutputDirectory:
             self._made_parents.insert(0, parent)
 
     def _publish(self) -> None:
-        staging = self._staging
-        assert staging is not None
+        assert self._staging is not None
+        staging = self._staging.directory
         for directory, _, files in os.walk(staging):
             for file in files:
                 flush_to_disk(Path(directory, file))
             flush_to_disk(Path(directory))
-        if self.path.exists():
-            self._swap(staging)
-        else:
+        old = self._set_aside() if self.path.exists() else None
+        try:
             staging.rename(self.path)
+        except BaseException:
+            if old is not None and not self.path.exists():
+                self._aside.rename(self.path)
+                old.release()
+            raise
+        self._staging.renamed()
         self._staging = None
         self._made_parents = []
         flush_to_disk(self.path.parent)
+        if old is not None:
+            self._delete_old(old)
 
-    def _swap(self, staging: Path) -> None:
-        aside = _new_sibling(self.path)
+    @property
+    def _aside(self) -> Path:
+        """Where the old output is while the new one takes its place."""
+        return self.path.with_name(f".{self.path.name}{_REPLACED}")
+
+    def _set_aside(self) -> Lock:
+        """Rename the old output; locked, because the lock on the new one goes with its name."""
+        lock = Lock(self.path, self._given)
+        self.path.rename(self._aside)
+        return lock
+
+    def _delete_old(self, lock: Lock) -> None:
         try:
-            # Onto the empty directory just made: such a rename is atomic and hits nothing else.
-            self.path.rename(aside)
-            staging.rename(self.path)
-        except BaseException:
-            if not self.path.exists():
-                aside.rename(self.path)
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
-        self._staging = None
-        try:
-            shutil.rmtree(aside)
+            shutil.rmtree(self._aside)
         except OSError as error:
             raise OutputError(
                 f"{self._given}: complete, but the one it replaces could not be deleted; "
-                f"delete {aside}"
+                f"delete {self._aside}"
             ) from error
+        finally:
+            lock.release()
+
+    def _undo_killed_swap(self) -> None:
+        """Two renames replace an output: a run may have been killed between or behind them."""
+        if not self._aside.exists():
+            return
+        lock = Lock(self._aside, self._given)
+        try:
+            if self.path.exists():
+                size = human_bytes(size_of(self._aside))
+                remove(self._aside)
+                said = f"{self._aside}: {size} left by a killed run; removed"
+            else:
+                self._aside.rename(self.path)
+                said = f"{self._given}: put back, as it was before a run that was killed"
+        finally:
+            lock.release()
+        warnings.warn(said, stacklevel=3)
 
     def _is_mine(self, error: OSError) -> bool:
         """Whether an error of the body came from writing into the staging directory."""
@@ -163,29 +200,17 @@ class OutputDirectory:
         if named is None:
             # Writing to an open file names none; a full disk is nearly always the output's.
             return error.errno in DISK_FULL
-        staging = self._staging or self.path
+        staging = self._staging.directory if self._staging is not None else self.path
         return isinstance(named, str | os.PathLike) and Path(named).is_relative_to(staging)
 
     def _clean_up(self) -> None:
         if self._staging is not None:
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging.discard()
             self._staging = None
         for parent in self._made_parents:
             if not any(parent.iterdir()):
                 parent.rmdir()
         self._made_parents = []
-
-
-def _new_sibling(path: Path) -> Path:
-    """A new hidden directory beside ``path``; the process id keeps two runs apart."""
-    for count in itertools.count():
-        sibling = path.with_name(f".{path.name}.{os.getpid()}-{count}{PARTIAL}")
-        try:
-            sibling.mkdir()
-        except FileExistsError:
-            continue
-        return sibling
-    raise AssertionError("itertools.count ends")
 
 
 def _is_model_directory(path: Path) -> bool:

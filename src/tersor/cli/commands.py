@@ -270,16 +270,17 @@ def demo(
     from tersor.runtime.generate import generate_text
 
     names = recipes.split(",") if recipes else list(RECIPES)
+    chosen = [load_recipe(name.strip()) for name in names]
     with bars() as watch:
         comparison = compare_recipes(
             demo_model(),
-            [load_recipe(name.strip()) for name in names],
+            chosen,
             out,
             protocol=Protocol(windows=windows),
             force=force,
             watch=watch,
         )
     show.comparison(comparison, out, False)
-    first = out / names[0].strip()
+    first = out / chosen[0].name
     text = generate_text(first, PROMPT, max_new_tokens=40)
     print(f"\n{first} continues:\n{PROMPT}{text}")

@@ -11,7 +11,8 @@ from typing import NoReturn, TextIO
 from tersor.errors import TersorError
 
 _INTERRUPTED = 130
-_WRITING = ("restore", "quantize", "compare", "demo")
+_WRITING = ("restore", "quantize")
+"""Commands with one output; those with several say themselves what is kept."""
 
 
 def main() -> NoReturn:

@@ -2,16 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.files import write_text
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.restore import restore
+from tersor.checkpoints.results import results_in
 from tersor.checkpoints.source import Source, open_source
-from tersor.errors import OutputError
 from tersor.evaluation import CachedBase, Evaluation
 from tersor.pipeline.evaluation import (
     Protocol,
@@ -24,6 +27,7 @@ from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.recipes import Recipe
+from tersor.recipes.naming import ORIGINAL, TABLES, check_different
 from tersor.report import to_csv, to_markdown
 from tersor.runtime.load import load
 
@@ -39,9 +43,9 @@ class Comparison:
 
     def write(self, directory: Path) -> None:
         """Write ``compare.csv``, ``compare.json`` and ``compare.md``."""
-        write_text(directory / "compare.csv", to_csv(self.rows))
-        write_text(directory / "compare.json", json.dumps(list(self.rows), indent=2) + "\n")
-        write_text(directory / "compare.md", to_markdown(self.rows))
+        texts = (to_csv(self.rows), json.dumps(list(self.rows), indent=2) + "\n")
+        for name, text in zip(TABLES, (*texts, to_markdown(self.rows)), strict=True):
+            write_text(directory / name, text)
 
 
 def compare_recipes(
@@ -60,18 +64,27 @@ def compare_recipes(
 
     A GGUF source is restored to ``out/original`` first. All plans are made before any work starts,
     so a wrong recipe or an output that exists is found at once. The tables are written to ``out``.
+    If the run ends before, artifacts that are complete stay, and a warning names them.
+
+    Raises :class:`~tersor.errors.RecipeError` for two recipes of the same name, and what
+    :func:`~tersor.pipeline.quantize.quantize_to` raises.
     """
+    check_different(recipe.name for recipe in recipes)
     source = open_source(source_path, allow_pickle=allow_pickle)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
-    _refuse_existing(out, recipes, force)
-    base_directory = source_path
-    if source_path.is_file():
-        base_directory = out / "original"
-        restore(source_path, base_directory, force=force, progress=watch("restore"))
-        source = open_source(base_directory)
-    comparison = _Run(source, base_directory, out, texts, calibration, protocol, force, watch)
-    result = Comparison(tuple(comparison.rows(plans)))
-    result.write(out)
+    _check_outputs(out, plans, source_path, force)
+    with results_in(out):
+        base_directory = source_path
+        if source_path.is_file():
+            base_directory = out / ORIGINAL
+            restore(source_path, base_directory, force=force, progress=watch("restore"))
+            source = open_source(base_directory)
+        run = _Run(source, base_directory, out, texts, calibration, protocol, force, watch)
+        if base_directory is not source_path:
+            run.finished.append(base_directory)
+        with run.saying_what_is_kept():
+            result = Comparison(tuple(run.rows(plans)))
+            result.write(out)
     return result
 
 
@@ -85,6 +98,22 @@ class _Run:
     protocol: Protocol
     force: bool
     watch: Watch
+    finished: list[Path] = field(default_factory=list)
+
+    @contextmanager
+    def saying_what_is_kept(self) -> Iterator[None]:
+        """Name the artifacts that are complete if the rest does not come to an end."""
+        try:
+            yield
+        except BaseException:
+            if self.finished:
+                names = ", ".join(map(str, self.finished))
+                warnings.warn(
+                    f"complete and kept: {names}; no tables were written, and --force makes them "
+                    "again",
+                    stacklevel=2,
+                )
+            raise
 
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
         original = load(self.base_directory, kernels=False)
@@ -114,6 +143,7 @@ class _Run:
             force=self.force,
             progress=self.watch(f"quantize {name}"),
         )
+        self.finished.append(directory)
         seconds = time.perf_counter() - started
         model = load(directory, kernels=False)
         for text, base in zip(scored, bases, strict=True):
@@ -128,7 +158,7 @@ def original_row(source: Source, evaluation: Evaluation) -> dict[str, Any]:
     """The row of the unquantized model."""
     total = sum(info.nbytes for info in source.tensors.values())
     bits = {8 * info.dtype.itemsize for info in source.tensors.values()}
-    return _row("original", "", float(max(bits)), total, evaluation, 0.0)
+    return _row(ORIGINAL, "", float(max(bits)), total, evaluation, 0.0)
 
 
 def recipe_row(plan: Plan, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
@@ -161,9 +191,9 @@ def _row(
     }
 
 
-def _refuse_existing(out: Path, recipes: Sequence[Recipe], force: bool) -> None:
-    if force:
-        return
-    for recipe in recipes:
-        if (out / recipe.name).exists():
-            raise OutputError(f"{out / recipe.name} exists; give --force to replace it")
+def _check_outputs(out: Path, plans: Sequence[Plan], source: Path, force: bool) -> None:
+    needed = 0
+    for plan in plans:
+        needed += plan.bytes_at_most
+        directory = out / plan.recipe.name
+        OutputDirectory(directory, needed_bytes=needed, source=source, force=force).check()

@@ -25,6 +25,7 @@ from tersor.ranges import (
     Percentile,
 )
 from tersor.recipes.made import Made
+from tersor.recipes.naming import check_name
 from tersor.recipes.patterns import matches
 from tersor.rounding import Gptq, Nearest
 from tersor.training import Distill, Optq, Qat
@@ -99,7 +100,10 @@ class Recipe:
     made: Made | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`RecipeError` for steps that do not go together."""
+        """Raises :class:`RecipeError` for a name that is no file's, or steps that do not go
+        together.
+        """
+        check_name(self.name)
         clipped = any(isinstance(r, ClipSearch) for r in (self.range, *self._override_ranges))
         if clipped and self.second_order is not None:
             raise RecipeError(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from tersor.checkpoints.files import human_bytes
 from tersor.checkpoints.gateway.configuration import refuse_unreadable
+from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own

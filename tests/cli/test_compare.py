@@ -1,0 +1,118 @@
+"""``compare`` as a stranger uses it: where it writes, and what stays when it does not get there."""
+
+from pathlib import Path
+
+import pytest
+
+import tersor.pipeline.compare as pipeline
+from tersor.checkpoints.staging import Lock
+from tersor.cli.main import run
+from tersor.errors import OutputError
+from tiny_models import save_text, save_tiny, save_tokenizer
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_tiny("llama", tmp_path / "model")
+    save_tokenizer(tmp_path / "model")
+    save_text(tmp_path / "text.txt", 400)
+    return tmp_path / "model"
+
+
+def compare(model: Path, recipes: str, out: Path, *more: str) -> int:
+    flags = ["--text", str(model.parent / "text.txt"), "--context", "64", "--windows", "2", *more]
+    return run(["compare", str(model), "--recipes", recipes, "-o", str(out), *flags])
+
+
+def inside(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_directory_whose_parents_are_missing(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = model.parent / "new" / "out"
+    assert compare(model, "vanilla-int8,nf4", out) == 0, capsys.readouterr().err
+    tables = ["compare.csv", "compare.json", "compare.md"]
+    assert inside(out) == [*tables, "nf4", "vanilla-int8"]
+    assert compare(model, "log2", out) == 0  # beside what is there
+    assert "log2" in inside(out)
+
+
+@pytest.mark.parametrize("name", ["../escaped", "original", "compare.csv", ""])
+def test_a_recipe_cannot_write_outside_or_over_the_tables(
+    name: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = model.parent / "mine.yaml"
+    file.write_text(f'name: "{name}"\nweights: {{grid: int, bits: 4}}\n')
+    before = inside(model.parent)
+    assert compare(model, f"vanilla-int8,{file}", model.parent / "out", "--force") == 1
+    assert "mine.yaml: a recipe cannot be called" in capsys.readouterr().err
+    assert inside(model.parent) == before
+
+
+def test_a_preset_and_its_copy(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = model.parent / "mine.yaml"
+    capsys.readouterr()
+    assert run(["recipes", "w4"]) == 0
+    file.write_text(capsys.readouterr().out)
+    assert compare(model, f"w4,{file}", model.parent / "out", "--force") == 1
+    assert "two recipes are called 'w4'" in capsys.readouterr().err
+    assert not (model.parent / "out").exists()
+    file.write_text(file.read_text().replace("name: w4", "name: mine").replace("64", "16"))
+    assert compare(model, f"vanilla-int8,{file}", model.parent / "out") == 0
+    assert "mine" in inside(model.parent / "out")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError("the disk is full")])
+def test_what_is_complete_is_named_and_kept(
+    error: BaseException | type[BaseException],
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantize, left = pipeline.quantize_to, [2]
+
+    def stopped(*given: object, **more: object) -> object:
+        left[0] -= 1
+        if not left[0]:
+            raise error
+        return quantize(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "quantize_to", stopped)
+    out = model.parent / "out"
+    status = 130 if error is KeyboardInterrupt else 1
+    with pytest.warns(UserWarning, match=r"complete and kept: \S*out/nf4; no tables"):
+        assert compare(model, "nf4,log2", out) == status
+    assert inside(out) == ["nf4"]
+    assert "no output" not in capsys.readouterr().err
+    capsys.readouterr()
+    left[0] = 1
+    assert compare(model, "log2", model.parent / "other") == status  # nothing is complete
+    assert not (model.parent / "other").exists()
+
+
+def test_outputs_are_looked_at_before_any_work(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = model.parent / "out"
+    (out / "log2").mkdir(parents=True)
+    (out / "log2" / "thesis.tex").touch()
+    monkeypatch.setattr(pipeline, "quantize_to", None)
+    assert compare(model, "nf4,log2", out) == 1
+    assert "out/log2: exists already" in capsys.readouterr().err
+    assert compare(model, "nf4,log2", out, "--force") == 1
+    assert "out/log2: not a model directory" in capsys.readouterr().err
+    (model.parent / "file").touch()
+    assert compare(model, "nf4", model.parent / "file") == 1
+    assert "file: exists and is a file" in capsys.readouterr().err
+
+
+def test_two_runs_in_one_directory(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = model.parent / "out"
+    out.mkdir()
+    other = Lock(out, out)
+    assert compare(model, "nf4", out) == 1
+    assert "out: another run is writing it" in capsys.readouterr().err
+    other.release()
+    assert compare(model, "nf4", out) == 0
