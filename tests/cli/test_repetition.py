@@ -133,7 +133,7 @@ def test_the_command_on_a_card_makes_the_same_files(
     capsys.readouterr()
     made = again(out, tmp_path / "elsewhere", monkeypatch)
     assert_same_files(out, made)
-    assert "repeats    the result that the recipe was made with, bit for bit" in (
+    assert "repeats    the result that the recipe tells of, bit for bit" in (
         capsys.readouterr().out
     )
 

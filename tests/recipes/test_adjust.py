@@ -65,3 +65,11 @@ def test_zero_is_a_value() -> None:
 def test_flags_that_do_not_apply(flags: Adjustments, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         flags.apply(W4)
+
+
+def test_the_description_says_what_was_adjusted() -> None:
+    recipe = load_recipe("w4")
+    changed = Adjustments(bits=3, asymmetric=True, exclude=("o_proj", "re:x"), seed=0)
+    said = f"{recipe.description} Adjusted: bits 3; asymmetric; exclude o_proj, re:x; seed 0."
+    assert changed.apply(recipe).description == said
+    assert Adjustments().apply(recipe) == recipe

@@ -119,7 +119,7 @@ def _too_few(plan: Plan, tokens: int) -> list[str]:
     if widest is None or tokens >= widest.shape[1]:
         return []
     return [
-        f"calibrated on {tokens} tokens, fewer than the {widest.shape[1]} columns of "
+        f"{tokens} calibration tokens are fewer than the {widest.shape[1]} columns of "
         f"{widest.module}: what so few show is chance; give more (--tokens, and text for them)"
     ]
 

@@ -23,9 +23,9 @@ class Repetition:
     def line(self) -> str:
         """For people."""
         if self.same:
-            return "the result that the recipe was made with, bit for bit"
+            return "the result that the recipe tells of, bit for bit"
         why = "; ".join(self.differences) or "nothing that is known of differs"
-        return f"not the result that the recipe was made with: {why}"
+        return f"another result than the recipe tells of: {why}"
 
 
 def made_now(

@@ -1,6 +1,6 @@
 """Flags of the command line, applied to a recipe."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from tersor.errors import RecipeError
 from tersor.recipes.patterns import check_pattern
@@ -9,7 +9,7 @@ from tersor.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Adjustments:
-    """What to change in a recipe; ``None`` and empty leave it as it is.
+    """What to change in a recipe; ``None`` and empty leave it as it is. Its description says so.
 
     Bits, group size and symmetry change the recipe's own scheme; overrides keep theirs.
 
@@ -48,7 +48,23 @@ class Adjustments:
             recipe = replace(recipe, rotation=replace(recipe.rotation, seed=self.seed))
         return replace(
             recipe,
+            description=self._described(recipe.description),
             include=(*recipe.include, *map(check_pattern, self.include)),
             exclude=(*recipe.exclude, *map(check_pattern, self.exclude)),
             seed=recipe.seed if self.seed is None else self.seed,
         )
+
+    def _described(self, before: str) -> str:
+        given = {
+            field.name.replace("_", " "): getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        said = [f"{name} {_shown(value)}".strip() for name, value in given.items()]
+        return f"{before} Adjusted: {'; '.join(said)}." if said else before
+
+
+def _shown(value: object) -> str:
+    if value is True:
+        return ""
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -33,11 +33,11 @@ class Made:
     def differences(self, now: "Made") -> Iterator[str]:
         """Of what a result depends on, what is otherwise ``now``: a clause each."""
         if now.recipe != self.recipe:
-            yield "the recipe's steps were changed since"
+            yield "its steps were changed since"
         if now.source != self.source:
             yield (
-                f"the weights of {now.source_name} (digest {now.source}) are not those it was "
-                f"made from ({self.source_name}, {self.source})"
+                f"{now.source_name} has other weights (digest {now.source}) than "
+                f"{self.source_name}, which it was made from ({self.source})"
             )
         if now.windows != self.windows:
             yield "the tokenizer, the amount or the rules of packing give other tokens"

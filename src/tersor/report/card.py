@@ -105,9 +105,9 @@ def _again(facts: CardFacts) -> list[str]:
         "",
         *_fenced("sh", facts.command),
         "",
-        "The recipe says under `made` what it was made with and what came of it. Other texts are "
-        f"refused; another source than that with the digest `{facts.source_digest}`, other "
-        "versions and another result are told. To use it for something else, take `made` out.",
+        "`made` in the recipe says what it was made with and what came of it. Other texts are "
+        f"refused; other weights than those with the digest `{facts.source_digest}`, other "
+        "versions and another result are said. To use it for something else, take `made` out.",
         "",
         *_fenced("yaml", facts.recipe_yaml.rstrip()),
         "",
