@@ -1,7 +1,9 @@
 """generate, chat and bench as a stranger uses them."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,22 +72,124 @@ def test_other_architectures_run_under_transformers_and_say_so(
     assert len(text) > 1
 
 
-def test_chat_in_a_pipe(
-    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_how_tokens_are_chosen_is_not_the_checkpoints_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = iter(["hi", "", "/clear", "x" * 400])
+    """Some ways that a file may ask for are code on a hub."""
+    save_tiny("opt", tmp_path)
+    save_tokenizer(tmp_path)
+    command = ("generate", tmp_path, "--prompt", "hello", "--max-new-tokens", "5")
+    with pytest.warns(UserWarning, match="transformers does"):
+        plain = output(capsys, *command)
+    file = tmp_path / "generation_config.json"
+    asked = {"penalty_alpha": 0.6, "top_k": 4, "num_beams": 3, "no_repeat_ngram_size": 1}
+    file.write_text(json.dumps(json.loads(file.read_text()) | asked))
+    with pytest.warns(UserWarning, match="transformers does"):
+        assert output(capsys, *command) == plain
+
+
+def chatting(
+    model: Path, monkeypatch: pytest.MonkeyPatch, template: str, *said: str
+) -> Iterator[str]:
+    """Give the model a template and the chat what to say; what was not said yet is left."""
+    lines = iter(said)
 
     def ask(prompt: str) -> str:
-        for line in said:
+        for line in lines:
             return line
         raise EOFError(prompt)
 
     monkeypatch.setattr("builtins.input", ask)
     settings = json.loads((model / "tokenizer_config.json").read_text())
-    settings["chat_template"] = TEMPLATE
+    settings["chat_template"] = template
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    return lines
+
+
+def test_chat_in_a_pipe(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chatting(model, monkeypatch, TEMPLATE, "hi", "", "/clear", "x" * 400)
     printed = output(capsys, "chat", model, "--max-new-tokens", "5")
     assert "/clear forgets" in printed
+
+
+def test_a_chat_goes_on_after_a_turn_that_the_template_refuses(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = "{% if messages | length > 2 %}{{ raise_exception('enough') }}{% endif %}"
+    left = chatting(model, monkeypatch, twice + TEMPLATE, "hi", "and?", "/clear", "hi")
+    printed = output(capsys, "chat", model, "--max-new-tokens", "5", "--temperature", "0")
+    first, refused, again = printed.strip("\n").split("\n")
+    assert first == again
+    assert refused.startswith("error: ")
+    assert "tokenizer_config.json: chat_template refuses the conversation (enough)" in refused
+    assert not list(left)
+
+
+@pytest.mark.parametrize(
+    ("template", "flags", "said"),
+    [
+        ("{% for m in messages %}", [], "line 1: Unexpected end of template"),
+        ("{{ nobody.name }}", [], "'nobody' is undefined"),
+        ("hello", [], "renders nothing of what the messages say"),
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+            + TEMPLATE,
+            ["--system", "be brief"],
+            "leave out --system",
+        ),
+    ],
+)
+def test_a_chat_that_cannot_be_ends_before_weights_are_read(
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    flags: list[str],
+    said: str,
+) -> None:
+    chatting(model, monkeypatch, template, "hi")
+    (model / "model.safetensors").write_bytes(b"no weights")
+    assert run(["chat", str(model), *flags]) == 1
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert said in found.err
+    assert str(model / "tokenizer_config.json") in found.err
+    assert found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("generation_config.json", {"eos_token_id": "2"}, "eos_token_id is '2', not a token from"),
+        ("generation_config.json", {"max_new_tokens": -1}, "max_new_tokens is -1, not a whole"),
+        ("generation_config.json", [], "expected a JSON object, found a list"),
+        ("config.json", {"model_type": ["llama"]}, "model_type in config.json is ['llama'], not"),
+        ("config.json", {"id2label": 5}, "config.json (field 'id2label': AttributeError"),
+        ("config.json", {"model_type": "mystery"}, "does not know model_type 'mystery'"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["generate", "--prompt", "a"], ["bench"], ["evaluate", "--context", "8"]]
+)
+def test_settings_are_looked_at_before_weights(
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    change: Any,
+    said: str,
+    command: list[str],
+) -> None:
+    settings = json.loads((model / file).read_text())
+    damaged = settings | change if isinstance(change, dict) else change
+    (model / file).write_text(json.dumps(damaged))
+    name, *flags = command
+    assert run([name, str(model), *flags]) == 1
+    found = capsys.readouterr()
+    assert said in found.err
+    assert str(model) in found.err
+    assert found.err.count("\n") == 1
 
 
 def test_bench_json_has_one_rate_per_repetition(

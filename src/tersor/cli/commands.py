@@ -159,7 +159,11 @@ def evaluate(
         ),
     ] = None,
     task_path: Annotated[
-        Path | None, typer.Option(help="Directory with further lm-eval tasks.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Directory with further lm-eval tasks; Python that they name is run.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Documents per task.", show_default="all", min=1)

@@ -32,7 +32,8 @@ def evaluate_tasks(
 ) -> dict[str, Any]:
     """Run lm-eval ``tasks`` on a transformers ``model`` as it is: nothing is loaded again.
 
-    ``include_path``: a directory with further task files (YAML); ``limit``: documents per task;
+    ``include_path``: a directory with further task files (YAML), whose ``!function`` entries name
+    Python that lm-eval runs: give one that you trust; ``limit``: documents per task;
     ``num_fewshot``: examples before each question, the task's own number by default. Returns
     lm-eval's ``results`` (metrics by task), ``groups``, ``versions``, ``n-shot`` and ``n-samples``
     as plain JSON values. Tasks fetch their data from the Hugging Face hub unless they name local
@@ -56,6 +57,7 @@ def evaluate_tasks(
                 pretrained=model,
                 tokenizer=tokenizer,
                 batch_size=batch_size,
+                trust_remote_code=False,
                 # lm-eval's default leaves out what most tokenizers put in front.
                 add_bos_token=bool(first_tokens(tokenizer)),
             ),

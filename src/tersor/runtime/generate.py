@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import EngineError, TextError
 from tersor.runtime.engine import AUTO, Engine
@@ -97,8 +99,10 @@ def _by_transformers(
 ) -> Iterator[str]:
     import torch
 
+    end_tokens(directory, configuration(directory))  # refused before weights are read
     tokenizer = load_tokenizer(directory)
     model = load(directory, activation_bits=options.activation_bits)
+    model.generation_config = tokens_alone(model.generation_config)
     inputs = tokenizer(prompt, return_tensors="pt")
     torch.manual_seed(sampling.seed)
     with torch.inference_mode():

@@ -11,7 +11,6 @@ from tersor.checkpoints.gateway.configuration import (
     UnknownType,
     configuration,
     configuration_of,
-    refuse_unreadable,
 )
 from tersor.errors import SourceError
 
@@ -41,14 +40,12 @@ def test_a_field_that_transformers_refuses(change: dict[str, Any], said: str) ->
     assert "put config.json right or download it again" in text
     assert "\n" not in text
     assert len(text) < 450
-    with pytest.raises(SourceError):
-        refuse_unreadable({**LLAMA, **change}, "somewhere")
 
 
 @pytest.mark.parametrize("model_type", [["llama"], 5, {"a": 1}, None, True])
 def test_a_type_that_is_no_text(model_type: Any) -> None:
     with pytest.raises(ConfigRefused, match=r"model_type in config\.json is .*, not a string"):
-        refuse_unreadable({**LLAMA, "model_type": model_type}, "somewhere")
+        configuration_of({**LLAMA, "model_type": model_type}, "somewhere")
 
 
 def test_a_type_that_transformers_does_not_know() -> None:
@@ -59,7 +56,6 @@ def test_a_type_that_transformers_does_not_know() -> None:
         configuration_of({"model_type": "x", **code}, "somewhere")
     with pytest.raises(UnknownType, match=r"config\.json has no model_type"):
         configuration_of({"hidden_size": 8}, "somewhere")
-    refuse_unreadable({"model_type": "x", **code}, "somewhere")  # some can do without a model
 
 
 def test_a_known_type_loads_by_its_own_class_whatever_code_lies_beside_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
     models           config and weights → transformers' model
     tokenizer        tokenizer files → transformers' tokenizer
     generation       generation_config.json, checked field by field
+    readable         the same two, before a model is quantized
     chat_template    messages → the text that a model was trained to see
     complaint        what transformers says of a file, in one line
 

@@ -58,18 +58,6 @@ def configuration_of(fields: Mapping[str, Any], place: str) -> Any:
         ) from error
 
 
-def refuse_unreadable(fields: Mapping[str, Any], place: str) -> None:
-    """Refuse a ``config.json`` of a type that transformers knows and cannot read.
-
-    Raises:
-        SourceError: it names the field, if it is a single one.
-    """
-    try:
-        configuration_of(fields, place)
-    except UnknownType:
-        return
-
-
 def configuration_from(path: Path, model_type: str, fields: Mapping[str, Any]) -> Any:
     """The config of a type with ``fields`` (from ``path``, no ``config.json``) and its defaults.
 

@@ -12,6 +12,7 @@ from tersor.checkpoints.gateway.configuration import CONFIG
 from tersor.errors import SourceError
 
 GENERATION = "generation_config.json"
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def generation_config(directory: Path, config: Any) -> Any:
@@ -49,6 +50,17 @@ def end_tokens(directory: Path, config: Any) -> frozenset[int]:
     if found is None:
         return frozenset()
     return frozenset([found] if isinstance(found, int) else found)
+
+
+def tokens_alone(settings: Any) -> Any:
+    """A generation config of transformers with nothing but the special tokens of another.
+
+    What else a checkpoint asks for (beams, penalties, methods whose code lies on a hub) is not how
+    tersor chooses tokens.
+    """
+    from transformers import GenerationConfig
+
+    return GenerationConfig(**{name: getattr(settings, name) for name in _SPECIAL})
 
 
 def _vocabulary(config: Any) -> float:

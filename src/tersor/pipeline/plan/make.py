@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from tersor.checkpoints.gateway.configuration import refuse_unreadable
+from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
 from tersor.errors import RecipeError
@@ -26,10 +26,10 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
 
     Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
     :class:`~tersor.errors.SourceError` if the source is quantized already, or transformers knows
-    its type and cannot read its ``config.json``.
+    its type and cannot read its ``config.json``, or its ``generation_config.json`` makes no sense.
     """
     refuse_quantized(source)
-    refuse_unreadable(source.config, str(source.path))
+    refuse_unreadable(source.config, source.path)
     shapes = {name: info.shape for name, info in source.tensors.items()}
     architecture = describe(source.config, shapes)
     if recipe.needs_calibration or recipe.rotation is not None:
