@@ -1,13 +1,17 @@
 """``compare`` as a stranger uses it: where it writes, and what stays when it does not get there."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+import tersor
 import tersor.pipeline.compare as pipeline
+from calibrating import small
 from tersor.checkpoints.staging import Lock
 from tersor.cli.main import run
 from tersor.errors import OutputError
+from tersor.recipes import dump
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 
@@ -116,3 +120,42 @@ def test_two_runs_in_one_directory(model: Path, capsys: pytest.CaptureFixture[st
     assert "out: another run is writing it" in capsys.readouterr().err
     other.release()
     assert compare(model, "nf4", out) == 0
+
+
+def test_the_tables_say_what_was_scored_and_calibrated_on(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, text = model.parent / "out", save_text(model.parent / "more.txt", 700, seed=1)
+    recipe = model.parent / "mine.yaml"
+    recipe.write_text(dump(small("gptq", name="mine")))
+    capsys.readouterr()
+    flags = ("--calibration", str(text), "--json")
+    assert compare(model, f"nf4,{recipe}", out, *flags) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert json.loads((out / "compare.json").read_text()) == found
+    (scored,) = found["texts"]
+    assert (scored["name"], scored["windows"], scored["context"]) == ("text.txt", 2, 64)
+    assert len(scored["sha256"]) == len(scored["windows_sha256"]) == 64
+    assert found["versions"]["tersor"]
+    assert found["recipes"]["nf4"]["calibration"] == []
+    made = json.loads((out / "mine" / "tersor.json").read_text())
+    assert found["recipes"]["mine"] == {
+        "source_digest": made["source"]["digest"],
+        "digest": made["digest"],
+        "calibration": made["calibration"],
+    }
+    table = (out / "compare.md").read_text()
+    said = f"text.txt (sha256 {scored['sha256'][:12]}…), without the first of each"
+    assert f"- scored 2 windows of 64 tokens of {said}\n" in table
+    assert "- calibrated mine on 288 tokens in 9 windows of 32, of more.txt" in table
+
+
+def test_other_texts_than_a_recipe_was_made_with_are_found_first(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = save_text(model.parent / "more.txt", 700, seed=1)
+    tersor.quantize(model, model.parent / "first", small("gptq"), calibration=[text])
+    recipe = model.parent / "first" / "recipe.yaml"
+    assert compare(model, f"nf4,{recipe}", model.parent / "out") == 1
+    assert "made with 'more.txt'" in capsys.readouterr().err
+    assert not (model.parent / "out").exists()

@@ -60,14 +60,15 @@ def test_gptq_on_little_text_loses_less_than_nearest(
 
 def test_compare_from_a_gguf_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--recipes", "vanilla-int8,nf4", "--context", "128", "--windows", "2", "--json")
-    rows = json.loads(printed(capsys, "compare", demo_model(), "-o", tmp_path / "out", *flags))
+    found = json.loads(printed(capsys, "compare", demo_model(), "-o", tmp_path / "out", *flags))
+    rows = found["rows"]
     assert [row["recipe"] for row in rows] == ["original", "vanilla-int8", "nf4"]
     assert rows[0]["KL"] == pytest.approx(0, abs=1e-6)
     assert rows[1]["KL"] < rows[2]["KL"]
     out = tmp_path / "out"
     with (out / "compare.csv").open() as file:
         assert [row["recipe"] for row in csv.DictReader(file)] == [row["recipe"] for row in rows]
-    assert json.loads((out / "compare.json").read_text()) == rows
+    assert json.loads((out / "compare.json").read_text()) == found
     assert "| vanilla-int8 |" in (out / "compare.md").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         "compare.csv",

@@ -111,9 +111,11 @@ def _protocol(one: Evaluation) -> str:
 def comparison(made: Comparison, out: Path, as_json: bool) -> None:
     """The table, and where it was written."""
     if as_json:
-        _print_json(list(made.rows))
+        _print_json(made.document())
         return
     print_table(made.rows, "")
+    for line in made.lines():
+        print(line)
     print(f"written: {out / 'compare.csv'}, compare.json, compare.md")
 
 

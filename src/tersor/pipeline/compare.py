@@ -23,13 +23,16 @@ from tersor.pipeline.evaluation import (
     scored_texts,
     update_card,
 )
+from tersor.pipeline.given_texts import given_texts
 from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
+from tersor.pipeline.result import Result
 from tersor.recipes import Recipe
 from tersor.recipes.naming import ORIGINAL, TABLES, check_different
 from tersor.report import to_csv, to_markdown
 from tersor.runtime.load import load
+from tersor.version import versions
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 """Given the name of a piece of work, returns the progress callback for it."""
@@ -37,14 +40,39 @@ Watch = Callable[[str], Callable[[int, int], None] | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row per recipe and text, the original first; plain values, ready for any table."""
+    """One row per recipe and text, the original first; plain values, ready for any table.
+
+    ``texts``: what was scored, and how. ``results``: one per recipe.
+    """
 
     rows: tuple[dict[str, Any], ...]
+    texts: tuple[ScoredText, ...]
+    results: tuple[Result, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Rows, what was scored, and what every recipe was made with, as plain JSON types."""
+        return {
+            "versions": versions(),
+            "texts": [text.to_dict() for text in self.texts],
+            "recipes": {result.plan.recipe.name: _made_with(result) for result in self.results},
+            "rows": list(self.rows),
+        }
+
+    def lines(self) -> list[str]:
+        """For people: what was scored, and what recipes were calibrated on."""
+        read = [
+            f"{text.done} {result.plan.recipe.name} on {text.line()}"
+            for result in self.results
+            for text in result.texts
+        ]
+        return [*(f"scored {text.line()}" for text in self.texts), *read]
 
     def write(self, directory: Path) -> None:
         """Write ``compare.csv``, ``compare.json`` and ``compare.md``."""
-        texts = (to_csv(self.rows), json.dumps(list(self.rows), indent=2) + "\n")
-        for name, text in zip(TABLES, (*texts, to_markdown(self.rows)), strict=True):
+        document = json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
+        lines = "".join(f"- {line}\n" for line in self.lines())
+        texts = (to_csv(self.rows), document, f"{to_markdown(self.rows)}\n{lines}")
+        for name, text in zip(TABLES, texts, strict=True):
             write_text(directory / name, text)
 
 
@@ -73,6 +101,8 @@ def compare_recipes(
     source = open_source(source_path, allow_pickle=allow_pickle)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
     _check_outputs(out, plans, source_path, force)
+    for recipe in recipes:
+        given_texts(recipe, calibration)
     with results_in(out):
         base_directory = source_path
         if source_path.is_file():
@@ -83,7 +113,8 @@ def compare_recipes(
         if base_directory is not source_path:
             run.finished.append(base_directory)
         with run.saying_what_is_kept():
-            result = Comparison(tuple(run.rows(plans)))
+            rows = tuple(run.rows(plans))
+            result = Comparison(rows, tuple(run.scored), tuple(run.results))
             result.write(out)
     return result
 
@@ -99,6 +130,8 @@ class _Run:
     force: bool
     watch: Watch
     finished: list[Path] = field(default_factory=list)
+    scored: list[ScoredText] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
     @contextmanager
     def saying_what_is_kept(self) -> Iterator[None]:
@@ -118,24 +151,22 @@ class _Run:
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
         original = load(self.base_directory, kernels=False)
         tokenizer = load_tokenizer(self.base_directory)
-        scored = scored_texts(self.base_directory, tokenizer, self.texts, self.protocol)
+        self.scored.extend(scored_texts(self.base_directory, tokenizer, self.texts, self.protocol))
         bases = []
-        for text in scored:
+        for text in self.scored:
             progress = self.watch("evaluate original")
             base = CachedBase(original, text.windows, self.out, skip=text.skip, progress=progress)
             bases.append(base)
             yield original_row(self.source, evaluate_text(original, text, base))
         del original
         for plan in plans:
-            yield from self._recipe_rows(plan, scored, bases)
+            yield from self._recipe_rows(plan, bases)
 
-    def _recipe_rows(
-        self, plan: Plan, scored: list[ScoredText], bases: list[CachedBase]
-    ) -> Iterable[dict[str, Any]]:
+    def _recipe_rows(self, plan: Plan, bases: list[CachedBase]) -> Iterable[dict[str, Any]]:
         name = plan.recipe.name
         directory = self.out / name
         started = time.perf_counter()
-        quantize_to(
+        result = quantize_to(
             prepared(self.source, plan.recipe),
             plan,
             directory,
@@ -144,12 +175,13 @@ class _Run:
             progress=self.watch(f"quantize {name}"),
         )
         self.finished.append(directory)
+        self.results.append(result)
         seconds = time.perf_counter() - started
         model = load(directory, kernels=False)
-        for text, base in zip(scored, bases, strict=True):
+        for text, base in zip(self.scored, bases, strict=True):
             progress = self.watch(f"evaluate {name}")
             evaluation = evaluate_text(model, text, base, progress=progress)
-            if text is scored[0]:
+            if text is self.scored[0]:
                 update_card(directory, evaluation)
             yield recipe_row(plan, evaluation, seconds)
 
@@ -188,6 +220,15 @@ def _row(
         "KL p99": evaluation.kl_p99,
         "same top": evaluation.same_top,
         "seconds": round(seconds, 2),
+    }
+
+
+def _made_with(result: Result) -> dict[str, Any]:
+    made = result.plan.recipe.made
+    return {
+        "source_digest": result.source_digest,
+        "digest": None if made is None else made.result,
+        "calibration": [text.to_dict() for text in result.texts],
     }
 
 

@@ -1,7 +1,7 @@
 """``evaluate``: what a model directory lost against its original."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,26 @@ class ScoredText:
     def name(self) -> str:
         """The file's."""
         return self.text.name
+
+    def line(self) -> str:
+        """``16 windows of 1024 tokens of wiki.txt (sha256 1f0c…), without the first of each``."""
+        count, context = self.windows.shape
+        first = f"first {self.skip + 1}" if self.skip else "first"
+        return (
+            f"{count} windows of {context} tokens of {self.name} "
+            f"(sha256 {self.text.sha256[:12]}…), without the {first} of each"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Which text, and how it is scored; plain JSON types."""
+        return asdict(self.text) | {
+            "windows": len(self.windows),
+            "context": self.windows.shape[1],
+            "skip": self.skip,
+            "first_tokens": list(self.first_tokens),
+            "windows_sha256": windows_digest(self.windows),
+            "notes": list(self.notes),
+        }
 
 
 def scored_texts(
