@@ -83,7 +83,8 @@ def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
 
 
 def _generating(model: Any, settings: Any) -> Any:
-    if settings is not None:
+    # Some models have a class of their own for it.
+    if settings is not None and type(model.generation_config) is type(settings):
         model.generation_config = settings
     return model
 

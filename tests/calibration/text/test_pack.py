@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tersor.calibration.text import calibration_files, evaluation_file, open_text, pack, windows
 from tersor.calibration.text.provenance import PACKING_RULES
-from tersor.errors import TextError
+from tersor.errors import SourceError, TextError
 
 CHATML = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ '\n' }}"
@@ -218,3 +218,20 @@ def test_the_same_rules_give_the_same_windows(tmp_path: Path) -> None:
     tokens = pack(chatting("{{ bos_token }}" + CHATML), files, 17, 40).tokens
     digest = hashlib.sha256("\n".join(shown(tokens)).encode()).hexdigest()[:16]
     assert (PACKING_RULES, digest) == (1, "5b7b46a7feb89132")
+
+
+def test_templates_that_want_parts_give_the_same_tokens(tmp_path: Path) -> None:
+    file = rows_file(tmp_path, "a.jsonl", talk("Hi"), talk("Yo"))
+    parts = CHATML.replace("m['content']", "m['content'][0]['text']")
+    assert parts != CHATML
+    assert shown(pack(chatting(parts), [file], 8).tokens) == shown(
+        pack(chatting(CHATML), [file], 8).tokens
+    )
+
+
+def test_broken_templates_are_the_models_fault(tmp_path: Path) -> None:
+    file = rows_file(tmp_path, "a.jsonl", talk("Hi"))
+    with pytest.raises(SourceError, match="'nobody' is undefined; repair the template"):
+        pack(chatting("{{ nobody.name }}"), [file], 8)
+    with pytest.raises(SourceError, match="renders nothing of what the messages say"):
+        pack(chatting("hello"), [file], 8)

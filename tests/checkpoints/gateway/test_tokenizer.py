@@ -91,6 +91,8 @@ def test_a_tokenizer_made_of_others_does_not_find_their_code(tmp_path: Path) -> 
         ("tokenizer_config.json", "[]", r"tokenizer_config\.json: expected a JSON object"),
         ("tokenizer_config.json", '{"tokenizer_class": 5}', "is 5, not a string"),
         ("tokenizer_config.json", '{"tokenizer_class": ["a"]}', "not a string"),
+        ("tokenizer_config.json", '{"chat_template": [1]}', "chat_template in tok.* holds '1'"),
+        ("tokenizer_config.json", '{"chat_template": [{"name": "a"}]}', "no object with a name"),
         ("config.json", '{"model_type": ["a"]}', "model_type in config"),
         ("config.json", '{"model_type": "llama", "hidden_size": "x"}', "'hidden_size'"),
     ],

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.tokenizer import SETTINGS
 from tersor.errors import SourceError, TextError
 
@@ -112,8 +113,7 @@ class ChatTemplate:
             names = ", ".join(map(str, templates))
             raise SourceError(f"{self.place}: none of {names} is called default; rename one")
         if not isinstance(templates, str):
-            kind = type(templates).__name__
-            raise SourceError(f"{self.place} is a {kind}, not a text; repair or remove it")
+            raise SourceError(f"{self.place} is {templates!r}, not a text; repair or remove it")
         return templates
 
     def _in_parts(self, messages: Sequence[Message], answer_next: bool) -> str | None:
@@ -138,8 +138,6 @@ class ChatTemplate:
                 tokenize=False,
                 add_generation_prompt=answer_next,
             )
-        except MemoryError:
-            raise
         except TemplateSyntaxError as error:
             line = error.lineno - _FIXED_DAY.count("\n") * self._text.startswith(_FIXED_DAY)
             raise SourceError(
@@ -150,10 +148,7 @@ class ChatTemplate:
                 raise TextError(
                     f"{self.place} refuses the conversation ({_first_line(error)}); change it"
                 ) from error
-            kind = type(error).__name__
-            raise SourceError(
-                f"{self.place}: {_first_line(error)} ({kind}); repair the template"
-            ) from error
+            raise SourceError(f"{self.place}: {complaint(error)}; repair the template") from error
         return text
 
 

@@ -28,6 +28,7 @@ def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
     fields = _settings(directory / CONFIG)
     config = _config(fields, place)
     _refuse_foreign(settings, fields, config, place)
+    _check_templates(settings.get("chat_template"), place)
     with codeless_view(directory) as view:
         tokenizer = _loaded(view, config, place)
         _rename(tokenizer, view, place)
@@ -89,6 +90,17 @@ def _refuse_foreign(
             "and transformers has no such tokenizer; if tokenizer.json says all of it, remove "
             f"auto_map and tokenizer_class from {SETTINGS}"
         )
+
+
+def _check_templates(templates: Any, place: str) -> None:
+    """A list of templates has names; what is no list is looked at when it is used."""
+    for one in templates if isinstance(templates, list) else []:
+        texts = [one.get(key) for key in ("name", "template")] if isinstance(one, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            raise SourceError(
+                f"{place}: chat_template in {SETTINGS} holds {str(one)[:60]!r}, no object with a "
+                "name and a template; repair or remove it"
+            )
 
 
 def _other_thing(name: str) -> bool:
