@@ -12,7 +12,8 @@ from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.result import Result
 from tersor.recipes import Adjustments, Recipe, load_recipe
-from tersor.runtime.generate import EngineOptions, generate_text
+from tersor.runtime.engine_options import EngineOptions
+from tersor.runtime.generate import generate_text
 
 Progress = Callable[[int, int], None]
 

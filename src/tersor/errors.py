@@ -7,6 +7,7 @@
     │   ├── UnsafeSource   it could be read, but reading it could run code or leave its directory
     │   └── NonFiniteWeight
     ├── RecipeError        a recipe, a flag or a pattern that makes no sense
+    │   └── OptionError    a value that an option does not take, or an option without effect
     ├── SchemeError        numbers that cannot be represented as asked
     ├── OutputError        a result that cannot be written: exists already, disk full, no permission
     │   └── ReadBackError  written, read again, and not what was meant
@@ -14,10 +15,13 @@
     ├── TextError          text for calibration or evaluation that is missing or too short
     ├── MissingExtra       an optional dependency that is not installed
     ├── MachineError       something that this machine cannot run
+    │   └── OutOfMemory    it needs more memory than there is
     └── EngineError        a model that the engine does not run
 
 A message is one line. It names the file, tensor or flag, and the way out.
 """
+
+from collections.abc import Callable
 
 
 class TersorError(Exception):
@@ -38,6 +42,21 @@ class NonFiniteWeight(SourceError):
 
 class RecipeError(TersorError):
     """An unknown recipe, key or pattern, or a combination that makes no sense."""
+
+
+class OptionError(RecipeError):
+    """An option has a value that it does not take, or no effect beside the others."""
+
+    def __init__(self, option: str, what: str, *others: str) -> None:
+        """``option``: name of the Python parameter, from which ``what`` goes on, with a ``{}`` for
+        each of the ``others`` that it names. The command line puts flags for all of them."""
+        self.option, self.what, self.others = option, what, others
+        super().__init__(self.said(str))
+
+    def said(self, name: Callable[[str], str]) -> str:
+        """The message with every option called ``name(option)``."""
+        what = self.what.format(*map(name, self.others)) if self.others else self.what
+        return f"{name(self.option)} {what}"
 
 
 class SchemeError(TersorError):
@@ -66,6 +85,10 @@ class MissingExtra(TersorError):
 
 class MachineError(TersorError):
     """Something that this machine cannot run was asked for."""
+
+
+class OutOfMemory(MachineError):
+    """More memory is needed than there is."""
 
 
 class EngineError(TersorError):

@@ -30,10 +30,10 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 1) -> str:
     """Standard error of a command that must fail, with nothing on standard output."""
     capsys.readouterr()
-    assert run([str(argument) for argument in arguments]) == 1
+    assert run([str(argument) for argument in arguments]) == status
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
@@ -135,12 +135,12 @@ def test_truncated_weights(model: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_flags_that_do_not_apply(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = model.parent / "o"
     assert "--bits 3" in failure(
-        capsys, "quantize", model, "-o", out, "--recipe", "nf4", "--bits", "3"
+        capsys, "quantize", model, "-o", out, "--recipe", "nf4", "--bits", "3", status=2
     )
     assert "--asymmetric" in failure(
-        capsys, "quantize", model, "-o", out, "--recipe", "fp8", "--asymmetric"
+        capsys, "quantize", model, "-o", out, "--recipe", "fp8", "--asymmetric", status=2
     )
-    assert "7 bits" in failure(capsys, "quantize", model, "-o", out, "--bits", "7")
+    assert "7 bits" in failure(capsys, "quantize", model, "-o", out, "--bits", "7", status=2)
     assert "--calibration" in failure(
         capsys, "quantize", model, "-o", out, "--calibration", model / "config.json"
     )

@@ -36,18 +36,18 @@ def test_generate_with_every_option(model: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "message", "status"),
     [
-        (["--prompt", ""], "the prompt is empty"),
-        (["--prompt", "hi", "--top-p", "0"], "top-p"),
-        (["--prompt", "hi", "--cache", "int3"], "int3"),
-        (["--prompt", "hi" * 50, "--context", "20"], "--context"),
+        (["--prompt", ""], "the prompt is empty", 1),
+        (["--prompt", "hi", "--top-p", "0"], "--top-p must be", 2),
+        (["--prompt", "hi", "--cache", "int3"], "int3", 2),
+        (["--prompt", "hi" * 50, "--context", "20"], "--context", 1),
     ],
 )
 def test_generate_explains_what_is_wrong(
-    model: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    model: Path, flags: list[str], message: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["generate", str(model), *flags]) == 1
+    assert run(["generate", str(model), *flags]) == status
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")

@@ -14,7 +14,7 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.cli.show import evaluations
 from tersor.errors import SourceError
 from tersor.pipeline.evaluation import Protocol, scored_texts
-from tersor.runtime.generate import EngineOptions
+from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load
 from tiny_models import save_text, save_tiny, save_tokenizer
 

@@ -31,14 +31,14 @@ def test_the_bits_a_grid_has_anyway_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("recipe", "bits", "message"),
     [
-        (NF4, 3, "--bits 3 does not apply to recipe 'nf4': nf4 always has 4 bits"),
-        (MXFP4, 8, "--bits 8 does not apply to recipe 'mxfp4': fp4 always has 4 bits"),
-        (FP8, 4, "--bits 4 does not apply to recipe 'fp8': fp8_e4m3 always has 8 bits"),
-        (W4, 7, "--bits 7 does not apply to recipe 'w4': integers of 7 bits .* use one of 2, 3"),
-        (W4, 0, "--bits 0 does not apply"),
-        (W4, -4, "--bits -4 does not apply"),
-        (load_recipe("log2"), 8, "--bits 8 does not apply to recipe 'log2': .*use 2 to 6"),
-        (load_recipe("kmeans"), 9, "--bits 9 does not apply to recipe 'kmeans'"),
+        (NF4, 3, "bits 3 does not apply to recipe 'nf4': nf4 always has 4 bits"),
+        (MXFP4, 8, "bits 8 does not apply to recipe 'mxfp4': fp4 always has 4 bits"),
+        (FP8, 4, "bits 4 does not apply to recipe 'fp8': fp8_e4m3 always has 8 bits"),
+        (W4, 7, "bits 7 does not apply to recipe 'w4': integers of 7 bits .* use one of 2, 3"),
+        (W4, 0, "bits 0 does not apply"),
+        (W4, -4, "bits -4 does not apply"),
+        (load_recipe("log2"), 8, "bits 8 does not apply to recipe 'log2': .*use 2 to 6"),
+        (load_recipe("kmeans"), 9, "bits 9 does not apply to recipe 'kmeans'"),
     ],
     ids=str,
 )
@@ -60,10 +60,10 @@ def test_with_group_size() -> None:
 @pytest.mark.parametrize(
     ("recipe", "size", "message"),
     [
-        (MXFP4, 64, "--group-size 64 does not apply to recipe 'mxfp4': .* has a fixed group size"),
-        (load_recipe("nvfp4"), 0, "--group-size 0 does not apply to recipe 'nvfp4'"),
-        (W4, 1, "--group-size 1 does not apply to recipe 'w4': group_size 1 makes no sense"),
-        (W4, -1, "--group-size -1 does not apply"),
+        (MXFP4, 64, "group_size 64 does not apply to recipe 'mxfp4': .* has a fixed group size"),
+        (load_recipe("nvfp4"), 0, "group_size 0 does not apply to recipe 'nvfp4'"),
+        (W4, 1, "group_size 1 does not apply to recipe 'w4': group_size 1 makes no sense"),
+        (W4, -1, "group_size -1 does not apply"),
     ],
     ids=str,
 )
@@ -76,9 +76,7 @@ def test_as_asymmetric() -> None:
     assert W4.as_asymmetric().scheme.weights.grid == IntegerGrid(4, Symmetry.NONE)
     assert W4.as_asymmetric().as_asymmetric() == W4.as_asymmetric()
     for recipe in (NF4, FP8, MXFP4):
-        with pytest.raises(
-            RecipeError, match=f"--asymmetric .* '{recipe.name}': .* no zero points"
-        ):
+        with pytest.raises(RecipeError, match=f"asymmetric .* '{recipe.name}': .* no zero points"):
             recipe.as_asymmetric()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tersor.errors import TextError
+from tersor.errors import OptionError
 from tersor.runtime.bench import bench
 from tersor.runtime.engine import Engine
 from tiny_models import save_tiny
@@ -25,5 +25,5 @@ def test_a_bench_counts(tmp_path: Path) -> None:
 
 def test_a_context_too_short(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path)
-    with pytest.raises(TextError, match="context"):
+    with pytest.raises(OptionError, match="context of 16 has no room"):
         bench(Engine(tmp_path, context=16), prompt_tokens=20, new_tokens=4)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tersor.instructions import levels
-from tersor.runtime.engine import CACHES, Engine
+from tersor.options.limits import CACHES
+from tersor.runtime.engine import Engine
 from tiny_models import ODD, tiny, tokens
 
 TEXT = tokens(batch=1, length=70)[0].tolist()

@@ -14,10 +14,11 @@ import tersor
 from calibrating import BUDGET
 from tersor.errors import EngineError, RecipeError, SourceError, TextError
 from tersor.instructions import TILED_LEVELS, levels
+from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe
 from tersor.runtime.decoder_shape import FAMILIES
-from tersor.runtime.engine import CACHES, Engine
-from tersor.runtime.generate import EngineOptions
+from tersor.runtime.engine import Engine
+from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load
 from tersor.runtime.sampling import Sampling
 from tersor.runtime.session import CHUNK
@@ -321,21 +322,21 @@ def test_the_context_ends_the_text(llama: Path) -> None:
 )
 def test_prompts_that_cannot_be_run(llama: Path, prompt: list[int], message: str) -> None:
     with pytest.raises(TextError, match=message):
-        next(Engine(llama).generate(prompt))
+        Engine(llama).generate(prompt)
 
 
 def test_what_the_engine_does_not_run(tmp_path: Path, llama: Path) -> None:
     save_tiny("opt", tmp_path / "opt")
     with pytest.raises(EngineError, match="'opt'"):
         Engine(tmp_path / "opt")
-    with pytest.raises(RecipeError, match="4 bits"):
+    with pytest.raises(RecipeError, match="activation_bits must be 8 or 16"):
         Engine(llama, activation_bits=4)
     with pytest.raises(RecipeError, match="int4"):
         Engine(llama, cache="int4")
     with pytest.warns(UserWarning, match="200 tokens is more than the 128"):
         Engine(llama, context=200)
-    with pytest.raises(EngineError, match="3 prompts"):
-        next(Engine(llama, batch=2).generate_batch([[1], [2], [3]]))
+    with pytest.raises(RecipeError, match=r"prompts must be 1 to 2, .* not 3"):
+        Engine(llama, batch=2).generate_batch([[1], [2], [3]])
     with pytest.raises(SourceError, match="not a model directory"):
         Engine(tmp_path)
 

@@ -19,10 +19,11 @@ import tersor
 from calibrating import BUDGET, small, text_of
 from tersor.errors import EngineError
 from tersor.grids import ScaleFormat
+from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.decoder_shape import FAMILIES
-from tersor.runtime.engine import CACHES, Engine
+from tersor.runtime.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, save_text, save_tokenizer, tiny, tokens
 

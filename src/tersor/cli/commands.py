@@ -176,7 +176,7 @@ def evaluate(
     """Measure perplexity, divergence from the original, and task accuracy."""
     from tersor.cli import show
     from tersor.pipeline import evaluation
-    from tersor.runtime.generate import EngineOptions
+    from tersor.runtime.engine_options import EngineOptions
 
     if not engine and (activation_bits, cache, dense_bits) != (8, "auto", None):
         raise RecipeError(

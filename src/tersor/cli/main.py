@@ -8,7 +8,8 @@ import sys
 import warnings
 from typing import NoReturn, TextIO
 
-from tersor.errors import TersorError
+from tersor.cli.flags import flag
+from tersor.errors import OptionError, TersorError
 
 _INTERRUPTED = 130
 _WRITING = ("restore", "quantize")
@@ -33,18 +34,19 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     from tersor.cli.app import app
 
     try:
-        app(args=arguments, prog_name="tersor")
-    except SystemExit as left:
-        if left.code == _INTERRUPTED:
-            writes = bool(arguments) and arguments[0] in _WRITING
-            print("\ninterrupted" + "; no output was written" * writes, file=sys.stderr)
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
+        # Without arguments Typer prints its help. Otherwise errors are ours to print.
+        left = app(args=arguments, prog_name="tersor", standalone_mode=not arguments)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:
         if debug:
             raise
         print(_one_line(error), file=sys.stderr)
-        return 1
-    return 0
+        return 2 if isinstance(error, OptionError) else getattr(error, "exit_code", 1)
+    if left == _INTERRUPTED:
+        writes = bool(arguments) and arguments[0] in _WRITING
+        print("\ninterrupted" + "; no output was written" * writes, file=sys.stderr)
+    return int(left or 0)
 
 
 def _show_warning(
@@ -61,10 +63,16 @@ def _show_warning(
 
 
 def _one_line(error: Exception) -> str:
+    from tersor.machine_memory import is_shortage
+
+    if isinstance(error, OptionError):
+        return f"error: {error.said(flag)}"
     if isinstance(error, TersorError):
         return f"error: {error}"
-    if isinstance(error, MemoryError):
+    if is_shortage(error):
         return "error: not enough memory; close other programs, or use a smaller --context"
+    if hasattr(error, "format_message"):  # what Typer finds wrong with a command line
+        return "error: " + " ".join(error.format_message().split())
     said = " ".join(str(error).split())
     return (
         f"error: {type(error).__name__}: {said} (a bug in tersor: please report it with the "

@@ -49,7 +49,8 @@ def generate(
     dense_bits: DenseBits = None,
 ) -> None:
     """Continue a text."""
-    from tersor.runtime.generate import EngineOptions, stream_text
+    from tersor.runtime.engine_options import EngineOptions
+    from tersor.runtime.generate import stream_text
     from tersor.runtime.sampling import Sampling
 
     for piece in stream_text(
@@ -84,7 +85,7 @@ def chat(
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
     from tersor.checkpoints.gateway.tokenizer import load_tokenizer
     from tersor.runtime.chat import Conversation, checked_template
-    from tersor.runtime.generate import EngineOptions
+    from tersor.runtime.engine_options import EngineOptions
     from tersor.runtime.sampling import Sampling
 
     tokenizer = load_tokenizer(directory)
@@ -134,7 +135,7 @@ def bench(
     """Time prompts and new tokens, and compare with what this machine can do at most."""
     from tersor.cli import show
     from tersor.runtime.bench import bench as run
-    from tersor.runtime.generate import EngineOptions
+    from tersor.runtime.engine_options import EngineOptions
 
     options = EngineOptions(
         activation_bits, cache, context or prompt_tokens + new_tokens, threads, dense_bits

@@ -37,7 +37,7 @@ class TensorScheme:
         if (self.granularity is Granularity.GROUP) != (self.group_size is not None):
             raise SchemeError("group_size belongs to granularity 'group', and only to it")
         if self.group_size is not None and self.group_size < 2:
-            raise SchemeError(f"group_size {self.group_size} makes no sense; use 16 or more")
+            raise SchemeError(f"group_size {self.group_size} makes no sense; use 2 or more")
         if self.scale_format is not ScaleFormat.FLOAT and self.grid.name != "fp4":
             raise SchemeError(
                 f"scale {self.scale_format} belongs to grid fp4, not {self.grid.name}"

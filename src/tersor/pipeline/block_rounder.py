@@ -84,7 +84,7 @@ class BlockRounder:
             work.rounded,
             recipe.rounding,
             streams,
-            recipe.seed + parts.call.index,
+            (recipe.seed + parts.call.index) % 2**64,
         )
         # The errors of single linears were those of the start.
         work.seen = {name: replace(seen, output_error=None) for name, seen in work.seen.items()}

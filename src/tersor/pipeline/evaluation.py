@@ -16,7 +16,7 @@ from tersor.evaluation import Base, Evaluation, LiveBase, evaluate_model, evalua
 from tersor.instructions import level
 from tersor.report import with_loss
 from tersor.runtime.engine_module import EngineModule
-from tersor.runtime.generate import EngineOptions
+from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load, longest_window
 
 Progress = Callable[[int, int], None]

@@ -1,10 +1,11 @@
 """Recipes: frozen values, their YAML, and the presets."""
 
+from tersor.options import did_you_mean
 from tersor.recipes.adjust import Adjustments
 from tersor.recipes.document import dump, parse, scheme_from_dict, scheme_to_dict
 from tersor.recipes.library import load_recipe, preset_names, preset_text
 from tersor.recipes.made import Made, refuse_other_texts
-from tersor.recipes.patterns import did_you_mean, matches, require_match
+from tersor.recipes.patterns import matches, require_match
 from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
 
 __all__ = [

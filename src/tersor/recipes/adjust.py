@@ -1,8 +1,10 @@
 """Flags of the command line, applied to a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from tersor.errors import RecipeError
+from tersor.errors import OptionError
+from tersor.options import limits, some_words, yes_or_no
 from tersor.recipes.patterns import check_pattern
 from tersor.recipes.recipe import Recipe
 
@@ -13,23 +15,39 @@ class Adjustments:
 
     Bits, group size and symmetry change the recipe's own scheme; overrides keep theirs.
 
-    ``group_size`` 0 stands for one scale per channel.
+    ``group_size`` 0 stands for one scale per channel. ``include`` and ``exclude`` take one pattern
+    or several. Raises :class:`OptionError`.
     """
 
     bits: int | None = None
     group_size: int | None = None
     asymmetric: bool = False
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
     tokens: int | None = None
     seed: int | None = None
     window: int | None = None
 
+    def __post_init__(self) -> None:
+        checked = {
+            "bits": limits.BITS.or_none(self.bits),
+            "group_size": limits.GROUP_SIZE.or_none(self.group_size),
+            "asymmetric": yes_or_no("asymmetric", self.asymmetric),
+            "include": some_words("include", self.include),
+            "exclude": some_words("exclude", self.exclude),
+            "tokens": limits.TOKENS.or_none(self.tokens),
+            "seed": limits.SEED.or_none(self.seed),
+            "window": limits.WINDOW.or_none(self.window),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
     def apply(self, recipe: Recipe) -> Recipe:
         """The changed recipe, under the same name.
 
-        Raises :class:`RecipeError` naming the flag that does not apply.
+        Raises :class:`~tersor.errors.RecipeError` naming what does not apply, or has no effect.
         """
+        self._refuse_unheard(recipe)
         if self.bits is not None:
             recipe = recipe.with_bits(self.bits)
         if self.group_size is not None:
@@ -37,12 +55,8 @@ class Adjustments:
         if self.asymmetric:
             recipe = recipe.as_asymmetric()
         if self.tokens is not None:
-            if self.tokens < 2:
-                raise RecipeError(f"--tokens {self.tokens}: give at least 2")
             recipe = replace(recipe, calibration=replace(recipe.calibration, tokens=self.tokens))
         if self.window is not None:
-            if self.window < 2:
-                raise RecipeError(f"--window {self.window}: give at least 2")
             recipe = replace(recipe, calibration=replace(recipe.calibration, window=self.window))
         if self.seed is not None and recipe.rotation is not None:
             recipe = replace(recipe, rotation=replace(recipe.rotation, seed=self.seed))
@@ -53,6 +67,14 @@ class Adjustments:
             exclude=(*recipe.exclude, *map(check_pattern, self.exclude)),
             seed=recipe.seed if self.seed is None else self.seed,
         )
+
+    def _refuse_unheard(self, recipe: Recipe) -> None:
+        if not recipe.needs_calibration:
+            for name in ("tokens", "window"):
+                if getattr(self, name) is not None:
+                    raise OptionError(name, f"has no effect: recipe {recipe.name!r} reads no text")
+        if self.seed is not None and not recipe.draws:
+            raise OptionError("seed", f"has no effect: recipe {recipe.name!r} draws nothing")
 
     def _described(self, before: str) -> str:
         given = {

@@ -24,9 +24,10 @@ from tersor.grids import (
     log2,
     nf4,
 )
+from tersor.options import Whole, did_you_mean, limits
 from tersor.recipes.made import MadeDocument, MadeSourceDocument, MadeTextDocument
 from tersor.recipes.methods import method_to_dict, parse_method
-from tersor.recipes.patterns import check_pattern, did_you_mean
+from tersor.recipes.patterns import check_pattern
 from tersor.recipes.range_document import parse_range, range_to_dict
 from tersor.recipes.recipe import AnyRounding, Calibration, Override, Recipe
 from tersor.recipes.text import read_mapping
@@ -47,6 +48,10 @@ _FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
 }
 
 
+def _within(bounds: Whole) -> Any:
+    return Field(ge=bounds.least, le=bounds.most)
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +67,7 @@ class TensorDocument(_Document):
     bits: StrictInt | None = None
     symmetry: Symmetry | None = None
     granularity: Granularity = Granularity.CHANNEL
-    group_size: Annotated[StrictInt, Field(ge=2)] | None = None
+    group_size: Annotated[StrictInt, _within(limits.GROUP_SIZE)] | None = None
     scale: ScaleFormat = ScaleFormat.FLOAT
 
     def value(self) -> TensorScheme:
@@ -124,8 +129,8 @@ class OverrideDocument(_Document):
 class CalibrationDocument(_Document):
     """``calibration`` of a recipe."""
 
-    tokens: Annotated[StrictInt, Field(ge=1)] = Calibration.tokens
-    window: Annotated[StrictInt, Field(ge=2)] = Calibration.window
+    tokens: Annotated[StrictInt, _within(limits.TOKENS)] = Calibration.tokens
+    window: Annotated[StrictInt, _within(limits.WINDOW)] = Calibration.window
     precision: Precision = Calibration.precision
     memory: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = Calibration.memory
 
@@ -150,7 +155,7 @@ class RecipeDocument(_Document):
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
     calibration: CalibrationDocument = CalibrationDocument()
-    seed: StrictInt = 0
+    seed: Annotated[StrictInt, _within(limits.SEED)] = 0
     made: MadeDocument | None = None
 
 

@@ -5,8 +5,8 @@ from importlib import resources
 from pathlib import Path
 
 from tersor.errors import RecipeError
+from tersor.options import did_you_mean
 from tersor.recipes.document import parse
-from tersor.recipes.patterns import did_you_mean
 from tersor.recipes.recipe import Recipe
 
 

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tersor.errors import RecipeError
-from tersor.recipes.patterns import did_you_mean
+from tersor.options import did_you_mean
 
 T = TypeVar("T")
 

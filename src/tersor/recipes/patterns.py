@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from tersor.errors import RecipeError
+from tersor.options import did_you_mean
 
 
 def matches(pattern: str, module: str) -> bool:
@@ -46,13 +46,3 @@ def require_match(pattern: str, modules: Iterable[str], origin: str) -> None:
     raise RecipeError(
         f"{origin} {pattern!r} matches no module of this model{did_you_mean(pattern, leaves)}"
     )
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` or, with nothing similar, ``; known: a, b, c``."""
-    known = list(known)
-    close = get_close_matches(wrong, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    shown = ", ".join(known[:24]) + (", …" if len(known) > 24 else "")
-    return f"; known: {shown}" if known else ""

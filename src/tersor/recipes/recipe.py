@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tersor.calibration.precision import Precision
-from tersor.errors import RecipeError, SchemeError
+from tersor.errors import OptionError, RecipeError, SchemeError
 from tersor.grids import (
     CodebookGrid,
     Granularity,
@@ -16,6 +16,7 @@ from tersor.grids import (
     kmeans,
     log2,
 )
+from tersor.options import limits
 from tersor.ranges import (
     Entropy,
     ImportanceWeighted,
@@ -65,6 +66,12 @@ class Calibration:
     precision: Precision = Precision.AUTO
     memory: float = 4.0
 
+    def __post_init__(self) -> None:
+        """Raises :class:`~tersor.errors.OptionError`."""
+        limits.TOKENS(self.tokens)
+        limits.WINDOW(self.window)
+        limits.MEMORY(self.memory)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -104,6 +111,7 @@ class Recipe:
         together.
         """
         check_name(self.name)
+        limits.SEED(self.seed)
         clipped = any(isinstance(r, ClipSearch) for r in (self.range, *self._override_ranges))
         if clipped and self.second_order is not None:
             raise RecipeError(
@@ -146,6 +154,12 @@ class Recipe:
                 return None
 
     @property
+    def draws(self) -> bool:
+        """Whether any step is random, so that another seed makes another artifact."""
+        random = (self.rotation, self.training)
+        return isinstance(self.rounding, Optq) or any(step is not None for step in random)
+
+    @property
     def needs_calibration(self) -> bool:
         """Whether any step looks at activations before quantizing."""
         steps = (self.scaling, self.training, self.second_order)
@@ -156,7 +170,7 @@ class Recipe:
 
     def with_bits(self, bits: int) -> "Recipe":
         """The same recipe with codes of another width."""
-        return self._with_weights(f"--bits {bits}", lambda weights: _resized(weights, bits))
+        return self._with_weights("bits", str(bits), lambda weights: _resized(weights, bits))
 
     def with_group_size(self, group_size: int) -> "Recipe":
         """The same recipe with groups of that many columns; 0 stands for one per channel."""
@@ -168,7 +182,7 @@ class Recipe:
                 return replace(weights, granularity=Granularity.CHANNEL, group_size=None)
             return replace(weights, granularity=Granularity.GROUP, group_size=group_size)
 
-        return self._with_weights(f"--group-size {group_size}", regroup)
+        return self._with_weights("group_size", str(group_size), regroup)
 
     def as_asymmetric(self) -> "Recipe":
         """The same recipe with a zero point for every scale of the weights."""
@@ -178,13 +192,16 @@ class Recipe:
                 raise RecipeError(f"{weights.grid.name} has no zero points")
             return replace(weights, grid=replace(weights.grid, symmetry=Symmetry.NONE))
 
-        return self._with_weights("--asymmetric", shift)
+        return self._with_weights("asymmetric", "", shift)
 
-    def _with_weights(self, flag: str, change: Callable[[TensorScheme], TensorScheme]) -> "Recipe":
+    def _with_weights(
+        self, option: str, value: str, change: Callable[[TensorScheme], TensorScheme]
+    ) -> "Recipe":
         try:
             weights = change(self.scheme.weights)
         except (RecipeError, SchemeError) as error:
-            raise RecipeError(f"{flag} does not apply to recipe {self.name!r}: {error}") from None
+            why = f"does not apply to recipe {self.name!r}: {error}"
+            raise OptionError(option, f"{value} {why}".strip()) from None
         return replace(self, scheme=replace(self.scheme, weights=weights))
 
 

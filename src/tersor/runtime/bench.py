@@ -7,8 +7,45 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from tersor.errors import OptionError
+from tersor.options import limits
 from tersor.runtime.engine import Engine
 from tersor.runtime.roofline import Roofline, roofline
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What is timed: prompts of ``prompt_tokens``, ``new_tokens`` after each, ``batch`` at a time.
+
+    Raises :class:`OptionError`.
+    """
+
+    prompt_tokens: int = 512
+    new_tokens: int = 64
+    repetitions: int = 3
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        limits.PROMPT_TOKENS(self.prompt_tokens)
+        limits.NEW_TOKENS(self.new_tokens)
+        limits.REPETITIONS(self.repetitions)
+        limits.BATCH(self.batch)
+
+    @property
+    def context(self) -> int:
+        """The context that it takes, in tokens."""
+        return self.prompt_tokens + self.new_tokens
+
+    def refuse_short(self, context: int) -> None:
+        """Raise :class:`OptionError` for a context that has no room for all tokens."""
+        if self.context > context:
+            raise OptionError(
+                "context",
+                f"of {context} has no room for {self.prompt_tokens} tokens of a prompt and "
+                f"{self.new_tokens} new ones ({{}}, {{}})",
+                "prompt_tokens",
+                "new_tokens",
+            )
 
 
 @dataclass(frozen=True)
@@ -68,8 +105,12 @@ def bench(
 ) -> Bench:
     """Time random prompts, another for every repetition, after one that is not counted.
 
-    Raises what :meth:`Engine.generate` raises if the context is too short.
+    Raises :class:`OptionError`, also if the engine's context or batch is too small.
     """
+    timing = Timing(prompt_tokens, new_tokens, repetitions, batch)
+    timing.refuse_short(engine.context)
+    if batch > engine.batch:
+        raise OptionError("batch", f"of {batch}, but the engine was made for {engine.batch}")
     prefill, decode = [], []
     for repetition in range(repetitions + 1):
         chance = random.Random(repetition)

@@ -14,18 +14,21 @@ from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
-from tersor.errors import EngineError, RecipeError, TextError
+from tersor.errors import OptionError
 from tersor.instructions import TILED_LEVELS, level
+from tersor.machine_memory import shortage_named
+from tersor.options import Whole, limits, one_path, several, some_words, yes_or_no
+from tersor.runtime.cache_size import refuse_too_long
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
+from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.lookup import draft
+from tersor.runtime.prompts import refuse_longer, token_ids
 from tersor.runtime.sampling import Sampler, Sampling
 from tersor.runtime.session import CHUNK, Session
 from tersor.runtime.streaming import TextStream
 
 _LONGEST_CONTEXT = 32768
-CACHES = ("float32", "float16", "bfloat16", "int16", "int8")
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Engine:
 
     Architectures: :data:`tersor.runtime.decoder_shape.FAMILIES`. Raises :class:`EngineError` for
     others, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError` for
-    directories that cannot be read, :class:`RecipeError` for options that make no sense.
+    directories that cannot be read, :class:`OptionError` for options that make no sense, and
+    :class:`~tersor.errors.OutOfMemory` for a context that this machine cannot hold.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Engine:
         directory: str | Path,
         *,
         activation_bits: int = 8,
-        cache: str = AUTO,
+        cache: str = "auto",
         context: int | None = None,
         batch: int = 1,
         threads: int | None = None,
@@ -62,57 +66,52 @@ class Engine:
     ) -> None:
         """
         ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
-        float32. ``cache``: type of keys and values, one of ``CACHES``; ``auto`` is int16, or
-        bfloat16 with AMX where activations are rounded anyway. ``dense_bits``: 8 packs matrices
-        that are stored as floats (of a quantized model the head, mostly) at 8 bits per channel, 16
-        leaves them; rows of the embedding are looked up unrounded either way. By default 8 for
-        quantized models whose activations are rounded, else 16.
-        ``context``: longest sequence in tokens; by default the model's, at most 32768. ``batch``:
-        sequences at a time. ``threads``: by default as many as torch uses.
+        float32. ``cache``: type of keys and values, one of ``options.limits.CACHES``; ``auto`` is
+        int16, or bfloat16 with AMX where activations are rounded anyway. ``dense_bits``: 8 packs
+        matrices that are stored as floats (of a quantized model the head, mostly) at 8 bits per
+        channel, 16 leaves them; rows of the embedding are looked up unrounded either way. By
+        default 8 for quantized models whose activations are rounded, else 16. ``context``: longest
+        sequence in tokens; by default the model's, at most 32768. ``batch``: sequences at a time.
+        ``threads``: by default as many as torch uses.
         """
-        if activation_bits not in (8, 16):
-            raise RecipeError(f"activations of {activation_bits} bits; the engine has 8 and 16")
-        if cache not in (AUTO, *CACHES):
-            raise RecipeError(f"a cache of {cache!r}; the engine has {AUTO}, {', '.join(CACHES)}")
-        if dense_bits not in (None, 8, 16):
-            raise RecipeError(f"dense matrices of {dense_bits} bits; the engine has 8 and 16")
-        if cache == AUTO:
+        options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
+        integer = options.activation_bits == 8
+        self.batch = limits.BATCH(batch)
+        self.directory = one_path("directory", directory)
+        self.cache = options.cache
+        if self.cache == "auto":
             # The one that loses least of those that are as small as float16.
-            tiled = level() in TILED_LEVELS and activation_bits == 8
-            cache = "bfloat16" if tiled else "int16"
-        self.cache = cache
-        self.directory = Path(directory)
+            self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
         open_directory(self.directory)
         config = configuration(self.directory)
         self.shape = decoder_shape(config)
         self.ends = end_tokens(self.directory, config)
-        self.context = context or min(self.shape.positions, _LONGEST_CONTEXT)
+        self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:
             warnings.warn(
                 f"a context of {self.context} tokens is more than the {self.shape.positions} that "
                 "the model was made for",
                 stacklevel=2,
             )
-        self.threads = threads or torch.get_num_threads()
-        self.batch = batch
-        weights = read_weights(
-            self.directory, self.shape, integer=activation_bits == 8, dense_bits=dense_bits
-        )
+        refuse_too_long(self.shape, self.cache, self.context, self.batch)
+        self.threads = options.threads or torch.get_num_threads()
+        with shortage_named(f"for the weights of {self.directory}"):
+            weights = read_weights(
+                self.directory, self.shape, integer=integer, dense_bits=options.dense_bits
+            )
         self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
         self.products_per_token = weights.products_per_token
-        self._session = Session(
-            _native.Decoder(
+        with shortage_named(f"for a context of {self.context} tokens"):
+            decoder = _native.Decoder(
                 build(self.shape, weights, self.context),
                 level(),
-                batch,
+                self.batch,
                 self.context,
-                cache,
+                self.cache,
                 self.threads,
                 CHUNK,
-            ),
-            batch,
-            self.shape.vocabulary,
-        )
+            )
+        self._session = Session(decoder, self.batch, self.shape.vocabulary)
         self._tokenizer: Any = None
 
     @property
@@ -134,10 +133,13 @@ class Engine:
     def logits(self, tokens: Sequence[int], *, last: int | None = None) -> Tensor:
         """Logits after the ``last`` of ``tokens``, by default after each: ``(n, vocabulary)``.
 
-        What the first sequence holds already of ``tokens`` is not run again.
+        What the first sequence holds already of ``tokens`` is not run again. Raises
+        :class:`~tersor.errors.TextError` for tokens that the model or the context does not have.
         """
-        count = len(tokens) if last is None else last
-        return self._session.extend(0, list(tokens), count)
+        ids = token_ids(tokens, self.shape.vocabulary)
+        refuse_longer(ids, self.context, self.context)
+        count = len(ids) if last is None else Whole("last", 1, len(ids))(last)
+        return self._session.extend(0, ids, count)
 
     def generate(
         self,
@@ -145,32 +147,41 @@ class Engine:
         *,
         max_new_tokens: int = 64,
         sampling: Sampling = Sampling(),
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         speculate: int = 0,
         ignore_end: bool = False,
     ) -> Iterator[Token]:
         """Continue a text or tokens, token by token.
 
-        ``stop``: strings that end the answer. ``speculate``: how many tokens to guess from earlier
-        text at a time and check together; the tokens made are the same. ``ignore_end``: go on after
-        the model's end-of-text token. Keys and values of the previous call are used as far as the
-        prompt repeats it. Raises :class:`TextError` if the prompt is empty or too long.
+        ``stop``: a string, or strings, that end the answer. ``speculate``: how many tokens to guess
+        from earlier text at a time and check together; the tokens made are the same.
+        ``ignore_end``: go on after the model's end-of-text token. Keys and values of the previous
+        call are used as far as the prompt repeats it. Raises :class:`~tersor.errors.TextError` if
+        the prompt is empty or too long, and :class:`OptionError`, both before the first token.
         """
+        count = limits.MAX_NEW_TOKENS(max_new_tokens)
+        guessed = limits.SPECULATE(speculate)
+        goes_on = yes_or_no("ignore_end", ignore_end)
+        stops = some_words("stop", stop)
         tokens = self._tokens(prompt)
-        stream = TextStream(self.tokenizer, tokens, stop)
-        yield from self._generate(
-            tokens, stream, max_new_tokens, Sampler(sampling), speculate, ignore_end
-        )
+        stream = TextStream(self.tokenizer, tokens, stops)
+        return self._generate(tokens, stream, count, Sampler(sampling), guessed, goes_on)
 
     def generate_batch_tokens(
         self, prompts: Sequence[Sequence[int]], count: int, *, sampling: Sampling = Sampling()
     ) -> Iterator[tuple[int, ...]]:
         """The next ``count`` tokens of every prompt, one of each at a time; needs no tokenizer."""
-        texts = [self._checked(prompt) for prompt in prompts]
+        texts = self._several(prompts)
+        room = self.context - max(map(len, texts))
+        steps = Whole("count", 1, room + 1, f"behind the prompts in a context of {self.context}")
+        return self._tokens_together(texts, steps(count), sampling)
+
+    def _tokens_together(
+        self, texts: list[list[int]], count: int, sampling: Sampling
+    ) -> Iterator[tuple[int, ...]]:
         samplers = [Sampler(sampling) for _ in texts]
         rows = self._first(texts)
-        room = self.context - max(map(len, texts))
-        for made in range(min(count, room + 1)):
+        for made in range(count):
             if made:
                 rows = list(self._session.step(range(len(texts)), texts))
             chosen = tuple(s.choose(row) for s, row in zip(samplers, rows, strict=True))
@@ -184,23 +195,29 @@ class Engine:
         *,
         max_new_tokens: int = 64,
         sampling: Sampling = Sampling(),
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
     ) -> Iterator[tuple[int, Token]]:
         """Continue several prompts together; yields the index of a prompt and its next token.
 
         Every prompt has a sampler of its own, with the same seed.
         """
-        texts = [self._tokens(prompt) for prompt in prompts]
-        streams = [TextStream(self.tokenizer, tokens, stop) for tokens in texts]
-        samplers = [Sampler(sampling) for _ in prompts]
-        limits = [min(len(t) + max_new_tokens, self.context) for t in texts]
+        count, stops = limits.MAX_NEW_TOKENS(max_new_tokens), some_words("stop", stop)
+        texts = self._several(prompts)
+        streams = [TextStream(self.tokenizer, tokens, stops) for tokens in texts]
+        return self._together(texts, streams, count, sampling)
+
+    def _together(
+        self, texts: list[list[int]], streams: list[TextStream], count: int, sampling: Sampling
+    ) -> Iterator[tuple[int, Token]]:
+        samplers = [Sampler(sampling) for _ in texts]
+        ends = [min(len(t) + count, self.context) for t in texts]
         rows = self._first(texts)
-        active = list(range(len(prompts)))
+        active = list(range(len(texts)))
         while active:
             for slot, row in zip(list(active), rows, strict=True):
                 made = samplers[slot].choose(row)
                 texts[slot].append(made)
-                full = len(texts[slot]) >= limits[slot]
+                full = len(texts[slot]) >= ends[slot]
                 token = self._named(streams[slot], made, full, ignore_end=False)
                 yield slot, token
                 if token.finish:
@@ -244,28 +261,19 @@ class Engine:
         return Token(made, text)
 
     def _tokens(self, prompt: str | Sequence[int]) -> list[int]:
-        return self._checked(
-            self.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
-        )
-
-    def _checked(self, prompt: Sequence[int]) -> list[int]:
-        tokens = list(prompt)
-        if not tokens:
-            raise TextError("the prompt is empty; give some text with --prompt")
-        if not 0 <= min(tokens) <= max(tokens) < self.shape.vocabulary:
-            raise TextError(
-                f"the prompt has tokens from {min(tokens)} to {max(tokens)}, the model from 0 to "
-                f"{self.shape.vocabulary - 1}; is the tokenizer another model's?"
-            )
-        if len(tokens) >= self.context:
-            raise TextError(
-                f"the prompt has {len(tokens)} tokens, the context {self.context}; "
-                "shorten it or ask for more with --context"
-            )
+        given = self.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+        tokens = token_ids(given, self.shape.vocabulary)
+        refuse_longer(tokens, self.context - 1, self.context)
         return tokens
+
+    def _several(self, prompts: Sequence[str | Sequence[int]]) -> list[list[int]]:
+        texts = several("prompts", prompts, lambda _, prompt: self._tokens(prompt), str)
+        if not 1 <= len(texts) <= self.batch:
+            raise OptionError(
+                "prompts", f"must be 1 to {self.batch}, the batch of this engine, not {len(texts)}"
+            )
+        return texts
 
     def _first(self, texts: Sequence[list[int]]) -> list[Tensor]:
         """Logits after each of several prompts, which go to the first slots."""
-        if len(texts) > self.batch:
-            raise EngineError(f"{len(texts)} prompts at a time; this one was made for {self.batch}")
         return [self._session.extend(slot, tokens, 1)[0] for slot, tokens in enumerate(texts)]

@@ -2,40 +2,17 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.errors import EngineError, TextError
-from tersor.runtime.engine import AUTO, Engine
+from tersor.errors import EngineError, OptionError, TextError
+from tersor.options import limits, some_words
+from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load
 from tersor.runtime.sampling import Sampling
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How an :class:`~tersor.runtime.engine.Engine` is made; see there."""
-
-    activation_bits: int = 8
-    cache: str = AUTO
-    context: int | None = None
-    threads: int | None = None
-    dense_bits: int | None = None
-
-    def open(self, directory: str | Path, *, batch: int = 1) -> Engine:
-        """The engine of a model directory."""
-        return Engine(
-            directory,
-            activation_bits=self.activation_bits,
-            cache=self.cache,
-            context=self.context,
-            batch=batch,
-            threads=self.threads,
-            dense_bits=self.dense_bits,
-        )
 
 
 def stream_text(
@@ -44,29 +21,46 @@ def stream_text(
     *,
     max_new_tokens: int = 64,
     sampling: Sampling = Sampling(),
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
     speculate: int = 0,
     options: EngineOptions = EngineOptions(),
 ) -> Iterator[str]:
     """Pieces of the continuation of ``prompt``, without the prompt.
 
-    What the engine does not run goes to transformers, and a warning says so; then options of the
-    engine alone have no effect. Raises :class:`TextError` if the prompt is empty.
+    What the engine does not run goes to transformers, and a warning says so; options of the engine
+    alone are refused then. Raises :class:`TextError` if the prompt is empty, and
+    :class:`OptionError`, both before the model is read.
     """
+    if not isinstance(prompt, str):
+        raise OptionError("prompt", f"must be text, not a {type(prompt).__name__}")
     if not prompt:
         raise TextError("the prompt is empty; give some text with --prompt")
+    limits.MAX_NEW_TOKENS(max_new_tokens)
+    limits.SPECULATE(speculate)
+    stops = some_words("stop", stop)
+    return _streamed(directory, prompt, max_new_tokens, sampling, stops, speculate, options)
+
+
+def _streamed(
+    directory: Path,
+    prompt: str,
+    max_new_tokens: int,
+    sampling: Sampling,
+    stop: Sequence[str],
+    speculate: int,
+    options: EngineOptions,
+) -> Iterator[str]:
     try:
         engine = options.open(directory)
     except EngineError as error:
+        unheard = [*options.of_the_engine_alone(), *(["speculate"] if speculate else [])]
+        if unheard:
+            raise OptionError(unheard[0], f"has no effect, leave it out: {error}") from None
         warnings.warn(f"{error}; transformers does, more slowly", stacklevel=2)
         yield from _by_transformers(directory, prompt, max_new_tokens, sampling, stop, options)
         return
     for token in engine.generate(
-        prompt,
-        max_new_tokens=max_new_tokens,
-        sampling=sampling,
-        stop=stop,
-        speculate=speculate,
+        prompt, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop, speculate=speculate
     ):
         if token.text:
             yield token.text

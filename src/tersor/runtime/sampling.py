@@ -1,13 +1,12 @@
 """How the next token is chosen."""
 
-import math
 import random
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from tersor import _native
-from tersor.errors import RecipeError
+from tersor.options import limits
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,8 @@ class Sampling:
 
     The draw is restricted to the ``top_k`` likeliest tokens (0: all), then to the fewest that hold
     ``top_p`` of the probability left, then to those at least ``min_p`` times as likely as the
-    likeliest. Same ``seed``, same tokens. Raises :class:`RecipeError` for values out of range.
+    likeliest. Same ``seed``, same tokens. Raises :class:`~tersor.errors.OptionError` for values out
+    of range.
     """
 
     temperature: float = 0.0
@@ -26,14 +26,15 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise RecipeError(f"temperature {self.temperature} is not a number from 0 up")
-        if self.top_k < 0:
-            raise RecipeError(f"top-k {self.top_k} is less than 0 (which takes all tokens)")
-        if not 0 < self.top_p <= 1:
-            raise RecipeError(f"top-p {self.top_p} is not above 0 and at most 1")
-        if not 0 <= self.min_p <= 1:
-            raise RecipeError(f"min-p {self.min_p} is not between 0 and 1")
+        checked = {
+            "temperature": limits.TEMPERATURE(self.temperature),
+            "top_k": limits.TOP_K(self.top_k),
+            "top_p": limits.TOP_P(self.top_p),
+            "min_p": limits.MIN_P(self.min_p),
+            "seed": limits.SEED(self.seed),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 class Sampler:

@@ -1,0 +1,64 @@
+"""Paths, flags and lists as they come from a caller.
+
+Where several values are meant, one alone is taken as a list of one: a string is never taken letter
+by letter.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from reprlib import repr as clipped
+from typing import Any, TypeVar
+
+from tersor.errors import OptionError
+
+T = TypeVar("T")
+
+
+def one_path(name: str, value: Any) -> Path:
+    """A path from text or a path. Raises :class:`OptionError` for anything else, and for ``""``."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise OptionError(name, f"must be a path, not {clipped(value)}")
+    return Path(value)
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """A boolean: ``"no"`` and 1 are none. Raises :class:`OptionError`."""
+    if not isinstance(value, bool):
+        raise OptionError(name, f"must be True or False, not {clipped(value)}")
+    return value
+
+
+def several(name: str, value: Any, one: Callable[[str, Any], T], *alone: type) -> list[T]:
+    """Every item of ``value`` through ``one``; a value of the types ``alone`` is one item.
+
+    Raises :class:`OptionError` for what can not be walked through.
+    """
+    items = [value] if isinstance(value, alone) else value
+    if isinstance(items, (bytes, dict)) or not isinstance(items, Iterable):
+        raise OptionError(name, f"must be a list, not {clipped(value)}")
+    return [one(name, item) for item in items]
+
+
+def some_paths(name: str, value: Any) -> list[Path]:
+    """Paths, from one or a list of them. Raises :class:`OptionError`."""
+    return several(name, value, one_path, str, os.PathLike)
+
+
+def some_words(name: str, value: Any) -> tuple[str, ...]:
+    """Text that is not empty, from one or a list of them. Raises :class:`OptionError`."""
+    return tuple(several(name, value, _word, str))
+
+
+def comma_separated(name: str, value: str) -> list[str]:
+    """The parts of ``a, b,c``. Raises :class:`OptionError` if one is empty."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(parts):
+        raise OptionError(name, f"names nothing at a comma: {clipped(value)}")
+    return parts
+
+
+def _word(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise OptionError(name, f"must be text that is not empty, not {clipped(value)}")
+    return value

@@ -1,0 +1,14 @@
+"""The known name that a wrong one was probably meant to be."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` or, with nothing similar, ``; known: a, b, c``."""
+    known = list(known)
+    close = get_close_matches(wrong, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    shown = ", ".join(known[:24]) + (", …" if len(known) > 24 else "")
+    return f"; known: {shown}" if known else ""
