@@ -91,10 +91,13 @@ def done(*arguments: object) -> bool:
 
 
 @pytest.mark.usefixtures("asked")
-def test_commands_that_make_a_model(model: Path, marker: Path, tmp_path: Path) -> None:
+def test_commands_that_make_a_model(
+    model: Path, marker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = save_text(tmp_path / "text.txt", 600)
     window = ("--tokens", 128, "--window", 32, "--calibration", text)
     assert done("quantize", model, "-o", tmp_path / "w4", "--recipe", "w4")
+    assert "own code (evil.Evil) is copied, and not run" in capsys.readouterr().out
     assert done("quantize", model, "-o", tmp_path / "gptq", "--recipe", "gptq", *window)
     short = ("--windows", 1, "--context", 32, "--text", text)
     (tmp_path / "compared").mkdir()

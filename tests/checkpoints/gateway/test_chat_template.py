@@ -7,7 +7,7 @@ import pytest
 
 from tersor.checkpoints.gateway.chat_template import ChatTemplate
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.errors import SourceError, TextError
+from tersor.errors import MissingExtra, SourceError, TextError
 from tiny_models import save_tokenizer
 
 TEXTS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
@@ -96,6 +96,31 @@ def test_a_template_that_takes_no_system_message(tokenizer: Any) -> None:
     with pytest.raises(TextError, match=r"no system message .no system.; leave out --system"):
         found.check("be brief")
     with pytest.raises(TextError, match=r"refuses the conversation .no system.; change it"):
+        found.render(TALK)
+
+
+def test_a_template_that_leaves_the_system_message_out(tokenizer: Any) -> None:
+    users = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    made(tokenizer, users).check()
+    with pytest.raises(TextError, match=r"it leaves it out.; leave out --system"):
+        made(tokenizer, users).check("be brief")
+
+
+def test_a_template_that_wants_a_system_message(tokenizer: Any) -> None:
+    wants = "{% if messages[0].role != 'system' %}{{ raise_exception('who am I') }}{% endif %}"
+    made(tokenizer, wants + TEXTS).check("be brief")
+    with pytest.raises(TextError, match="who am I"):
+        made(tokenizer, wants + TEXTS).check()
+
+
+def test_an_old_jinja(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = made(tokenizer, TEXTS)
+
+    def refuse(*_: Any, **__: Any) -> str:
+        raise ImportError("needs jinja2>=3.1.6")
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", refuse)
+    with pytest.raises(MissingExtra, match=r"jinja2>=3\.1\.6 .pip install"):
         found.render(TALK)
 
 

@@ -71,3 +71,9 @@ def test_settings_that_are_no_json_are_named(tmp_path: Path) -> None:
 )
 def test_the_class_that_is_named(auto_map: object, named: str) -> None:
     assert code_named({"auto_map": auto_map}, "AutoTokenizer") == named
+
+
+def test_settings_that_are_nested_too_deeply(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"a":' * 700 + "1" + "}" * 700)
+    with pytest.raises(SourceError), codeless_view(tmp_path):
+        pass

@@ -57,6 +57,7 @@ def test_ends_that_are_no_tokens(tmp_path: Path, ends: Any) -> None:
         ("temperature", "hot", "a number from 0"),
         ("temperature", -0.1, "a number from 0"),
         ("temperature", [1], "a number from 0"),
+        ("top_p", 10**400, "a number from 0 to 1"),
         ("top_p", 1.1, "a number from 0 to 1"),
         ("min_p", "x", "a number from 0 to 1"),
         ("top_k", 1.5, "a whole number"),

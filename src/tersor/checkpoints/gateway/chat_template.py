@@ -10,7 +10,7 @@ from typing import Any
 
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.tokenizer import SETTINGS
-from tersor.errors import SourceError, TextError
+from tersor.errors import MissingExtra, SourceError, TextError
 
 Message = Mapping[str, Any]
 
@@ -81,8 +81,7 @@ class ChatTemplate:
         parts = self._in_parts(messages, answer_next)
         if parts is not None and _says(parts, messages):
             return parts
-        emptied = [{**message, "content": ""} for message in messages]
-        if text != self._rendered(emptied, answer_next):
+        if self._depends(text, messages, answer_next):
             return text  # something else becomes of what was said
         raise SourceError(
             f"{self.place} renders nothing of what the messages say; repair the template, or use "
@@ -94,17 +93,23 @@ class ChatTemplate:
 
         Raises as :meth:`render`, before anything has been said.
         """
-        opening = [{"role": "system", "content": system}] if system else []
-        try:
-            self.render([*opening, *_PROBE], answer_next=True)
-        except (TextError, SourceError) as error:
-            if not system:
-                raise
+        if not system:
             self.render(_PROBE, answer_next=True)
-            raise TextError(
-                f"{self.place} takes no system message ({_first_line(error.__cause__ or error)}); "
-                "leave out --system and say it in the first question"
-            ) from error
+            return
+        opening = {"role": "system", "content": system}
+        try:
+            found = self.render([opening, *_PROBE], answer_next=True)
+        except (TextError, SourceError) as error:
+            self.render(_PROBE, answer_next=True)  # what is broken anyway says so
+            raise self._no_system(_first_line(error.__cause__ or error)) from error
+        if _bare(system) not in _bare(found) and found == self.render(_PROBE, answer_next=True):
+            raise self._no_system("it leaves it out")
+
+    def _no_system(self, why: str) -> TextError:
+        return TextError(
+            f"{self.place} takes no system message ({why}); leave out --system and say it in the "
+            "first question"
+        )
 
     def _chosen(self, templates: Any) -> str:
         if isinstance(templates, dict):
@@ -115,6 +120,14 @@ class ChatTemplate:
         if not isinstance(templates, str):
             raise SourceError(f"{self.place} is {templates!r}, not a text; repair or remove it")
         return templates
+
+    def _depends(self, text: str, messages: Sequence[Message], answer_next: bool) -> bool:
+        """Whether ``text`` would be another one if nothing were said."""
+        emptied = [{**message, "content": ""} for message in messages]
+        try:
+            return text != self._rendered(emptied, answer_next)
+        except (TextError, SourceError):
+            return True
 
     def _in_parts(self, messages: Sequence[Message], answer_next: bool) -> str | None:
         """With contents as lists of parts; None if the template has no use for those."""
@@ -138,6 +151,8 @@ class ChatTemplate:
                 tokenize=False,
                 add_generation_prompt=answer_next,
             )
+        except ImportError as error:
+            raise MissingExtra(f"{complaint(error)} (pip install --upgrade jinja2)") from error
         except TemplateSyntaxError as error:
             line = error.lineno - _FIXED_DAY.count("\n") * self._text.startswith(_FIXED_DAY)
             raise SourceError(
@@ -165,11 +180,10 @@ def _place(tokenizer: Any) -> str:
 
 
 def _says(text: str, messages: Sequence[Message]) -> bool:
-    """Whether anything that the user, or else anybody, says is in the text."""
-    contents = [m["content"] for m in messages if m["role"] == "user"]
-    wanted = [_bare(c) for c in contents or [m["content"] for m in messages]]
-    found = _bare(text)
-    return any(one in found for one in wanted if one) or not any(wanted)
+    """Whether what the user, or else anybody, says last is in the text."""
+    users = [message for message in messages if message["role"] == "user"]
+    last = [message["content"] for message in users or messages][-1:]
+    return all(_bare(content) in _bare(text) for content in last)
 
 
 def _bare(text: str) -> str:

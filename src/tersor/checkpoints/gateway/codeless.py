@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.files import read_json, reading
+from tersor.errors import SourceError
 
 # What names code (of the checkpoint, of a hub's kernels, of other repositories), classes to patch,
 # or other files to read in place of these.
@@ -51,11 +52,17 @@ def codeless_view(directory: Path) -> Iterator[Path]:
             files = sorted(directory.iterdir())
         for file in files:
             if file.name in _WITH_SETTINGS:
-                plain = json.dumps(without_code(read_json(file)))
-                (view / file.name).write_text(plain, encoding="utf-8")
+                (view / file.name).write_text(_plain_text(file), encoding="utf-8")
             elif file.name == _TEMPLATES or (file.is_file() and _shown(file)):
                 (view / file.name).symlink_to(file.resolve())
         yield view
+
+
+def _plain_text(file: Path) -> str:
+    try:
+        return json.dumps(without_code(read_json(file)))
+    except RecursionError as error:
+        raise SourceError(f"{file}: nested too deeply; download the file again") from error
 
 
 def _shown(file: Path) -> bool:

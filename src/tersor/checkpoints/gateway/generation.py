@@ -64,7 +64,10 @@ def tokens_alone(settings: Any) -> Any:
 
 
 def _vocabulary(config: Any) -> float:
-    size = getattr(config.get_text_config(), "vocab_size", None)
+    try:
+        size = config.get_text_config().vocab_size
+    except (AttributeError, ValueError):  # no text part, or several
+        return inf
     return size if isinstance(size, int) else inf
 
 
@@ -91,7 +94,10 @@ def _whole(least: float) -> Callable[[Any], bool]:
 
 
 def _number(least: float, most: float = inf) -> Callable[[Any], bool]:
-    return lambda value: type(value) in (int, float) and isfinite(value) and least <= value <= most
+    return lambda value: (
+        (type(value) is int or (type(value) is float and isfinite(value)))
+        and least <= value <= most
+    )
 
 
 def _switch(value: Any) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
@@ -40,6 +41,8 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
         for name, infos in _units(architecture, source.tensors)
     )
     notes = [architecture.note] if architecture.note else []
+    if code := code_named(source.config, "AutoModelForCausalLM"):
+        notes.append(f"the checkpoint's own code ({code}) is copied, and not run")
     notes += getattr(source, "notes", ())
     notes += planner.notes_of_untied(units)
     if recipe.scaling is not None and not architecture.known:
