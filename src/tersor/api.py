@@ -93,6 +93,8 @@ def compare(
     context: int | None = None,
     windows: int | None = 8,
     skip: int = 0,
+    allow_pickle: bool = False,
+    merge_adapter: bool = False,
     force: bool = False,
 ) -> Comparison:
     """Quantize ``source`` by every recipe and measure each on the same text."""
@@ -103,6 +105,8 @@ def compare(
         texts=[Path(text) for text in texts],
         calibration=[Path(text) for text in calibration],
         protocol=Protocol(context, windows, skip),
+        allow_pickle=allow_pickle,
+        merge_adapter=merge_adapter,
         force=force,
     )
 

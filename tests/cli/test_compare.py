@@ -1,9 +1,12 @@
 """``compare`` as a stranger uses it: where it writes, and what stays when it does not get there."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import tersor
 import tersor.pipeline.compare as pipeline
@@ -159,3 +162,50 @@ def test_other_texts_than_a_recipe_was_made_with_are_found_first(
     assert compare(model, f"nf4,{recipe}", model.parent / "out") == 1
     assert "made with 'more.txt'" in capsys.readouterr().err
     assert not (model.parent / "out").exists()
+
+
+def pickled(model: Path) -> list[str]:
+    """The weights as ``pytorch_model.bin``; the flag that accepts them."""
+    file = model / "model.safetensors"
+    torch.save(load_file(file), model / "pytorch_model.bin")
+    file.unlink()
+    return ["--allow-pickle"]
+
+
+def adapted(model: Path) -> list[str]:
+    """A LoRA adapter beside the weights; the flag that merges it."""
+    module = "base_model.model.model.layers.0.mlp.up_proj"
+    factors = {f"{module}.lora_A.weight": torch.ones(2, 64)}
+    factors |= {f"{module}.lora_B.weight": torch.full((160, 2), 0.01)}
+    save_file(factors, model / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
+    (model / "adapter_config.json").write_text(json.dumps(settings))
+    return ["--merge-adapter"]
+
+
+def in_eight_bits(model: Path) -> list[str]:
+    """One matrix published in FP8."""
+    file, name = model / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
+    tensors = load_file(file)
+    tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+    tensors[f"{name}_scale_inv"] = torch.ones(2, 1)
+    save_file(tensors, file, metadata={"format": "pt"})
+    settings = json.loads((model / "config.json").read_text())
+    settings["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (model / "config.json").write_text(json.dumps(settings))
+    return []
+
+
+@pytest.mark.parametrize("publish", [pickled, adapted, in_eight_bits])
+def test_sources_are_those_of_quantize(
+    publish: Callable[[Path], list[str]], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = publish(model)
+    out = model.parent / "out"
+    if flags:
+        assert compare(model, "vanilla-int8", out) == 1
+        assert flags[0] in capsys.readouterr().err
+    assert compare(model, "vanilla-int8", out, *flags) == 0, capsys.readouterr().err
+    rows = json.loads((out / "compare.json").read_text())["rows"]
+    # The original is what was quantized: an adapter or a scale left out would be seen.
+    assert 0 < rows[1]["KL"] < 1e-3

@@ -151,3 +151,18 @@ def test_a_norm_that_is_not_finite_is_refused_by_the_engine(out: Path) -> None:
     change_tensors(out, lambda tensors: tensors[name].fill_(float("nan")))
     with pytest.raises(SourceError, match=f"tensor '{name}' holds NaN"):
         tersor.Engine(out)
+
+
+def test_shapes_are_those_of_the_model_before(out: Path) -> None:
+    before = load_file(out.parent / "model" / "model.safetensors")
+    assert open_artifact(out).shapes() == {n: tuple(t.shape) for n, t in before.items()}
+
+
+def test_sizes_that_are_not_those_of_the_weights_are_refused(out: Path) -> None:
+    for directory in (out, out.parent / "model"):
+        file = directory / "config.json"
+        config = json.loads(file.read_text()) | {"intermediate_size": 176}
+        file.write_text(json.dumps(config))
+        for entrance in (tersor.load, tersor.Engine):
+            with pytest.raises(SourceError, match=r"config\.json: intermediate_size is 176, but"):
+                entrance(directory)

@@ -105,6 +105,11 @@ def open_source(
     return FiniteSource(GGUFSource(path))
 
 
+def shapes_of(source: Source) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of ``source``, by its name."""
+    return {name: info.shape for name, info in source.tensors.items()}
+
+
 def refuse_quantized(source: Source) -> None:
     """Refuse weights that are quantized already: rounding twice loses more than once.
 

@@ -215,6 +215,7 @@ def compare(
     skip: Skip = 0,
     force: Force = False,
     allow_pickle: AllowPickle = False,
+    merge_adapter: MergeAdapter = False,
     as_json: Json = False,
 ) -> None:
     """Quantize by several recipes and print what each one cost."""
@@ -233,6 +234,7 @@ def compare(
             calibration=calibration or (),
             protocol=Protocol(context, windows, skip),
             allow_pickle=allow_pickle,
+            merge_adapter=merge_adapter,
             force=force,
             watch=watch,
         )

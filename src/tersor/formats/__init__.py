@@ -1,7 +1,14 @@
 """Codecs between quantized linears and on-disk layouts."""
 
 from tersor.formats import compressed_tensors, own
-from tersor.formats.codec import InputParameters, QuantizedLinear, decode, decode_input, encode
+from tersor.formats.codec import (
+    InputParameters,
+    QuantizedLinear,
+    decode,
+    decode_input,
+    encode,
+    stored_shape,
+)
 from tersor.formats.layout import Entry, Storage, layout, storage_for
 from tersor.formats.sound import PARAMETERS, refuse_unsound
 
@@ -19,4 +26,5 @@ __all__ = [
     "own",
     "refuse_unsound",
     "storage_for",
+    "stored_shape",
 ]

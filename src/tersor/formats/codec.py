@@ -67,7 +67,7 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> Quanti
     scheme says, or values that no scale can have.
     """
     weights, storage = scheme.weights, storage_for(scheme)
-    shape = _shape(tensors, storage, weights, module)
+    shape = stored_shape(tensors, scheme, module)
     _check(tensors, scheme, shape, module)
     groups = weights.groups(shape[1])
     rows = 1 if weights.granularity is Granularity.TENSOR else shape[0]
@@ -173,13 +173,15 @@ def decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
     return InputParameters(tensors["input_scale"], tensors.get("input_zero_point"))
 
 
-def _shape(
-    tensors: Mapping[str, Tensor], storage: Storage, weights: TensorScheme, module: str
-) -> tuple[int, int]:
-    """``(out, in)``, still to be checked against the other tensors."""
+def stored_shape(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> tuple[int, int]:
+    """``(out, in)`` of a linear, still to be checked against its other tensors.
+
+    ``tensors``: suffix → tensor, of which codes are not read. Raises :class:`FormatError`.
+    """
+    storage = storage_for(scheme)
     halves = storage in (Storage.MXFP4, Storage.NVFP4)
     if storage is Storage.PACKED or (halves and "weight_shape" in tensors):
-        return _stored_shape(_get(tensors, "weight_shape", module), module)
+        return _two_sizes(_get(tensors, "weight_shape", module), module)
     name = "weight_packed" if halves else "weight"
     codes = _get(tensors, name, module)
     if codes.ndim != 2 or codes.numel() == 0:
@@ -188,7 +190,7 @@ def _shape(
     return rows, columns * 2 if halves else columns
 
 
-def _stored_shape(stored: Tensor, module: str) -> tuple[int, int]:
+def _two_sizes(stored: Tensor, module: str) -> tuple[int, int]:
     shape = stored.tolist() if stored.dtype == torch.int64 and stored.shape == (2,) else []
     if not shape or not all(0 < size < 1 << 31 for size in shape):
         raise FormatError(

@@ -58,6 +58,11 @@ class Names:
         """Name on disk → slot, of every tensor that becomes a parameter as it is, or an expert's
         part of one."""
 
+    def parameter(self, name: str) -> Tensor:
+        """A parameter or buffer of the model, by its name in memory."""
+        found: Tensor = self._state[name]
+        return found
+
     def targets(self) -> Mapping[str, list[str]]:
         """First parameter that is made → names on disk that it is made of."""
         return {t: [name for name, _ in found] for t, found in self._sources.items()}

@@ -31,7 +31,7 @@ from tersor.pipeline.result import Result
 from tersor.recipes import Recipe
 from tersor.recipes.naming import ORIGINAL, TABLES, check_different
 from tersor.report import to_csv, to_markdown
-from tersor.runtime.load import load
+from tersor.runtime.load import load, load_source
 from tersor.version import versions
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
@@ -85,20 +85,22 @@ def compare_recipes(
     calibration: Sequence[Path] = (),
     protocol: Protocol = Protocol(windows=8),
     allow_pickle: bool = False,
+    merge_adapter: bool = False,
     force: bool = False,
     watch: Watch = lambda _: None,
 ) -> Comparison:
     """Quantize ``source_path`` by every recipe into ``out/<recipe>`` and measure each.
 
-    A GGUF source is restored to ``out/original`` first. All plans are made before any work starts,
-    so a wrong recipe or an output that exists is found at once. The tables are written to ``out``.
+    Sources are those of :func:`~tersor.checkpoints.source.open_source`; a GGUF file is restored to
+    ``out/original`` first. All plans are made before any work starts, so a wrong recipe or an
+    output that exists is found at once. The tables are written to ``out``.
     If the run ends before, artifacts that are complete stay, and a warning names them.
 
     Raises :class:`~tersor.errors.RecipeError` for two recipes of the same name, and what
     :func:`~tersor.pipeline.quantize.quantize_to` raises.
     """
     check_different(recipe.name for recipe in recipes)
-    source = open_source(source_path, allow_pickle=allow_pickle)
+    source = open_source(source_path, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
     _check_outputs(out, plans, source_path, force)
     for recipe in recipes:
@@ -149,7 +151,7 @@ class _Run:
             raise
 
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
-        original = load(self.base_directory, kernels=False)
+        original = load_source(self.source)
         tokenizer = load_tokenizer(self.base_directory)
         self.scored.extend(scored_texts(self.base_directory, tokenizer, self.texts, self.protocol))
         bases = []

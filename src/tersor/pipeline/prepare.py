@@ -1,6 +1,7 @@
 """Transforms of the whole model, applied while it is read."""
 
-from tersor.checkpoints.source import Source, refuse_quantized
+from tersor.checkpoints.source import Source, refuse_quantized, shapes_of
+from tersor.models.sizes import check_sizes
 from tersor.recipes import Recipe
 from tersor.transforms import BiasedSource, RotatedSource, rotated, with_biases
 
@@ -8,11 +9,13 @@ from tersor.transforms import BiasedSource, RotatedSource, rotated, with_biases
 def prepared(source: Source, recipe: Recipe) -> Source:
     """``source`` as ``recipe`` wants it read: rotated, with biases to correct, or as it is.
 
-    Raises :class:`~tersor.errors.SourceError` for a model that cannot be rotated.
+    Raises :class:`~tersor.errors.SourceError` for a model that cannot be rotated, and for sizes in
+    ``config.json`` that are not those of the weights.
     """
     if recipe.rotation is None and not recipe.bias_correction:
         return source
     refuse_quantized(source)
+    check_sizes(source.path, source.config, shapes_of(source))
     if recipe.rotation is not None:
         source = rotated(source, recipe.rotation)
     return with_biases(source) if recipe.bias_correction else source

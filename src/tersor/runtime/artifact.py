@@ -20,6 +20,7 @@ from tersor.formats import (
     decode_input,
     own,
     refuse_unsound,
+    stored_shape,
 )
 from tersor.grids import Scheme
 
@@ -57,6 +58,15 @@ class Artifact:
         """One quantized linear. Raises :class:`FormatError` if its tensors do not fit it."""
         tensors = self._by_suffix(module, ("weight", *QUANTIZED_SUFFIXES))
         return decode(tensors, self.schemes[module], module)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every tensor of the unquantized model, by its name there; reads no codes."""
+        found = {name: self.source.tensors[name].shape for name in self.plain_names()}
+        for module, scheme in self.schemes.items():
+            tensors = self._by_suffix(module, ("weight", "weight_packed", "weight_shape"))
+            shape = stored_shape(tensors, scheme, module)
+            found[f"{module}.weight"] = shape[::-1] if module in self.transposed else shape
+        return found
 
     def input(self, module: str) -> InputParameters | None:
         """Parameters of static activations, without reading the weight."""

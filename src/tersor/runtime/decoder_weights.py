@@ -12,8 +12,9 @@ from torch import Tensor
 from tersor import _native
 from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.huggingface import open_directory
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import EngineError, NonFiniteWeight, SourceError
+from tersor.models.sizes import check_sizes
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.decoder_names import DecoderNames, decoder_names
 from tersor.runtime.decoder_shape import DecoderShape
@@ -175,6 +176,8 @@ def read_weights(
     """
     source = open_directory(directory)
     artifact = open_artifact(directory) if "quantization_config" in source.config else None
+    shapes = shapes_of(source) if artifact is None else artifact.shapes()
+    check_sizes(directory, source.config, shapes)
     dense = dense_bits or (8 if artifact is not None and integer else 16)
     names = decoder_names(directory, source.tensors)
     reader = _Reader(source, artifact, integer, dense, PackedCache(directory), names)

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.gateway.complaint import complaint
-from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.configuration import configuration, configuration_of
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import RecipeError, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
 from tersor.models.metamodel import longest_context
+from tersor.models.sizes import check_sizes
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.use_kernels import use_kernels
 
@@ -55,15 +56,18 @@ def load(
     config = configuration(directory)
     settings = generation_config(directory, config)
     plain = as_published(source)
+    artifact = None
+    if plain is source and "quantization_config" in source.config:
+        import tersor.hf  # noqa: F401 - registers the quantizer
+
+        artifact = open_artifact(directory)
+    shapes = shapes_of(plain) if artifact is None else artifact.shapes()
+    check_sizes(directory, plain.config, shapes)
     if plain is not source:
         model = _from_source(plain, config, dtype)
         return _generating(model, settings).eval()
     auto = _auto_class(directory, config)
-    artifact = None
-    if "quantization_config" in source.config:
-        import tersor.hf  # noqa: F401 - registers the quantizer
-
-        artifact = open_artifact(directory)
+    if artifact is not None:
         config.quantization_config = _own_description(artifact)
     model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
     if kernels and artifact is not None:
@@ -74,9 +78,20 @@ def load(
     return _generating(model, settings).eval()
 
 
+def load_source(source: Source, *, dtype: torch.dtype = torch.float32) -> Any:
+    """The model of a source that is not quantized, wherever its tensors come from.
+
+    Raises :class:`~tersor.errors.SourceError`.
+    """
+    config = configuration_of(source.config, str(source.path))
+    check_sizes(source.path, source.config, shapes_of(source))
+    return _from_source(source, config, dtype).eval()
+
+
 def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
-    """The model of a source whose tensors are not those on disk."""
-    del config.quantization_config
+    """The model of a source whose tensors may not be those on disk."""
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
     state = {name: source.read([name])[name] for name in source.tensors}
     auto = _auto_class(source.path, config)
     return _loaded(source.path, lambda: given_model(auto, config, state, dtype=dtype))

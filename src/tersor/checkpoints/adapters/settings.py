@@ -65,7 +65,7 @@ def refuse_adapter(directory: Path) -> None:
     if (directory / ADAPTER_CONFIG).exists():
         raise SourceError(
             f"{directory / ADAPTER_CONFIG}: an adapter that changes this model; merge it with "
-            "--merge-adapter (of quantize and restore), or move it out of the directory"
+            "--merge-adapter (of quantize, compare and restore), or move it out of the directory"
         )
 
 

@@ -8,13 +8,14 @@ import torch
 from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.sizes import human_bytes
-from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized
+from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.probing import probed
+from tersor.models.sizes import check_sizes
 from tersor.pipeline.plan.values import ModulePlan, Plan, TensorPlan, Unit
 from tersor.recipes import Override, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
@@ -26,12 +27,14 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
 
     Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
-    :class:`~tersor.errors.SourceError` if the source is quantized already, or transformers knows
-    its type and cannot read its ``config.json``, or its ``generation_config.json`` makes no sense.
+    :class:`~tersor.errors.SourceError` if the source is quantized already, transformers knows its
+    type and cannot read its ``config.json``, that makes other sizes than the tensors have, or its
+    ``generation_config.json`` makes no sense.
     """
     refuse_quantized(source)
     refuse_unreadable(source.config, source.path)
-    shapes = {name: info.shape for name, info in source.tensors.items()}
+    shapes = shapes_of(source)
+    check_sizes(source.path, source.config, shapes)
     architecture = describe(source.config, shapes)
     if recipe.needs_calibration or recipe.rotation is not None:
         architecture = probed(architecture, source.config, shapes)

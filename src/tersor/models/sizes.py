@@ -1,0 +1,171 @@
+"""Sizes in ``config.json`` against the weights: what transformers would build must hold them.
+
+transformers' own model of the config says which shape every parameter has, for every architecture.
+What becomes no parameter as it is (joined, taken apart, unknown) is not compared.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tersor.errors import SourceError
+from tersor.models.metamodel import Unbuildable, build, typed_config
+from tersor.models.names import Names
+
+Shape = tuple[int, ...]
+
+# Asked in this order; a size that several fields have is the first one's that mends it.
+_SIZES = (
+    "vocab_size", "hidden_size", "n_embd", "d_model", "intermediate_size", "ffn_dim", "n_inner",
+    "moe_intermediate_size", "num_experts", "num_local_experts", "n_routed_experts",
+    "max_position_embeddings", "n_positions", "head_dim",
+)  # fmt: skip
+_HEADS = ("num_attention_heads", "num_key_value_heads", "n_head", "num_kv_heads")
+_DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+_AXES = ("rows", "columns")
+
+
+def check_sizes(path: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+    """Refuse a config that makes other shapes than ``shapes`` (names on disk), or more blocks.
+
+    ``path``: the checkpoint. Nothing is asked of models that transformers does not build. Raises
+    :class:`SourceError` that names file, field, tensor and both numbers.
+    """
+    try:
+        model = build(config)
+    except Unbuildable:
+        return
+    file = path if path.is_file() else path / "config.json"
+    names = Names(model, shapes)
+    for blocks, absent in _absent_blocks(model, names):
+        raise SourceError(
+            f"{file}: {_named(config, _DEPTHS, blocks)} makes {blocks} blocks, and the weights "
+            f"have none of {absent}; take the config.json that belongs to the weights, or download "
+            "the rest of them"
+        )
+    found = list(_mismatches(names, shapes))
+    if found:
+        said = next((s for one in found if (s := _blamed(config, shapes, one))), found[0].said())
+        raise SourceError(f"{file}: {said}; take the config.json that belongs to the weights")
+
+
+@dataclass(frozen=True)
+class _Mismatch:
+    """A tensor that the model has in the shape ``made`` and the checkpoint in ``stored``."""
+
+    name: str
+    made: Shape
+    stored: Shape
+
+    def said(self) -> str:
+        return f"makes {self.name!r} {list(self.made)}, but the weights have {list(self.stored)}"
+
+    def axis(self) -> int | None:
+        """The only axis that differs."""
+        if len(self.made) != len(self.stored):
+            return None
+        pairs = zip(self.made, self.stored, strict=True)
+        differing = [axis for axis, (made, stored) in enumerate(pairs) if made != stored]
+        return differing[0] if len(differing) == 1 else None
+
+
+def _mismatches(names: Names, shapes: Mapping[str, Shape]) -> Iterator[_Mismatch]:
+    for name, slot in names.slots.items():
+        stored = tuple(shapes[name])
+        try:
+            made = tuple(slot.view(names.parameter(slot.parameter)).shape)
+        except IndexError:  # an expert more than the model has
+            made = tuple(names.parameter(slot.parameter).shape)
+        # One number may be stored as a vector of one.
+        if [size for size in made if size != 1] != [size for size in stored if size != 1]:
+            yield _Mismatch(name, made, stored)
+
+
+def _absent_blocks(model: nn.Module, names: Names) -> Iterator[tuple[int, str]]:
+    """How many blocks a list in the model has, and one of which the checkpoint has nothing.
+
+    Lists of which the checkpoint has nothing at all are called otherwise on disk, or not stored.
+    """
+    present = set(names.targets())
+    for path, blocks in model.named_modules():
+        if not isinstance(blocks, nn.ModuleList) or not _any_below(present, path):
+            continue
+        for number, block in enumerate(blocks):
+            own = next(block.parameters(), None) is not None
+            if own and not _any_below(present, f"{path}.{number}"):
+                yield len(blocks), f"{path}.{number}"
+
+
+def _named(config: Mapping[str, Any], fields: Collection[str], value: int) -> str:
+    """The field that has the value, or where it must come from."""
+    found = (place for place, size in _sizes(config) if size == value and place[-1] in fields)
+    return ".".join(next(found, ("it",)))
+
+
+def _any_below(names: set[str], path: str) -> bool:
+    return any(name.startswith(f"{path}.") for name in names)
+
+
+def _blamed(
+    config: Mapping[str, Any], shapes: Mapping[str, Shape], mismatch: _Mismatch
+) -> str | None:
+    """The field behind a mismatch, and both numbers; ``None`` if no single axis or field is."""
+    axis = mismatch.axis()
+    if axis is None:
+        return None
+    made, stored = mismatch.made[axis], mismatch.stored[axis]
+    has = f"{mismatch.name!r} has {stored} {_AXES[axis] if axis < 2 else 'entries'}"
+    sizes = dict(_sizes(config))
+    for place, size in sizes.items():
+        if size == made and _mends(config, shapes, mismatch, place, stored):
+            return f"{'.'.join(place)} is {made}, but {has}"
+    for place, heads in sizes.items():
+        size = sizes.get((*place[:-1], "head_dim"), 0)
+        if place[-1] not in _HEADS or heads * size != made or stored % size:
+            continue
+        if _mends(config, shapes, mismatch, place, stored // size):
+            return f"{'.'.join(place)} is {heads}, with {size} each, but {has}"
+    return None
+
+
+def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Place and value of every known size, with transformers' defaults for what is not there."""
+    yield from _sizes_in(typed_config(config).to_dict(), ())
+
+
+def _sizes_in(
+    fields: Mapping[str, Any], place: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    for part in _PARTS:
+        if isinstance(fields.get(part), Mapping):
+            yield from _sizes_in(fields[part], (*place, part))
+    for key in (*_SIZES, *_HEADS, *_DEPTHS):
+        value = fields.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield (*place, key), value
+
+
+def _mends(
+    config: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    mismatch: _Mismatch,
+    place: tuple[str, ...],
+    size: int,
+) -> bool:
+    """Whether the tensor fits once the field at ``place`` has another value."""
+    try:
+        names = Names(build(_with(config, place, size)), shapes)
+    except Unbuildable:
+        return False
+    return all(one.name != mismatch.name for one in _mismatches(names, shapes))
+
+
+def _with(config: Mapping[str, Any], place: tuple[str, ...], value: int) -> Mapping[str, Any]:
+    key, *rest = place
+    if not rest:
+        return {**config, key: value}
+    return {**config, key: _with(config.get(key) or {}, tuple(rest), value)}
