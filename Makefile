@@ -70,7 +70,7 @@ build/arm/%.o: native/%.cpp $(wildcard native/* native/*/*) | arm-tools
 	mkdir -p $(@D)
 	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative $(ARM_FLAGS) -c $< -o $@
 
-build/arm/run: tests/native/sanitized.cpp $(ARM_OBJECTS) tests/native/exact_linears.hpp
+build/arm/run: tests/native/sanitized.cpp $(ARM_OBJECTS) $(wildcard tests/native/*.hpp)
 	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative -static $(filter-out %.hpp,$^) -pthread -o $@
 
 arm-tools:

@@ -158,23 +158,24 @@ class BoundDecoder {
                std::size_t capacity, const std::string& storage, std::size_t threads,
                std::size_t most_tokens)
       : kept_(builder.kept),
-        decoder_(checked(builder.model), made(builder.model, slots, capacity, storage),
-                 known(level), threads, most_tokens) {}
+        positions_(capacity),
+        decoder_(checked(builder.model, threads), made(builder.model, slots, capacity, storage, most_tokens),
+                 known(level), threads, most_tokens) {
+    for (const Rope& rope : builder.model.ropes) positions_ = std::min(positions_, rope.positions);
+  }
 
   void run(Indices ids, Indices slots, Indices positions, Indices wanted,
            Matrix<float> logits) {
-    const std::size_t count = ids.shape(0), capacity = decoder_.cache().capacity();
+    const std::size_t count = ids.shape(0);
     const Model& model = decoder_.model();
     check(count > 0 && count <= decoder_.most_tokens(), "too many tokens at a time, or none");
     check(slots.shape(0) == count && positions.shape(0) == count,
           "every token has a slot and a position");
-    std::size_t positions_known = capacity;
-    for (const Rope& rope : model.ropes) positions_known = std::min(positions_known, rope.positions);
     std::vector<Token> tokens(count);
     for (std::size_t i = 0; i < count; ++i) {
       tokens[i] = {index(ids(i), model.vocabulary, "a token is not in the vocabulary"),
                    index(slots(i), decoder_.cache().slots(), "there is no such slot"),
-                   index(positions(i), positions_known, "a position lies beyond the context")};
+                   index(positions(i), positions_, "a position lies beyond the context")};
     }
     std::vector<std::size_t> chosen(wanted.shape(0));
     for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -196,17 +197,19 @@ class BoundDecoder {
     return static_cast<std::size_t>(value);
   }
 
-  static const Model& checked(const Model& model) {
+  static const Model& checked(const Model& model, std::size_t threads) {
     check(!model.layers.empty() && !model.head.linears.empty(), "the model is not complete");
     check(model.head_size <= kMostDimensions, "heads have more dimensions than the engine holds");
+    check(threads > 0, "at least one thread");
     return model;
   }
 
   static Cache made(const Model& model, std::size_t slots, std::size_t capacity,
-                    const std::string& storage) {
-    check(slots > 0 && capacity > 0, "slots and capacity are at least one");
-    return Cache(slots, model.layers.size(), model.key_heads, model.head_size, capacity,
-                 storage_named(storage));
+                    const std::string& storage, std::size_t most_tokens) {
+    check(slots > 0 && capacity > 0 && most_tokens > 0, "slots, capacity and most_tokens are at least one");
+    std::vector<std::size_t> kept;
+    for (const Layer& layer : model.layers) kept.push_back(kept_positions(capacity, layer.window, most_tokens));
+    return Cache(slots, kept, model.key_heads, model.head_size, storage_named(storage));
   }
 
   static const Kernels& known(const std::string& level) {
@@ -216,6 +219,7 @@ class BoundDecoder {
   }
 
   std::vector<nb::object> kept_;
+  std::size_t positions_;
   Decoder decoder_;
 };
 
@@ -254,7 +258,9 @@ void define_engine(nb::module_& m) {
            nb::arg("storage"), nb::arg("threads"), nb::arg("most_tokens"))
       .def("run", &BoundDecoder::run, nb::arg("ids"), nb::arg("slots"), nb::arg("positions"),
            nb::arg("wanted"), nb::arg("logits"),
-           "Run tokens (count,) and write the logits (wanted, vocabulary) of some of them.")
+           "Run tokens (count,) and write the logits (wanted, vocabulary) of some of them. Layers with a "
+           "window hold what it sees of most_tokens tokens: a slot whose furthest position lies further "
+           "back than those goes on from position 0 only.")
       .def_prop_ro("cache_bytes", &BoundDecoder::cache_bytes);
   m.def("sample", &sample_token, nb::arg("logits"), nb::arg("temperature"), nb::arg("top_k"),
         nb::arg("top_p"), nb::arg("min_p"), nb::arg("uniform"), "A token drawn from logits.");

@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "failure.hpp"
+
 namespace tersor {
 
+// When all are through, the first exception of any is thrown.
 template <typename Body>
 void parallel_for(std::size_t count, std::size_t work_per_item, const Body& body) {
   constexpr std::size_t kWorthAThread = 1 << 18;
@@ -19,12 +23,22 @@ void parallel_for(std::size_t count, std::size_t work_per_item, const Body& body
     body(std::size_t{0}, count);
     return;
   }
+  FirstFailure failure;
+  const auto run = [&](std::size_t t) {
+    failure.guard([&] { body(count * t / threads, count * (t + 1) / threads); });
+  };
   std::vector<std::jthread> pool;
   pool.reserve(threads - 1);
   for (std::size_t t = 1; t < threads; ++t) {
-    pool.emplace_back([&, t] { body(count * t / threads, count * (t + 1) / threads); });
+    try {
+      pool.emplace_back(run, t);
+    } catch (const std::system_error&) {
+      run(t);  // no more threads to be had
+    }
   }
-  body(std::size_t{0}, count / threads);
+  run(0);
+  pool.clear();
+  failure.rethrow();
 }
 
 }  // namespace tersor

@@ -12,11 +12,12 @@ namespace tersor {
 
 using PoolWork = void (*)(void* context, std::size_t part);
 
-// Parts 0..parts - 1, each on its own thread, the first on the caller's. Whoever finds the pool busy does
-// all of them alone, one after the other.
+// Parts 0..parts - 1, each on its own thread, the first on the caller's. Whoever finds the pool busy, or no more
+// threads to be had, does all of them alone, one after the other. When all are through, the first exception of any
+// is thrown.
 void run_parts(std::size_t parts, PoolWork work, void* context);
 
-// The same if the pool is free; otherwise nothing, and false.
+// The same if the pool is free and has the threads; otherwise nothing, and false.
 bool try_run_parts(std::size_t parts, PoolWork work, void* context);
 
 // Waits until `value` is no longer `old`: spins for some microseconds, lets others have the core

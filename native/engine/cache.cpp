@@ -1,43 +1,54 @@
 #include "cache.hpp"
 
+#include <algorithm>
 #include <new>
+
+#include "../sizes.hpp"
 
 namespace tersor {
 namespace {
 
 constexpr std::size_t kAligned = 64;
 
-std::size_t rounded_up(std::size_t size, std::size_t unit) { return (size + unit - 1) / unit * unit; }
+std::size_t rounded_up(std::size_t size, std::size_t unit) { return sum(size, unit - 1) / unit * unit; }
 
 }  // namespace
 
-Cache::Cache(std::size_t slots, std::size_t layers, std::size_t heads, std::size_t dimensions,
-             std::size_t capacity, Storage storage)
-    : slots_(slots),
-      layers_(layers),
-      heads_(heads),
-      dimensions_(dimensions),
-      capacity_(rounded_up(capacity, kAttentionBlock)),
-      storage_(storage) {
+std::size_t kept_positions(std::size_t context, std::size_t window, std::size_t together) {
+  const std::size_t all = rounded_up(context, kAttentionBlock);
+  if (window == 0 || window > context || together > context) return all;
+  // Whole spans: positions are attended to in the same spans wherever they lie, so the bits are the same.
+  return std::min(all, rounded_up(sum(window - 1, together), kTiledSpan));
+}
+
+Cache::Cache(std::size_t slots, const std::vector<std::size_t>& kept, std::size_t heads,
+             std::size_t dimensions, Storage storage)
+    : slots_(slots), dimensions_(dimensions), storage_(storage) {
   const std::size_t size = storage_bytes(storage), padded = rounded_up(dimensions, 16);
-  key_bytes_ = capacity_ * (lies_in_pairs(storage) ? rounded_up(dimensions, 2) : dimensions) * size;
-  value_bytes_ = capacity_ * padded * size;
-  const std::size_t scales = has_scales(storage) ? 2 * capacity_ * sizeof(float) : 0;
-  head_bytes_ = rounded_up(key_bytes_ + value_bytes_ + scales, kAligned);
+  const std::size_t key_size = (lies_in_pairs(storage) ? rounded_up(dimensions, 2) : dimensions) * size;
+  const std::size_t scales = has_scales(storage) ? 2 * sizeof(float) : 0;
+  layers_.reserve(kept.size());
+  for (const std::size_t positions : kept) {
+    const std::size_t keys = product(positions, key_size), values = product(positions, padded * size);
+    const std::size_t head_bytes = rounded_up(sum(sum(keys, values), product(positions, scales)), kAligned);
+    layers_.push_back({positions, keys, values, head_bytes, slot_bytes_});
+    slot_bytes_ = sum(slot_bytes_, product(heads, head_bytes));
+  }
   // calloc gives pages that are zero without touching them.
-  memory_.reset(std::calloc(bytes() + kAligned, 1));
+  memory_.reset(std::calloc(sum(product(slots, slot_bytes_), kAligned), 1));
   if (memory_ == nullptr) throw std::bad_alloc();
 }
 
 KeysValues Cache::head(std::size_t slot, std::size_t layer, std::size_t head) const {
+  const Layer& held = layers_[layer];
   const auto start = reinterpret_cast<std::uintptr_t>(memory_.get());
   char* const first = reinterpret_cast<char*>(rounded_up(start, kAligned));
-  char* const keys = first + ((slot * layers_ + layer) * heads_ + head) * head_bytes_;
-  char* const values = keys + key_bytes_;
-  float* const scales = reinterpret_cast<float*>(values + value_bytes_);
+  char* const keys = first + slot * slot_bytes_ + held.first + head * held.head_bytes;
+  char* const values = keys + held.key_bytes;
+  float* const scales = reinterpret_cast<float*>(values + held.value_bytes);
   const bool scaled = has_scales(storage_);
-  return {keys,     values,     scaled ? scales : nullptr, scaled ? scales + capacity_ : nullptr,
-          storage_, dimensions_};
+  return {keys,     values,      scaled ? scales : nullptr, scaled ? scales + held.kept : nullptr,
+          storage_, dimensions_, held.kept};
 }
 
 }  // namespace tersor

@@ -1,24 +1,33 @@
-// Keys and values of sequences: each in a slot of its own, all of one capacity.
+// Keys and values of sequences, each in a slot of its own.
+//
+// A layer keeps a number of positions: all of a sequence, or the last ones. Position p lies at place p modulo that
+// number.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <vector>
 
 #include "../kernels/attention.hpp"
 
 namespace tersor {
 
+// Positions that a layer of `window` (0: sees all) must keep of sequences of up to `context`, of which up to
+// `together` are run at once: those that the first of them sees, and all of them.
+std::size_t kept_positions(std::size_t context, std::size_t window, std::size_t together);
+
 class Cache {
  public:
-  Cache(std::size_t slots, std::size_t layers, std::size_t heads, std::size_t dimensions,
-        std::size_t capacity, Storage storage);
+  // `kept`: positions of every layer, as above.
+  Cache(std::size_t slots, const std::vector<std::size_t>& kept, std::size_t heads, std::size_t dimensions,
+        Storage storage);
 
   std::size_t slots() const { return slots_; }
-  std::size_t capacity() const { return capacity_; }
+  std::size_t kept(std::size_t layer) const { return layers_[layer].kept; }
   // Of all slots; pages that were never written take none.
-  std::size_t bytes() const { return slots_ * layers_ * heads_ * head_bytes_; }
+  std::size_t bytes() const { return slots_ * slot_bytes_; }
   KeysValues head(std::size_t slot, std::size_t layer, std::size_t head) const;
 
  private:
@@ -26,9 +35,14 @@ class Cache {
     void operator()(void* memory) const { std::free(memory); }
   };
 
-  std::size_t slots_, layers_, heads_, dimensions_, capacity_;
+  // Sizes of a layer's heads, and where in a slot they begin.
+  struct Layer {
+    std::size_t kept, key_bytes, value_bytes, head_bytes, first;
+  };
+
+  std::size_t slots_, dimensions_, slot_bytes_ = 0;
   Storage storage_;
-  std::size_t key_bytes_, value_bytes_, head_bytes_;
+  std::vector<Layer> layers_;
   std::unique_ptr<void, Free> memory_;
 };
 

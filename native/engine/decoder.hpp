@@ -32,7 +32,9 @@ class Decoder {
   std::size_t most_tokens() const { return most_tokens_; }
 
   // Logits (wanted, vocabulary) of the tokens whose indices are `wanted`. Tokens of a slot come in the
-  // order of their positions; earlier positions of it have been run. One call at a time: others wait.
+  // order of their positions; earlier positions of it have been run. Layers with a window forget what lies far
+  // enough behind the furthest position since 0: throws std::invalid_argument, with nothing done, for a token that
+  // would see such. Going back by at most `most_tokens` is always possible. One call at a time: others wait.
   void run(const std::vector<Token>& tokens, const std::vector<std::size_t>& wanted, float* logits);
 
  private:
@@ -53,16 +55,24 @@ class Decoder {
     AlignedVector<std::int32_t> sums;
   };
 
-  // What one thread needs for itself, and, for many tokens, what all share.
+  // What one thread needs for itself, and, for many tokens, what all share. All of it is there before a step begins:
+  // no thread of a step runs out of memory.
   struct Work {
     AlignedVector<float> normed, scratch, gated;
     std::vector<Codes> codes;
+    // Tokens that are gone on with, their indices, and the rows of all tokens.
+    std::vector<Token> tokens;
+    std::vector<std::size_t> indices, rows;
+    std::vector<AttentionRow> queries;
   };
 
   // Gate and up of some columns, which a thread multiplies, gates and quantizes while they are near.
   static constexpr std::size_t kGatedColumns = 128, kGatedStride = 2 * kGatedColumns + 16;
 
   void reserve(Work& work, std::size_t tokens) const;
+  // Counts tokens as run, if all that they see is there.
+  void reach(const std::vector<Token>& tokens);
+  bool is_forgotten(std::size_t reached, std::size_t position) const;
 
   Model model_;
   Cache cache_;
@@ -74,6 +84,8 @@ class Decoder {
   Work shared_;
   // Of what was gated already when it was quantized.
   std::vector<Codes> gated_codes_;
+  // Of every slot: how far its positions were run since the first was.
+  std::vector<std::size_t> reached_;
   std::mutex running_;
 };
 

@@ -38,18 +38,19 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
 void Step::part_ways() {
   all_tokens_ = tokens_;
   const std::vector<Token>& all = *all_tokens_;
-  rows_.resize(all.size());
+  own_.rows.resize(all.size());
+  own_.tokens.clear();
   std::size_t row = 0;
   for (std::size_t part = 0; part < parts_; ++part) {
     if (part == part_) first_ = row;
     for (std::size_t tile = part * kTileTokens; tile < all.size(); tile += parts_ * kTileTokens) {
       for (std::size_t i = tile; i < std::min(tile + kTileTokens, all.size()); ++i) {
-        rows_[i] = row++;
-        if (part == part_) kept_.push_back(all[i]);
+        own_.rows[i] = row++;
+        if (part == part_) own_.tokens.push_back(all[i]);
       }
     }
   }
-  tokens_ = &kept_;
+  tokens_ = &own_.tokens;
   common_part_ = part_;
   common_parts_ = parts_;
   part_ = 0;
@@ -60,7 +61,6 @@ void Step::rejoin() {
   if (all_tokens_ != nullptr) {
     tokens_ = all_tokens_;
     all_tokens_ = nullptr;
-    kept_.clear();
     part_ = common_part_;
     parts_ = common_parts_;
     first_ = 0;
@@ -127,28 +127,29 @@ void Step::layer(std::size_t index) {
 // Goes on with the tokens whose logits are wanted, together: nothing reads the others after this.
 void Step::keep_wanted() {
   rejoin();
-  std::vector<Token> kept;
-  for (const std::size_t index : *wanted_) kept.push_back(tokens()[index]);
   if (part_ == 0) {
     keep_rows(all_.hidden_, all_.hidden_stride_);
     keep_rows(all_.attention_, all_.attention_stride_);
   }
-  for (std::size_t i = 0; i < kept.size(); ++i) kept_indices_.push_back(i);
-  kept_ = std::move(kept);
-  rows_.clear();
-  tokens_ = &kept_;
-  wanted_ = &kept_indices_;
+  own_.tokens.clear();
+  own_.indices.clear();
+  for (const std::size_t index : *wanted_) {
+    own_.indices.push_back(own_.tokens.size());
+    own_.tokens.push_back(tokens()[index]);
+  }
+  own_.rows.clear();
+  tokens_ = &own_.tokens;
+  wanted_ = &own_.indices;
   barrier_.wait();
 }
 
 // Wanted rows become the first. They may lie in any order, so all are read before any is written.
 void Step::keep_rows(AlignedVector<float>& buffer, std::size_t stride) const {
-  std::vector<float> kept;
-  for (const std::size_t index : *wanted_) {
-    const float* const row = buffer.data() + row_of(index) * stride;
-    kept.insert(kept.end(), row, row + stride);
+  float* const kept = all_.mlp_.data();
+  for (std::size_t i = 0; i < wanted_->size(); ++i) {
+    std::copy_n(buffer.data() + row_of((*wanted_)[i]) * stride, stride, kept + i * stride);
   }
-  std::copy(kept.begin(), kept.end(), buffer.begin());
+  std::copy_n(kept, wanted_->size() * stride, buffer.data());
 }
 
 // hidden += linear(x), or its norm.

@@ -16,7 +16,16 @@ constexpr std::size_t kOwnTokens = 64, kTileTokens = 32;
 template <typename Body>
 void in_step(std::size_t threads, Body& body) {
   Barrier barrier(threads);
-  auto together = [&](std::size_t part) { body(part, threads, barrier); };
+  auto together = [&](std::size_t part) {
+    try {
+      body(part, threads, barrier);
+    } catch (const Barrier::Left&) {
+      // Whoever left throws what made it leave.
+    } catch (...) {
+      barrier.leave();
+      throw;
+    }
+  };
   if (threads > 1 && try_parts(threads, together)) return;
   Barrier alone(1);
   body(0, 1, alone);
@@ -36,6 +45,7 @@ class Step {
         parts_(parts),
         barrier_(barrier),
         own_(decoder.own_[part]) {
+    own_.rows.clear();
     if (parts > 1 && tokens.size() >= kOwnTokens * parts) part_ways();
   }
 
@@ -83,7 +93,7 @@ class Step {
   T* rows_of(AlignedVector<T>& buffer, std::size_t stride) const {
     return buffer.data() + first_ * stride;
   }
-  std::size_t row_of(std::size_t index) const { return rows_.empty() ? index : rows_[index]; }
+  std::size_t row_of(std::size_t index) const { return own_.rows.empty() ? index : own_.rows[index]; }
 
   bool is_few() const { return tokens().size() < kFewTokens; }
 
@@ -95,6 +105,7 @@ class Step {
   void attend_few(const Layer& layer, std::size_t index);
   void attend_many(const Layer& layer, std::size_t index);
   AttentionRow attention_row(const Layer& layer, std::size_t token, std::size_t head);
+  void attend_rows(const KeysValues& held, AttentionRow* rows, std::size_t count);
   void rotate_and_store(const Layer& layer, std::size_t index);
   void project(const Site& site, const Entered& entered, const float* output_norm, const Linear& next);
   Entered gated_mlp(const Layer& layer);
@@ -114,17 +125,14 @@ class Step {
   Decoder& all_;
   const Model& model_;
   const Kernels& kernels_;
+  // Those of `own_` while not all tokens are gone on with.
   const std::vector<Token>* tokens_;
   const std::vector<std::size_t>* wanted_;
-  // What those point to while not all tokens are gone on with.
-  std::vector<Token> kept_;
-  std::vector<std::size_t> kept_indices_;
   float* logits_;
   // Which of how many share the work on the tokens, and the first of their rows.
   std::size_t part_, parts_, first_ = 0;
-  // While threads have tokens of their own: all tokens, their rows, and what the two were before.
+  // While threads have tokens of their own: all tokens, and what the two were before.
   const std::vector<Token>* all_tokens_ = nullptr;
-  std::vector<std::size_t> rows_;
   std::size_t common_part_ = 0, common_parts_ = 1;
   Barrier& barrier_;
   Decoder::Work& own_;

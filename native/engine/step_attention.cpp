@@ -22,7 +22,8 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
     } else {
       const std::size_t key_head = head - model_.heads;
       const float* const value = row + (turned + key_head) * size;
-      kernels_.store(all_.cache_.head(token.slot, index, key_head), token.position, x, value);
+      const KeysValues held = all_.cache_.head(token.slot, index, key_head);
+      kernels_.store(held, token.position % held.capacity, x, value);
     }
   }
 }
@@ -32,6 +33,16 @@ AttentionRow Step::attention_row(const Layer& layer, std::size_t token, std::siz
   const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
   return {rows_of(all_.attention_, all_.attention_stride_) + token * all_.attention_stride_ + head * size,
           rows_of(all_.attended_, all_.attended_stride_) + token * all_.attended_stride_ + head * size, first, last};
+}
+
+// Rows of one sequence, the earliest first: positions count from where the lap begins in which it begins to see.
+void Step::attend_rows(const KeysValues& held, AttentionRow* rows, std::size_t count) {
+  const std::size_t lap = rows[0].first / held.capacity * held.capacity;
+  for (std::size_t r = 0; r < count; ++r) {
+    rows[r].first -= lap;
+    rows[r].last -= lap;
+  }
+  kernels_.attend(held, rows, count, model_.attention_cap, own_.scratch.data());
 }
 
 void Step::attend(const Layer& layer, std::size_t index) {
@@ -55,15 +66,14 @@ void Step::attend_few(const Layer& layer, std::size_t index) {
            unit % model_.heads / together == key_head) {
       rows[count++] = attention_row(layer, t, unit++ % model_.heads);
     }
-    kernels_.attend(all_.cache_.head(tokens()[t].slot, index, key_head), rows, count,
-                    model_.attention_cap, own_.scratch.data());
+    attend_rows(all_.cache_.head(tokens()[t].slot, index, key_head), rows, count);
   }
 }
 
 // Shared by tiles of tokens of one sequence and heads of keys, in turns, because later tiles see more.
 void Step::attend_many(const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
-  std::vector<AttentionRow> rows;
+  std::vector<AttentionRow>& rows = own_.queries;
   std::size_t turn = 0;
   for (std::size_t first = 0; first < tokens().size();) {
     std::size_t last = first + 1;
@@ -79,8 +89,7 @@ void Step::attend_many(const Layer& layer, std::size_t index) {
           rows.push_back(attention_row(layer, t, key_head * together + i));
         }
       }
-      kernels_.attend(all_.cache_.head(tokens()[first].slot, index, key_head), rows.data(),
-                      rows.size(), model_.attention_cap, own_.scratch.data());
+      attend_rows(all_.cache_.head(tokens()[first].slot, index, key_head), rows.data(), rows.size());
     }
     first = last;
   }

@@ -33,7 +33,7 @@ TERSOR_FORCED std::uint32_t lanes_between(std::size_t lane, std::size_t low, std
 
 struct TiledAttention {
   const KeysValues& cache;
-  const AttentionRow* rows;
+  AttentionRow rows[kTiledQueries];
   std::size_t count, depth;
   float* outputs;          // (count, padded)
   float* scores;           // (count, kScoreStride)
@@ -43,7 +43,8 @@ struct TiledAttention {
 
   TiledAttention(const KeysValues& of, const AttentionRow* queries_of, std::size_t some, std::size_t deep,
                  float* scratch)
-      : cache(of), rows(queries_of), count(some), depth(deep) {
+      : cache(of), count(some), depth(deep) {
+    for (std::size_t r = 0; r < count; ++r) rows[r] = queries_of[r];
     const auto address = reinterpret_cast<std::uintptr_t>(scratch);
     outputs = scratch + (64 - address % 64) % 64 / sizeof(float);
     scores = outputs + kTiledQueries * query_stride();
@@ -59,6 +60,12 @@ struct TiledAttention {
     finish_writing();
     bool configured = false, found = false;
     for (std::size_t start = first / kSpan * kSpan; start < last; start += kSpan) {
+      if (start >= cache.capacity) {
+        start -= cache.capacity;
+        last -= cache.capacity;
+        first = first > cache.capacity ? first - cache.capacity : 0;
+        for (std::size_t r = 0; r < count; ++r) rows[r].go_round(cache.capacity);
+      }
       const std::size_t from = start > first ? start : first / kPositions * kPositions;
       const std::size_t stop = (last + kPositions - 1) / kPositions * kPositions;
       const std::size_t to = start + kSpan < stop ? start + kSpan : stop;
@@ -234,12 +241,16 @@ struct TiledAttention {
 
 // Whether values of pairs of positions from..to are finite.
 static bool are_finite(const KeysValues& cache, std::size_t from, std::size_t to) {
+  const std::size_t padded = cache.padded(), lap = cache.capacity / 2;
   const std::uint32_t* const values = static_cast<const std::uint32_t*>(cache.values);
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 found = 0;
-  for (std::size_t i = from * cache.padded(); i < to * cache.padded(); i += 16) {
-    const __m512i pairs = _mm512_and_si512(_mm512_loadu_si512(values + i), exponent);
-    found |= _mm512_cmpeq_epi16_mask(pairs, exponent);
+  for (std::size_t pair = from; pair < to; ++pair) {
+    const std::uint32_t* const row = values + (pair < lap ? pair : pair - lap) * padded;
+    for (std::size_t i = 0; i < padded; i += 16) {
+      const __m512i pairs = _mm512_and_si512(_mm512_loadu_si512(row + i), exponent);
+      found |= _mm512_cmpeq_epi16_mask(pairs, exponent);
+    }
   }
   return found == 0;
 }

@@ -16,7 +16,8 @@ constexpr std::size_t kKeyBlock = 16;
 constexpr std::size_t kAttentionBlock = 64;
 // Dimensions of a head at most.
 constexpr std::size_t kMostDimensions = 512;
-// Queries that share what is read of the cache; those that tiles take together, and their positions.
+// Queries that share what is read of the cache; those that tiles take together, and their positions, of which the
+// capacity of a cache that goes round is a multiple.
 constexpr std::size_t kAttentionRows = 4;
 constexpr std::size_t kTiledQueries = 32, kTiledSpan = 256;
 
@@ -33,7 +34,8 @@ TERSOR_LOCAL constexpr bool has_scales(Storage storage) {
   return storage == Storage::float16 || storage == Storage::int16 || storage == Storage::int8;
 }
 
-// The cache of one head of keys and values. Dimensions of values are padded to whole vectors.
+// The cache of one head of keys and values. Dimensions of values are padded to whole vectors. What follows the last
+// position of the capacity lies at the beginning again, in place of what was there.
 struct KeysValues {
   // Of pairs see attention_elements.inl.
   void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
@@ -41,17 +43,23 @@ struct KeysValues {
   float* key_scales;    // (capacity); of integers and float16 only
   float* value_scales;  // likewise
   Storage storage;
-  std::size_t dimensions;
+  std::size_t dimensions, capacity;
 
   TERSOR_LOCAL std::size_t padded() const { return (dimensions + 15) / 16 * 16; }
   TERSOR_LOCAL std::size_t key_pairs() const { return (dimensions + 1) / 2; }
 };
 
-// A query, scaled already, that sees the positions first..last.
+// A query, scaled already, that sees the positions first..last; `last` is less than two capacities.
 struct AttentionRow {
   const float* query;
   float* output;
   std::size_t first, last;
+
+  // From here on positions count from where the cache begins again.
+  TERSOR_LOCAL void go_round(std::size_t capacity) {
+    first = first > capacity ? first - capacity : 0;
+    last = last > capacity ? last - capacity : 0;
+  }
 };
 
 // Floats of scratch that `attend` needs, at the level that needs most: with tiles.

@@ -10,7 +10,7 @@ struct Attention {
   static constexpr bool kPrefetches = kRows < kAttentionRows;
 
   const KeysValues& cache;
-  const AttentionRow* rows;
+  AttentionRow rows[kRows];
   float* outputs;  // (kRows, padded)
   float* scores;   // (kRows, kAttentionBlock)
   Elements elements;
@@ -19,10 +19,11 @@ struct Attention {
   // `scratch`: as attention_scratch says.
   Attention(const KeysValues& of, const AttentionRow* queries, float* scratch)
       : cache(of),
-        rows(queries),
         outputs(scratch),
         scores(scratch + kAttentionRows * of.padded()),
-        elements(of, queries) {}
+        elements(of, queries) {
+    for (std::size_t r = 0; r < kRows; ++r) rows[r] = queries[r];
+  }
 
   TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
 
@@ -38,6 +39,11 @@ struct Attention {
     for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
     for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
          start += kAttentionBlock) {
+      if (start >= cache.capacity) {
+        start -= cache.capacity;
+        last -= cache.capacity;
+        for (std::size_t r = 0; r < kRows; ++r) rows[r].go_round(cache.capacity);
+      }
       // Keys beyond the last that is seen need not be multiplied.
       const std::size_t blocks = (last - start + kKeyBlock - 1) / kKeyBlock;
       if constexpr (kSumsTogether == 1) {
@@ -135,8 +141,8 @@ struct Attention {
     sums[r] += sum_of(sum);
   }
 
-  // Positions that all rows see together, others for each row: what a row does not see, be it NaN, must not
-  // be multiplied by 0.
+  // Positions that all rows see together, those before and after for each row: what a row does not see, be it NaN,
+  // must not be multiplied by 0, and every row adds its own in their order, whatever others see.
   inline __attribute__((always_inline)) void add_all_values(std::size_t start) {
     const std::size_t stop = start + kAttentionBlock, padded = cache.padded();
     std::size_t from = start, to = stop;
@@ -146,6 +152,11 @@ struct Attention {
     }
     from = (from + kTogether - 1) / kTogether * kTogether;
     to = to / kTogether * kTogether;
+    if (from >= to) from = to = stop;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const std::size_t first = rows[r].first > start ? rows[r].first : start;
+      add_row(r, start, first, rows[r].last < from ? rows[r].last : from);
+    }
     if (from < to) {
       std::size_t lane = 0;
       constexpr std::size_t kVectors = kSumsTogether;
@@ -153,14 +164,9 @@ struct Attention {
         add_values<kVectors>(lane, start, from, to);
       }
       for (; lane < padded; lane += kLanes) add_values<1>(lane, start, from, to);
-    } else {
-      from = to = stop;
     }
     for (std::size_t r = 0; r < kRows; ++r) {
-      const std::size_t first = rows[r].first > start ? rows[r].first : start;
-      const std::size_t last = rows[r].last < stop ? rows[r].last : stop;
-      add_row(r, start, first, last < from ? last : from);
-      add_row(r, start, first > to ? first : to, last);
+      add_row(r, start, rows[r].first > to ? rows[r].first : to, rows[r].last < stop ? rows[r].last : stop);
     }
   }
 

@@ -53,7 +53,7 @@ struct IntegerAttention {
   static constexpr bool kPrefetches = kRows < kAttentionRows;
 
   const KeysValues& cache;
-  const AttentionRow* rows;
+  AttentionRow rows[kRows];
   float* outputs;  // (kRows, padded)
   float* scores;   // (kRows, kAttentionBlock)
   std::uint32_t queries[kRows][kMostDimensions / 2], weights[kRows][kAttentionBlock / 2];
@@ -63,8 +63,9 @@ struct IntegerAttention {
 
   // `scratch`: as attention_scratch says.
   IntegerAttention(const KeysValues& of, const AttentionRow* some, float* scratch)
-      : cache(of), rows(some), outputs(scratch), scores(scratch + kAttentionRows * of.padded()) {
+      : cache(of), outputs(scratch), scores(scratch + kAttentionRows * of.padded()) {
     for (std::size_t r = 0; r < kRows; ++r) {
+      rows[r] = some[r];
       const float* const query = rows[r].query;
       query_scales[r] = length_of(query, of.dimensions) / kCodeLength;
       const float factor = inverse_of(query_scales[r]);
@@ -86,6 +87,11 @@ struct IntegerAttention {
     }
     for (std::size_t i = 0; i < kRows * cache.padded(); ++i) outputs[i] = 0.0f;
     for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last; start += kAttentionBlock) {
+      if (start >= cache.capacity) {
+        start -= cache.capacity;
+        last -= cache.capacity;
+        for (std::size_t r = 0; r < kRows; ++r) rows[r].go_round(cache.capacity);
+      }
       const std::size_t count = last - start < kAttentionBlock ? last - start : kAttentionBlock;
       multiply_all_keys(start, (count + kKeyBlock - 1) / kKeyBlock);
       if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);

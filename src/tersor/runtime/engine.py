@@ -111,7 +111,8 @@ class Engine:
                 self.threads,
                 CHUNK,
             )
-        self._session = Session(decoder, self.batch, self.shape.vocabulary)
+        window = min(filter(None, self.shape.windows), default=0)
+        self._session = Session(decoder, self.batch, self.shape.vocabulary, window)
         self._tokenizer: Any = None
 
     @property

@@ -20,10 +20,17 @@ class Session:
     May be used from several threads: calls wait for each other.
     """
 
-    def __init__(self, decoder: _native.Decoder, slots: int, vocabulary: int) -> None:
-        """``decoder``: made for ``slots`` sequences and :data:`CHUNK` tokens at a time."""
-        self._decoder, self._vocabulary = decoder, vocabulary
+    def __init__(
+        self, decoder: _native.Decoder, slots: int, vocabulary: int, window: int = 0
+    ) -> None:
+        """``decoder``: made for ``slots`` sequences and :data:`CHUNK` tokens at a time.
+
+        ``window``: the smallest of its layers' windows, 0 if all of them see all positions.
+        """
+        self._decoder, self._vocabulary, self._window = decoder, vocabulary, window
         self._held: list[list[int]] = [[] for _ in range(slots)]
+        # How far each slot was run since its first token was.
+        self._reached = [0] * slots
         self._lock = threading.RLock()
 
     @property
@@ -34,16 +41,17 @@ class Session:
     def extend(self, slot: int, tokens: list[int], wanted: int) -> Tensor:
         """Logits ``(wanted, vocabulary)`` after each of the last ``wanted`` of ``tokens``.
 
-        Only what the slot does not hold already is run.
+        Only what the slot does not hold already is run; all of it, if the tokens part from what
+        was run so far back that layers with a window have forgotten what was in sight there.
         """
         with self._lock:
             held = self._held[slot]
-            start = min(_common(held, tokens), len(tokens) - wanted)
-            del held[start:]
+            start = self._resume(slot, min(_common(held, tokens), len(tokens) - wanted))
             logits = torch.empty(wanted, self._vocabulary)
             unwanted = len(tokens) - wanted
             for first in range(start, len(tokens), CHUNK):
                 last = min(first + CHUNK, len(tokens))
+                self._reached[slot] = max(self._reached[slot], last)
                 self._run(
                     tokens[first:last],
                     [slot] * (last - first),
@@ -62,10 +70,26 @@ class Session:
             logits = torch.empty(len(slots), self._vocabulary)
             last = [texts[slot][-1] for slot in slots]
             positions = [len(texts[slot]) - 1 for slot in slots]
+            for slot, position in zip(slots, positions, strict=True):
+                self._reached[slot] = max(self._reached[slot], position + 1)
             self._run(last, slots, positions, range(len(slots)), logits)
             for slot, token in zip(slots, last, strict=True):
                 self._held[slot].append(token)
             return logits
+
+    def _resume(self, slot: int, start: int) -> int:
+        """Where to go on instead of ``start``: there, or at the first token.
+
+        The slot holds what is before that. Layers with a window keep what it sees of a chunk.
+        """
+        reached = self._reached[slot]
+        forgetful = self._window > 0 and reached >= self._window + CHUNK
+        if forgetful and start < reached - CHUNK:
+            start = 0
+        if start == 0:
+            self._reached[slot] = 0
+        del self._held[slot][start:]
+        return start
 
     def _run(
         self,
