@@ -140,8 +140,8 @@ def test_the_record_says_which_text_and_what_ran(model: Path) -> None:
     assert plain.run_by == "float32"
     (engine,) = tersor.evaluate(model, **given, engine=EngineOptions(16, "float32"))
     assert engine.windows_sha256 == plain.windows_sha256
-    assert "engine" in engine.run_by
-    assert "activations of 16 bits" in engine.run_by
+    assert engine.run_by.startswith("tersor's engine (")
+    assert engine.run_by.endswith(", activations of 16 bits, cache float32)")
     (builtin,) = tersor.evaluate(model, context=21, windows=2)
     assert builtin.texts == ("built-in text (Shakespeare)",)
     assert builtin.windows_sha256 != plain.windows_sha256

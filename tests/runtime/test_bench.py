@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tersor.errors import OptionError
+from tersor.options import limits
 from tersor.runtime.bench import bench
 from tersor.runtime.engine import Engine
 from tiny_models import save_tiny
@@ -20,6 +21,10 @@ def test_a_bench_counts(tmp_path: Path) -> None:
     assert found.bytes_per_token == 4 * sum(p.numel() for p in weights.values())
     document = found.document()
     assert document["prefill"] == [round(rate, 2) for rate in found.prefill]
+    assert document["threads"] == found.conditions["threads"] > 0
+    assert document["activation_bits"] == 8
+    assert document["cache"] in limits.CACHES
+    assert {"instructions", "context", "versions"} <= document.keys()
     assert document["peak_bandwidth"] > 0 < document["peak_products"]
 
 

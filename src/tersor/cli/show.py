@@ -137,7 +137,12 @@ def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
         f"{found.roofline.bandwidth / 1e9:.1f}"
     )
     print(f"weights    {size(found.bytes_per_token)} per token")
-    print(f"threads    {found.threads}, batch {found.batch}")
+    of = found.conditions
+    print(f"threads    {of['threads']}, batch {found.batch}")
+    print(
+        f"kernels    {of['instructions']}, activations of {of['activation_bits']} bits, cache "
+        f"{of['cache']}"
+    )
     for note in notes:
         print(f"note       {note}")
 

@@ -13,8 +13,8 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import OutputError
 from tersor.evaluation import Base, Evaluation, LiveBase, evaluate_model, evaluate_tasks
-from tersor.instructions import level
 from tersor.report import with_loss
+from tersor.runtime.engine import Engine
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load, longest_window
@@ -140,8 +140,8 @@ def evaluate_directory(
         model, run_by = load(directory, kernels=False), "float32"
     else:
         context = engine.context or scored[0].windows.shape[1]
-        model = EngineModule(replace(engine, context=context).open(directory))
-        run_by = _engine(engine)
+        opened = replace(engine, context=context).open(directory)
+        model, run_by = EngineModule(opened), _engine(opened)
     original = None if base is None else load(base, kernels=False)
     total = sum(len(text.windows) for text in scored)
     done = 0
@@ -160,11 +160,12 @@ def evaluate_directory(
     return tuple(results)
 
 
-def _engine(options: EngineOptions) -> str:
-    dense = "" if options.dense_bits is None else f", other matrices of {options.dense_bits}"
+def _engine(engine: Engine) -> str:
+    of = engine.conditions()
+    dense = f", dense matrices of {of['dense_bits']} bits" if of["dense_bits"] else ""
     return (
-        f"tersor's engine ({level()}), activations of {options.activation_bits} bits{dense}, "
-        f"cache {options.cache}"
+        f"tersor's engine ({of['instructions']}, activations of {of['activation_bits']} bits, "
+        f"cache {of['cache']}{dense})"
     )
 
 

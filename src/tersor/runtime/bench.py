@@ -11,6 +11,7 @@ from tersor.errors import OptionError
 from tersor.options import limits
 from tersor.runtime.engine import Engine
 from tersor.runtime.roofline import Roofline, roofline
+from tersor.version import versions
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class Timing:
 class Bench:
     """Rates in tokens per second, one per repetition, of all sequences together.
 
-    ``bytes_per_token``: weights read to make one token for every sequence; ``products_per_token``:
-    multiply-adds of one token of a prompt.
+    ``conditions``: the engine's. ``bytes_per_token``: weights read to make one token for every
+    sequence; ``products_per_token``: multiply-adds of one token of a prompt.
     """
 
     prompt_tokens: int
     new_tokens: int
     batch: int
-    threads: int
+    conditions: dict[str, Any]
     prefill: tuple[float, ...]
     decode: tuple[float, ...]
     bytes_per_token: int
@@ -82,7 +83,8 @@ class Bench:
             "prompt_tokens": self.prompt_tokens,
             "new_tokens": self.new_tokens,
             "batch": self.batch,
-            "threads": self.threads,
+            **self.conditions,
+            "versions": versions(),
             "prefill": [round(rate, 2) for rate in self.prefill],
             "decode": [round(rate, 2) for rate in self.decode],
             "bytes_per_token": self.bytes_per_token,
@@ -131,7 +133,7 @@ def bench(
         prompt_tokens,
         new_tokens,
         batch,
-        engine.threads,
+        engine.conditions(),
         tuple(prefill),
         tuple(decode),
         engine.bytes_per_token,

@@ -76,6 +76,7 @@ class Engine:
         """
         options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
         integer = options.activation_bits == 8
+        self.activation_bits, self.dense_bits = options.activation_bits, options.dense_bits
         self.batch = limits.BATCH(batch)
         self.directory = one_path("directory", directory)
         self.cache = options.cache
@@ -114,6 +115,17 @@ class Engine:
         window = min(filter(None, self.shape.windows), default=0)
         self._session = Session(decoder, self.batch, self.shape.vocabulary, window)
         self._tokenizer: Any = None
+
+    def conditions(self) -> dict[str, Any]:
+        """What its numbers and its speed depend on besides the model; plain values."""
+        return {
+            "instructions": level(),
+            "activation_bits": self.activation_bits,
+            "dense_bits": self.dense_bits,
+            "cache": self.cache,
+            "context": self.context,
+            "threads": self.threads,
+        }
 
     @property
     def tokenizer(self) -> Any:
