@@ -10,6 +10,7 @@
     │   └── OptionError    a value that an option does not take, or an option without effect
     ├── SchemeError        numbers that cannot be represented as asked
     ├── OutputError        a result that cannot be written: exists already, disk full, no permission
+    │   ├── OutputBusy     another process is writing it
     │   └── ReadBackError  written, read again, and not what was meant
     ├── FormatError        a quantized artifact that does not follow its format
     ├── TextError          text for calibration or evaluation that is missing or too short
@@ -65,6 +66,10 @@ class SchemeError(TersorError):
 
 class OutputError(TersorError):
     """The result cannot be written where it was asked for."""
+
+
+class OutputBusy(OutputError):
+    """Another process is writing the same result."""
 
 
 class ReadBackError(OutputError):

@@ -21,6 +21,7 @@ COMMANDS = [
     "generate",
     "chat",
     "bench",
+    "cache",
 ]
 
 

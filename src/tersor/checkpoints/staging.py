@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 from tersor.checkpoints.sizes import human_bytes
-from tersor.errors import OutputError
+from tersor.errors import OutputBusy, OutputError
 
 PARTIAL = ".partial"
 
@@ -31,7 +31,7 @@ class Staging:
     def __init__(self, path: Path) -> None:
         """``path``: the result, whose parent exists.
 
-        What a killed run left is removed, and a warning says so. Raises :class:`OutputError` if
+        What a killed run left is removed, and a warning says so. Raises :class:`OutputBusy` if
         another process is writing the same result, and :class:`OSError`.
         """
         self.directory = path.with_name(f".{path.name}{PARTIAL}")
@@ -70,7 +70,7 @@ class Lock:
     """A lock on a directory; goes with the process. ``held``: not on file systems without locks."""
 
     def __init__(self, directory: Path, result: Path) -> None:
-        """Raises :class:`OutputError`, which names ``result``, if another one holds it."""
+        """Raises :class:`OutputBusy`, which names ``result``, if another one holds it."""
         self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self.held = True
         try:
@@ -82,7 +82,7 @@ class Lock:
             self.release()
             if not isinstance(error, BlockingIOError):
                 raise
-            raise OutputError(
+            raise OutputBusy(
                 f"{result}: another run is writing it (in {directory}); wait until it has ended, "
                 "or choose another output"
             ) from None

@@ -30,7 +30,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command line; returns the exit status. ``debug`` lets exceptions through."""
-    from tersor.cli import commands, running  # noqa: F401 - they register with the app
+    from tersor.cli import caching, commands, running  # noqa: F401 - they register with the app
     from tersor.cli.app import app
 
     try:

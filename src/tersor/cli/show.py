@@ -23,7 +23,7 @@ def plan(planned: Plan, as_json: bool) -> None:
     """What would be done, and how large the result would be."""
     quantized, kept = list(planned.quantized()), [m for m in planned.modules() if m.reason]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "recipe": planned.recipe.name,
                 "scheme": str(planned.recipe.scheme),
@@ -60,7 +60,7 @@ def result(done: Result, source: Source, as_json: bool) -> None:
             "seconds": round(done.seconds, 3),
             "repetition": None if done.repetition is None else asdict(done.repetition),
         }
-        _print_json(description(source, done) | extra)
+        print_json(description(source, done) | extra)
         return
     quantized = worst_first(done.records)
     worst = quantized[0]
@@ -86,7 +86,7 @@ def evaluations(
     """One row per text, and task scores."""
     if as_json:
         document: dict[str, Any] = {"evaluations": [one.to_dict() for one in found]}
-        _print_json(document if tasks is None else document | {"tasks": tasks})
+        print_json(document if tasks is None else document | {"tasks": tasks})
         return
     rows = [
         {name: value for name, value in _evaluation_row(one).items() if value is not None}
@@ -111,7 +111,7 @@ def _protocol(one: Evaluation) -> str:
 def comparison(made: Comparison, out: Path, as_json: bool) -> None:
     """The table, and where it was written."""
     if as_json:
-        _print_json(made.document())
+        print_json(made.document())
         return
     print_table(made.rows, "")
     for line in made.lines():
@@ -122,7 +122,7 @@ def comparison(made: Comparison, out: Path, as_json: bool) -> None:
 def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
     """Rates, and their share of what the machine can do."""
     if as_json:
-        _print_json(found.document() | {"notes": list(notes)})
+        print_json(found.document() | {"notes": list(notes)})
         return
     of_bandwidth = found.bandwidth / found.roofline.bandwidth
     of_products = found.products / found.roofline.products
@@ -178,6 +178,7 @@ def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
         print(f"note       {note}")
 
 
-def _print_json(document: Any) -> None:
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
     print()

@@ -174,13 +174,14 @@ def read_weights(
     for schemes that no kernel runs, and :class:`SourceError` or
     :class:`~tersor.errors.FormatError` for directories that cannot be read.
     """
+    cache = PackedCache(directory)
     source = open_directory(directory)
     artifact = open_artifact(directory) if "quantization_config" in source.config else None
     shapes = shapes_of(source) if artifact is None else artifact.shapes()
     check_sizes(directory, source.config, shapes)
     dense = dense_bits or (8 if artifact is not None and integer else 16)
     names = decoder_names(directory, source.tensors)
-    reader = _Reader(source, artifact, integer, dense, PackedCache(directory), names)
+    reader = _Reader(source, artifact, integer, dense, cache, names)
     for layer in range(shape.layers):
         for name in linear_names(shape):
             reader.add(names.layer(layer, name), name in shape.biased)

@@ -20,7 +20,10 @@ from tersor.grids import CodebookGrid, IntegerGrid, QuantizedTensor
 from tersor.grids.scheme import AnyGrid
 from tersor.instructions import level
 
-_PANEL = 16
+# Columns of a token that share a scale where the weight does not say: few enough for a token's
+# largest value not to drown the others.
+ACTIVATION_GROUP = 64
+PANEL = 16
 _CODEBOOK_BITS = 4
 _Codes: TypeAlias = NDArray[np.uint8]
 _Scales: TypeAlias = NDArray[np.uint16] | NDArray[np.float32]
@@ -181,7 +184,7 @@ def float_linear(x: Tensor, packed: PackedLinear) -> Tensor:
 
 def panels(parameter: Tensor, rows: int, columns: int) -> Tensor:
     """``(rows or 1, columns or 1)`` → ``(panels, columns, 16)``; rows that are missing hold 0."""
-    count = -(-rows // _PANEL)
-    whole = torch.zeros(count * _PANEL, columns, dtype=parameter.dtype)
+    count = -(-rows // PANEL)
+    whole = torch.zeros(count * PANEL, columns, dtype=parameter.dtype)
     whole[:rows] = parameter
-    return whole.view(count, _PANEL, columns).transpose(1, 2).contiguous()
+    return whole.view(count, PANEL, columns).transpose(1, 2).contiguous()

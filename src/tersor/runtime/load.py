@@ -21,6 +21,7 @@ from tersor.grids import Scheme
 from tersor.models.metamodel import longest_context
 from tersor.models.sizes import check_sizes
 from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.use_kernels import use_kernels
 
 
@@ -56,10 +57,11 @@ def load(
     config = configuration(directory)
     settings = generation_config(directory, config)
     plain = as_published(source)
-    artifact = None
+    artifact = cache = None
     if plain is source and "quantization_config" in source.config:
         import tersor.hf  # noqa: F401 - registers the quantizer
 
+        cache = PackedCache(directory) if kernels else None
         artifact = open_artifact(directory)
     shapes = shapes_of(plain) if artifact is None else artifact.shapes()
     check_sizes(directory, plain.config, shapes)
@@ -71,7 +73,7 @@ def load(
         config.quantization_config = _own_description(artifact)
     model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
     if kernels and artifact is not None:
-        left = use_kernels(model, artifact, activation_bits=activation_bits)
+        left = use_kernels(model, artifact, activation_bits=activation_bits, cache=cache)
         if left:
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)

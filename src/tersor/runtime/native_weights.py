@@ -8,9 +8,14 @@ from tersor import _native
 from tersor.grids import Granularity, IntegerGrid, TensorScheme
 from tersor.ranges import MinMax
 from tersor.rounding.nearest import nearest
-from tersor.runtime.kernels import FixedInput, PackedLinear, pack_linear, panels
+from tersor.runtime.kernels import (
+    ACTIVATION_GROUP,
+    FixedInput,
+    PackedLinear,
+    pack_linear,
+    panels,
+)
 from tersor.runtime.static_input import with_zero
-from tersor.runtime.use_kernels import ACTIVATION_GROUP
 
 
 def eight_bits(weight: Tensor) -> PackedLinear:

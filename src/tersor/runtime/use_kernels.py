@@ -7,28 +7,28 @@ from torch import Tensor, nn
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
 from tersor.models.in_memory import modules_in_memory
 from tersor.runtime.artifact import Artifact
-from tersor.runtime.kernels import PackedLinear, has_kernel, pack_linear
+from tersor.runtime.kernels import ACTIVATION_GROUP, PackedLinear, has_kernel, pack_linear
 from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.quant_linear import QuantLinear, WeightOnlyLinear
 from tersor.runtime.static_input import fixed_input, is_static_for_kernels
 
-# Columns of a token that share a scale where the weight does not say: few enough for a token's
-# largest value not to drown the others.
-ACTIVATION_GROUP = 64
-
 
 def use_kernels(
-    model: nn.Module, artifact: Artifact, *, activation_bits: int = 8
+    model: nn.Module,
+    artifact: Artifact,
+    *,
+    activation_bits: int = 8,
+    cache: PackedCache | None = None,
 ) -> dict[str, str]:
     """Replace the quantized linears of ``model``, as ``tersor.load`` made it from ``artifact``.
 
     Integer weights in groups take activations in the same groups; others take them in groups of 64,
     or per token where the scheme says so. With 16 bits only schemes that quantize activations have
-    them rounded; codebooks never have. Returns the quantized modules that stay with torch, and why.
+    them rounded; codebooks never have. ``cache``: the artifact's, made before it was opened; by
+    default nothing is kept. Returns the quantized modules that stay with torch, and why.
     """
     modules = dict(model.named_modules())
     names = modules_in_memory(model, artifact.schemes)
-    cache = PackedCache(artifact.source.path)
     left: dict[str, str] = {}
     for name, scheme in artifact.schemes.items():
         module = modules.get(names.get(name, name))
@@ -41,14 +41,16 @@ def use_kernels(
         assert module is not None
         bias = module.bias
         given = bias if isinstance(bias, Tensor) else None
-        packed = cache.linear(name, partial(packed_of, artifact, name))
+        make = partial(packed_of, artifact, name)
+        packed = make() if cache is None else cache.linear(name, make)
         rounded = activation_bits == 8 or scheme.activations is not None
         if rounded and packed.levels is None:
             native: nn.Module = QuantLinear(packed, given, fixed_input(artifact, name))
         else:
             native = WeightOnlyLinear(packed, given)
         model.set_submodule(names.get(name, name), native)
-    cache.save()
+    if cache is not None:
+        cache.save()
     return left
 
 
