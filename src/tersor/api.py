@@ -1,31 +1,35 @@
-"""The verbs of tersor as functions; the command line calls these."""
+"""The verbs of tersor as functions; the command line checks by the same code.
+
+Where several values are meant, one alone may be given: a string is never taken letter by letter.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tersor.checkpoints.source import open_source
 from tersor.evaluation import Evaluation
+from tersor.machine_memory import shortage_named
+from tersor.options import one_path, several, some_paths, yes_or_no
 from tersor.pipeline.compare import Comparison, compare_recipes
 from tersor.pipeline.evaluation import Protocol, evaluate_directory
-from tersor.pipeline.plan import make_plan
-from tersor.pipeline.prepare import prepared
-from tersor.pipeline.quantize import quantize_to
+from tersor.pipeline.request import known_recipe, requested
 from tersor.pipeline.result import Result
-from tersor.recipes import Adjustments, Recipe, load_recipe
+from tersor.recipes import Adjustments, Recipe
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.generate import generate_text
 
 Progress = Callable[[int, int], None]
+AnyPath = str | Path
 
 
+@shortage_named("to quantize")
 def quantize(
-    source: str | Path,
-    out: str | Path,
-    recipe: str | Path | Recipe = "w4",
+    source: AnyPath,
+    out: AnyPath,
+    recipe: AnyPath | Recipe = "w4",
     *,
     adjustments: Adjustments = Adjustments(),
-    calibration: Sequence[str | Path] = (),
-    checkpoint: str | Path | None = None,
+    calibration: AnyPath | Sequence[AnyPath] = (),
+    checkpoint: AnyPath | None = None,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
@@ -41,28 +45,25 @@ def quantize(
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    adjusted = adjustments.apply(chosen)
-    found = open_source(source, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
-    opened = prepared(found, adjusted)
-    plan = make_plan(opened, adjusted)
-    texts = [Path(text) for text in calibration]
-    return quantize_to(
-        opened,
-        plan,
-        Path(out),
-        calibration=texts,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+    return requested(
+        source,
+        out,
+        recipe,
+        adjustments=adjustments,
+        calibration=calibration,
+        checkpoint=checkpoint,
+        allow_pickle=allow_pickle,
+        merge_adapter=merge_adapter,
         force=force,
-        progress=progress,
-    )
+    ).run(progress)
 
 
+@shortage_named("to evaluate")
 def evaluate(
-    directory: str | Path,
+    directory: AnyPath,
     *,
-    base: str | Path | None = None,
-    texts: Sequence[str | Path] = (),
+    base: AnyPath | None = None,
+    texts: AnyPath | Sequence[AnyPath] = (),
     context: int | None = None,
     windows: int | None = None,
     skip: int = 0,
@@ -73,23 +74,26 @@ def evaluate(
     ``windows`` of ``context`` tokens (1024, or what the model reads if that is less), the first
     ``skip`` positions of each unscored. Without texts the public-domain one that comes with tersor
     is used. ``engine``: run ``directory`` by the engine, and measure what its kernels round too.
+
+    Raises a :class:`~tersor.errors.TersorError`.
     """
     return evaluate_directory(
-        Path(directory),
-        base=None if base is None else Path(base),
-        texts=[Path(text) for text in texts],
+        one_path("directory", directory),
+        base=None if base is None else one_path("base", base),
+        texts=some_paths("texts", texts),
         protocol=Protocol(context, windows, skip),
         engine=engine,
     )
 
 
+@shortage_named("to compare")
 def compare(
-    source: str | Path,
-    recipes: Sequence[str | Path | Recipe],
-    out: str | Path,
+    source: AnyPath,
+    recipes: AnyPath | Recipe | Sequence[AnyPath | Recipe],
+    out: AnyPath,
     *,
-    texts: Sequence[str | Path] = (),
-    calibration: Sequence[str | Path] = (),
+    texts: AnyPath | Sequence[AnyPath] = (),
+    calibration: AnyPath | Sequence[AnyPath] = (),
     context: int | None = None,
     windows: int | None = 8,
     skip: int = 0,
@@ -97,20 +101,23 @@ def compare(
     merge_adapter: bool = False,
     force: bool = False,
 ) -> Comparison:
-    """Quantize ``source`` by every recipe and measure each on the same text."""
+    """Quantize ``source`` by every recipe and measure each on the same text.
+
+    Raises a :class:`~tersor.errors.TersorError`.
+    """
     return compare_recipes(
-        Path(source),
-        [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes],
-        Path(out),
-        texts=[Path(text) for text in texts],
-        calibration=[Path(text) for text in calibration],
+        one_path("source", source),
+        several("recipes", recipes, known_recipe, str, Path, Recipe),
+        one_path("out", out),
+        texts=some_paths("texts", texts),
+        calibration=some_paths("calibration", calibration),
         protocol=Protocol(context, windows, skip),
-        allow_pickle=allow_pickle,
-        merge_adapter=merge_adapter,
-        force=force,
+        allow_pickle=yes_or_no("allow_pickle", allow_pickle),
+        merge_adapter=yes_or_no("merge_adapter", merge_adapter),
+        force=yes_or_no("force", force),
     )
 
 
-def generate(directory: str | Path, prompt: str, *, max_new_tokens: int = 64) -> str:
-    """Greedy continuation of ``prompt``."""
-    return generate_text(Path(directory), prompt, max_new_tokens=max_new_tokens)
+def generate(directory: AnyPath, prompt: str, *, max_new_tokens: int = 64) -> str:
+    """Greedy continuation of ``prompt``. Raises a :class:`~tersor.errors.TersorError`."""
+    return generate_text(one_path("directory", directory), prompt, max_new_tokens=max_new_tokens)

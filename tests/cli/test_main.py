@@ -99,7 +99,8 @@ def test_dry_run_tells_the_size_and_reads_no_weights(
     start = 8 + int.from_bytes(content[:8], "little")
     file.write_bytes(content[:start] + b"\xff" * (len(content) - start))
     capsys.readouterr()
-    assert run(["quantize", str(model), *flags, "--dry-run"]) == 0
+    assert "exists already" in failure(capsys, "quantize", model, *flags, "--dry-run")
+    assert run(["quantize", str(model), *flags, "--dry-run", "--force"]) == 0
     assert json.loads(capsys.readouterr().out) == planned
 
 
@@ -143,7 +144,7 @@ def test_flags_that_do_not_apply(model: Path, capsys: pytest.CaptureFixture[str]
     )
     assert "7 bits" in failure(capsys, "quantize", model, "-o", out, "--bits", "7", status=2)
     assert "--calibration" in failure(
-        capsys, "quantize", model, "-o", out, "--calibration", model / "config.json"
+        capsys, "quantize", model, "-o", out, "--calibration", model / "config.json", status=2
     )
 
 

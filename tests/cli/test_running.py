@@ -58,8 +58,8 @@ def test_generate_explains_what_is_wrong(
 
 def test_options_of_the_engine_without_it(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for flags in (["--cache", "int8"], ["--activation-bits", "16"]):
-        assert run(["evaluate", str(model), *flags]) == 1
-        assert "add --engine" in capsys.readouterr().err
+        assert run(["evaluate", str(model), *flags]) == 2
+        assert "has no effect without --engine" in capsys.readouterr().err
 
 
 def test_other_architectures_run_under_transformers_and_say_so(

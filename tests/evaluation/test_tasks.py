@@ -106,14 +106,16 @@ def test_an_unknown_task_is_corrected(
             super().__init__(include_path=include_path, include_defaults=False)
 
     monkeypatch.setattr(tasks, "TaskManager", LocalTasks)
-    with pytest.raises(RecipeError, match="unknown task 'next_numbr'; did you mean 'next_number'"):
+    with pytest.raises(
+        RecipeError, match="'next_numbr', which is unknown; did you mean 'next_number'"
+    ):
         evaluate_tasks(model, tokenizer, ["next_numbr"], include_path=task_directory)
-    with pytest.raises(RecipeError, match="unknown task 'zzz'; lm_eval ls tasks lists them"):
+    with pytest.raises(RecipeError, match="'zzz', which is unknown; lm_eval ls tasks lists them"):
         evaluate_tasks(model, tokenizer, ["next_number", "zzz"], include_path=task_directory)
 
 
 def test_no_task_is_an_error(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(RecipeError, match="no task named"):
+    with pytest.raises(RecipeError, match="tasks names none"):
         evaluate_tasks(model, tokenizer, [])
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tersor.cli.app import app
+from tersor.cli.flags import refuse_without
 from tersor.cli.options import (
     ActivationBits,
     AllowPickle,
@@ -24,7 +25,7 @@ from tersor.cli.options import (
     Windows,
 )
 from tersor.cli.progress import bars
-from tersor.errors import RecipeError
+from tersor.options import comma_separated, limits
 
 
 @app.command()
@@ -53,10 +54,12 @@ def quantize(
     source: Source,
     out: Out,
     recipe: Annotated[str, typer.Option(help="Preset or YAML file; see `tersor recipes`.")] = "w4",
-    bits: Annotated[int | None, typer.Option(help="Bits per weight.", show_default=False)] = None,
+    bits: Annotated[
+        int | None, typer.Option(help=f"Bits per weight, {limits.BITS.span}.", show_default=False)
+    ] = None,
     group_size: Annotated[
         int | None,
-        typer.Option(help="Columns per scale; 0: one per channel.", show_default=False, min=0),
+        typer.Option(help="Columns per scale; 0: one per channel.", show_default=False),
     ] = None,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Use zero points.")] = False,
     include: Annotated[
@@ -95,45 +98,30 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Quantize a model into a directory that vLLM, transformers and tersor read."""
-    from tersor.checkpoints.source import open_source
     from tersor.cli import show
-    from tersor.pipeline.plan import make_plan
-    from tersor.pipeline.prepare import prepared
-    from tersor.pipeline.quantize import quantize_to
-    from tersor.recipes import Adjustments, load_recipe
+    from tersor.pipeline.request import requested
+    from tersor.recipes import Adjustments
 
     adjustments = Adjustments(
-        bits,
-        group_size,
-        asymmetric,
-        tuple(include or ()),
-        tuple(exclude or ()),
-        tokens,
-        seed,
-        window,
+        bits, group_size, asymmetric, include or (), exclude or (), tokens, seed, window
     )
-    chosen = adjustments.apply(load_recipe(recipe))
-    found = open_source(source, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
-    opened = prepared(found, chosen)
-    plan = make_plan(opened, chosen)
+    request = requested(
+        source,
+        out,
+        recipe,
+        adjustments=adjustments,
+        calibration=calibration or (),
+        checkpoint=checkpoint,
+        allow_pickle=allow_pickle,
+        merge_adapter=merge_adapter,
+        force=force,
+    )
     if dry_run:
-        show.plan(plan, as_json)
+        show.plan(request.plan, as_json)
         return
-    if calibration and not chosen.needs_calibration:
-        raise RecipeError(f"recipe {chosen.name!r} uses no calibration; leave out --calibration")
-    if checkpoint is not None and chosen.training is None:
-        raise RecipeError(f"recipe {chosen.name!r} trains nothing; leave out --checkpoint")
     with bars() as watch:
-        result = quantize_to(
-            opened,
-            plan,
-            out,
-            calibration=calibration or (),
-            checkpoint=checkpoint,
-            force=force,
-            progress=watch("quantize"),
-        )
-    show.result(result, opened, as_json)
+        result = request.run(watch("quantize"))
+    show.result(result, request.source, as_json)
 
 
 @app.command()
@@ -166,7 +154,7 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Documents per task.", show_default="all", min=1)
+        int | None, typer.Option(help="Documents per task.", show_default="all")
     ] = None,
     update_card: Annotated[
         bool, typer.Option("--update-card", help="Write the loss into DIR/README.md.")
@@ -175,32 +163,40 @@ def evaluate(
 ) -> None:
     """Measure perplexity, divergence from the original, and task accuracy."""
     from tersor.cli import show
+    from tersor.evaluation import find_tasks
     from tersor.pipeline import evaluation
     from tersor.runtime.engine_options import EngineOptions
 
-    if not engine and (activation_bits, cache, dense_bits) != (8, "auto", None):
-        raise RecipeError(
-            "--activation-bits, --cache and --dense-bits are the engine's; add --engine"
-        )
+    options = EngineOptions(activation_bits, cache, dense_bits=dense_bits)
+    refuse_without("engine", engine, {n: getattr(options, n) for n in options.changed()})
+    refuse_without("tasks", tasks, {"task_path": task_path, "limit": limit})
+    protocol = evaluation.Protocol(context, windows, skip)
+    if update_card:
+        evaluation.check_card(directory, base, text or ())
+    asked = None
+    if tasks is not None:
+        names = comma_separated("tasks", tasks)
+        asked = find_tasks(names, include_path=task_path, limit=limit)
     with bars() as watch:
         found = evaluation.evaluate_directory(
             directory,
             base=base,
             texts=text or (),
-            protocol=evaluation.Protocol(context, windows, skip),
-            engine=EngineOptions(activation_bits, cache, context, dense_bits=dense_bits)
-            if engine
-            else None,
+            protocol=protocol,
+            engine=options if engine else None,
             progress=watch("evaluate"),
-        )
-    scores = None
-    if tasks is not None:
-        scores = evaluation.evaluate_directory_tasks(
-            directory, tasks.split(","), task_path, limit, kernels=engine
         )
     if update_card:
         evaluation.update_card(directory, found[0])
-    show.evaluations(found, scores, as_json)
+    if asked is None:
+        show.evaluations(found, None, as_json)
+        return
+    with show.with_tasks(found, as_json) as scores:
+        scores.update(
+            evaluation.evaluate_directory_tasks(
+                directory, asked, engine=options if engine else None
+            )
+        )
 
 
 @app.command()
@@ -224,7 +220,7 @@ def compare(
     from tersor.pipeline.evaluation import Protocol
     from tersor.recipes import load_recipe
 
-    chosen = [load_recipe(name.strip()) for name in recipes.split(",")]
+    chosen = [load_recipe(name) for name in comma_separated("recipes", recipes)]
     with bars() as watch:
         comparison = compare_recipes(
             source,
@@ -262,8 +258,8 @@ def recipes(
 def demo(
     out: Out,
     recipes: Annotated[
-        str, typer.Option(help="Recipes, comma-separated.", show_default="seven of them")
-    ] = "",
+        str | None, typer.Option(help="Recipes, comma-separated.", show_default="seven of them")
+    ] = None,
     windows: Windows = 8,
     force: Force = False,
 ) -> None:
@@ -275,8 +271,8 @@ def demo(
     from tersor.recipes import load_recipe
     from tersor.runtime.generate import generate_text
 
-    names = recipes.split(",") if recipes else list(RECIPES)
-    chosen = [load_recipe(name.strip()) for name in names]
+    names = RECIPES if recipes is None else comma_separated("recipes", recipes)
+    chosen = [load_recipe(name) for name in names]
     with bars() as watch:
         comparison = compare_recipes(
             demo_model(),

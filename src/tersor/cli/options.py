@@ -33,14 +33,10 @@ CalibrationTexts = Annotated[
 ]
 Context = Annotated[
     int | None,
-    typer.Option(
-        help="Tokens per window.", min=2, show_default="1024, or what the model reads if less"
-    ),
+    typer.Option(help="Tokens per window.", show_default="1024, or what the model reads if less"),
 ]
-Windows = Annotated[int | None, typer.Option(help="Windows to score.", min=1, show_default="all")]
-Skip = Annotated[
-    int, typer.Option(help="First tokens of each window that are context only.", min=0)
-]
+Windows = Annotated[int | None, typer.Option(help="Windows to score.", show_default="all")]
+Skip = Annotated[int, typer.Option(help="First tokens of each window that are context only.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 AllowPickle = Annotated[

@@ -8,21 +8,24 @@ import typer
 from tersor.cli.app import app
 from tersor.cli.options import ActivationBits, CacheType, DenseBits, Directory, Json
 from tersor.cli.progress import bars
+from tersor.options import limits
 
 if TYPE_CHECKING:
     from tersor.runtime.chat import Conversation
 
-NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.", min=1)]
-Temperature = Annotated[float, typer.Option(help="0: always the likeliest token.", min=0)]
-TopK = Annotated[int, typer.Option(help="Draw among so many tokens; 0: all.", min=0)]
+NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.")]
+Temperature = Annotated[float, typer.Option(help="0: always the likeliest token.")]
+TopK = Annotated[int, typer.Option(help="Draw among so many tokens; 0: all.")]
 TopP = Annotated[float, typer.Option(help="Draw among tokens that hold this probability.")]
 MinP = Annotated[float, typer.Option(help="Leave out what is less likely, relative to the top.")]
 Seed = Annotated[int, typer.Option(help="Random seed of the draws.")]
 LongestContext = Annotated[
     int | None,
-    typer.Option("--context", help="Longest text in tokens.", min=1, show_default="the model's"),
+    typer.Option("--context", help="Longest text in tokens.", show_default="the model's"),
 ]
-Threads = Annotated[int | None, typer.Option(help="Threads.", min=1, show_default="one per core")]
+Threads = Annotated[
+    int | None, typer.Option(help=f"Threads, {limits.THREADS.span}.", show_default="one per core")
+]
 
 
 @app.command()
@@ -40,7 +43,7 @@ def generate(
         typer.Option(help="Text that ends the answer; may be repeated.", show_default=False),
     ] = None,
     speculate: Annotated[
-        int, typer.Option(help="Tokens to guess from earlier text at a time.", min=0, max=7)
+        int, typer.Option(help=f"Tokens to guess from earlier text, {limits.SPECULATE.span}.")
     ] = 0,
     activation_bits: ActivationBits = 8,
     cache: CacheType = "auto",
@@ -73,7 +76,10 @@ def chat(
     max_new_tokens: NewTokens = 512,
     temperature: Temperature = 0.7,
     top_k: TopK = 0,
-    top_p: TopP = 0.95,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Draw among tokens that hold this probability.", show_default="0.95"),
+    ] = None,
     min_p: MinP = 0.0,
     seed: Seed = 0,
     activation_bits: ActivationBits = 8,
@@ -88,11 +94,15 @@ def chat(
     from tersor.runtime.engine_options import EngineOptions
     from tersor.runtime.sampling import Sampling
 
+    if top_p is None:
+        top_p = 0.95 if temperature else 1.0
+    sampling = Sampling(temperature, top_k, top_p, min_p, seed)
+    options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
+    limits.MAX_NEW_TOKENS(max_new_tokens)
     tokenizer = load_tokenizer(directory)
     checked_template(tokenizer, str(directory), system)  # before any weight is read
-    engine = EngineOptions(activation_bits, cache, context, threads, dense_bits).open(directory)
+    engine = options.open(directory)
     engine.tokenizer = tokenizer
-    sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     conversation = Conversation(engine, system=system, sampling=sampling)
     with suppress(EOFError, KeyboardInterrupt):
         while True:
@@ -121,10 +131,10 @@ def _turn(conversation: "Conversation", question: str, max_new_tokens: int) -> N
 @app.command()
 def bench(
     directory: Directory,
-    prompt_tokens: Annotated[int, typer.Option(help="Tokens of a prompt.", min=1)] = 512,
-    new_tokens: Annotated[int, typer.Option(help="Tokens to make.", min=2)] = 64,
-    repetitions: Annotated[int, typer.Option(help="Times, each with another prompt.", min=1)] = 3,
-    batch: Annotated[int, typer.Option(help="Sequences at a time.", min=1, max=8)] = 1,
+    prompt_tokens: Annotated[int, typer.Option(help="Tokens of a prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option(help="Tokens to make, 2 or more.")] = 64,
+    repetitions: Annotated[int, typer.Option(help="Times, each with another prompt.")] = 3,
+    batch: Annotated[int, typer.Option(help=f"Sequences at a time, {limits.BATCH.span}.")] = 1,
     activation_bits: ActivationBits = 8,
     cache: CacheType = "auto",
     context: LongestContext = None,
@@ -134,12 +144,15 @@ def bench(
 ) -> None:
     """Time prompts and new tokens, and compare with what this machine can do at most."""
     from tersor.cli import show
+    from tersor.runtime.bench import Timing
     from tersor.runtime.bench import bench as run
     from tersor.runtime.engine_options import EngineOptions
 
+    timing = Timing(prompt_tokens, new_tokens, repetitions, batch)
     options = EngineOptions(
-        activation_bits, cache, context or prompt_tokens + new_tokens, threads, dense_bits
+        activation_bits, cache, timing.context if context is None else context, threads, dense_bits
     )
+    timing.refuse_short(options.context or timing.context)
     engine = options.open(directory, batch=batch)
     with bars() as watch:
         found = run(

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -96,8 +97,24 @@ def evaluations(
     print(_protocol(found[0]))
     for note in dict.fromkeys(note for one in found for note in one.notes):
         print(f"read       {note}")
-    if tasks is not None:
-        print(json.dumps(tasks, indent=2))
+
+
+@contextmanager
+def with_tasks(found: Sequence[Evaluation], as_json: bool) -> Iterator[dict[str, Any]]:
+    """Show what was found, and the task scores that are put into the mapping meanwhile.
+
+    What was found is shown even if the tasks fail.
+    """
+    scores: dict[str, Any] = {}
+    if not as_json:
+        evaluations(found, None, as_json=False)
+    try:
+        yield scores
+    finally:
+        if as_json:
+            evaluations(found, scores or None, as_json=True)
+    if not as_json:
+        print(json.dumps(scores, indent=2))
 
 
 def _protocol(one: Evaluation) -> str:

@@ -6,18 +6,21 @@ forward     logits of one window
 bases       the original model's predictions, live or kept on disk
 perplexity  ``evaluate_model``
 tasks       ``evaluate_tasks``: accuracy with lm-eval
+engine_tasks  the engine as a model of lm-eval's
 """
 
 from tersor.evaluation.bases import Base, CachedBase, LiveBase
 from tersor.evaluation.perplexity import evaluate_model
 from tersor.evaluation.record import Evaluation
-from tersor.evaluation.tasks import evaluate_tasks
+from tersor.evaluation.tasks import Tasks, evaluate_tasks, find_tasks
 
 __all__ = [
     "Base",
     "CachedBase",
     "Evaluation",
     "LiveBase",
+    "Tasks",
     "evaluate_model",
     "evaluate_tasks",
+    "find_tasks",
 ]

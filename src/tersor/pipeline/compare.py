@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tersor.calibration.text import open_text
 from tersor.checkpoints.files import write_text
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.results import results_in
 from tersor.checkpoints.source import Source, open_source
+from tersor.errors import OptionError
 from tersor.evaluation import CachedBase, Evaluation
 from tersor.pipeline.evaluation import (
     Protocol,
@@ -23,7 +25,7 @@ from tersor.pipeline.evaluation import (
     scored_texts,
     update_card,
 )
-from tersor.pipeline.given_texts import given_texts
+from tersor.pipeline.given_texts import refuse_texts
 from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
@@ -99,12 +101,15 @@ def compare_recipes(
     Raises :class:`~tersor.errors.RecipeError` for two recipes of the same name, and what
     :func:`~tersor.pipeline.quantize.quantize_to` raises.
     """
+    if not recipes:
+        raise OptionError("recipes", "names none; give at least one")
     check_different(recipe.name for recipe in recipes)
+    refuse_texts(recipes, calibration)
+    for text in texts:
+        open_text(text)
     source = open_source(source_path, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
     _check_outputs(out, plans, source_path, force)
-    for recipe in recipes:
-        given_texts(recipe, calibration)
     with results_in(out):
         base_directory = source_path
         if source_path.is_file():
@@ -151,9 +156,9 @@ class _Run:
             raise
 
     def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
-        original = load_source(self.source)
         tokenizer = load_tokenizer(self.base_directory)
         self.scored.extend(scored_texts(self.base_directory, tokenizer, self.texts, self.protocol))
+        original = load_source(self.source)
         bases = []
         for text in self.scored:
             progress = self.watch("evaluate original")

@@ -11,9 +11,10 @@ from tersor.calibration.text import TextIdentity, evaluation_file, open_text, pa
 from tersor.checkpoints.files import read_json, write_text
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
-from tersor.errors import OutputError
-from tersor.evaluation import Base, Evaluation, LiveBase, evaluate_model, evaluate_tasks
-from tersor.report import with_loss
+from tersor.errors import OptionError, OutputError
+from tersor.evaluation import Base, Evaluation, LiveBase, Tasks, evaluate_model
+from tersor.options import limits
+from tersor.report import takes_loss, with_loss
 from tersor.runtime.engine import Engine
 from tersor.runtime.engine_module import EngineModule
 from tersor.runtime.engine_options import EngineOptions
@@ -29,12 +30,26 @@ class Protocol:
 
     ``context`` ``None``: 1024, or what the model reads if that is less. ``skip``: leading positions
     of each window that are context only; special tokens that the tokenizer puts in front always
-    are.
+    are. Raises :class:`OptionError`.
     """
 
     context: int | None = None
     windows: int | None = None
     skip: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", limits.WINDOW_CONTEXT.or_none(self.context))
+        object.__setattr__(self, "windows", limits.WINDOWS.or_none(self.windows))
+        object.__setattr__(self, "skip", limits.SKIP(self.skip))
+        if self.context is not None:
+            self.refuse_nothing_scored(self.context)
+
+    def refuse_nothing_scored(self, context: int) -> None:
+        """Raise :class:`OptionError` if windows of ``context`` tokens are skipped whole."""
+        if self.skip > context - 2:
+            raise OptionError(
+                "skip", f"{self.skip} leaves nothing to score in windows of {context} tokens"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +94,7 @@ def scored_texts(
     """Every text in windows for the model in ``directory``; the built-in text if none is given."""
     files = [open_text(path) for path in texts] or [evaluation_file()]
     context = protocol.context or min(_CONTEXT, longest_window(directory) or _CONTEXT)
+    protocol.refuse_nothing_scored(context)
     found = []
     for file in files:
         packed = pack(tokenizer, [file], context, protocol.windows)
@@ -139,7 +155,10 @@ def evaluate_directory(
     if engine is None:
         model, run_by = load(directory, kernels=False), "float32"
     else:
-        context = engine.context or scored[0].windows.shape[1]
+        longest = max(text.windows.shape[1] for text in scored)
+        context = engine.context or longest
+        if context < longest:
+            raise OptionError("context", f"of the engine, {context}, is less than {longest} tokens")
         opened = replace(engine, context=context).open(directory)
         model, run_by = EngineModule(opened), _engine(opened)
     original = None if base is None else load(base, kernels=False)
@@ -169,21 +188,38 @@ def _engine(engine: Engine) -> str:
     )
 
 
+def check_card(directory: Path, base: Path | None, texts: Sequence[Path]) -> None:
+    """Refuse an update of the model card that would be wrong, before anything is measured.
+
+    Raises :class:`OptionError` without a ``base``, or with several texts: the card has room for the
+    loss on one. Raises :class:`OutputError` as :func:`update_card` does.
+    """
+    if base is None:
+        raise OptionError("update_card", "has no loss to write without {}", "base")
+    if len(texts) > 1:
+        raise OptionError("update_card", "writes the loss on one text; give one {}", "texts")
+    _card_of(directory)
+
+
 def update_card(directory: Path, evaluation: Evaluation) -> None:
     """Put the measured loss into the model card of an artifact.
 
     Raises :class:`OutputError` if the directory has no model card made by tersor.
     """
+    before = _card_of(directory)
+    records = directory / "tersor.json"
+    stored = read_json(records).get("bytes") if records.is_file() else None
+    write_text(directory / "README.md", with_loss(before, evaluation.to_dict(), stored))
+
+
+def _card_of(directory: Path) -> str:
     card = directory / "README.md"
     if not card.is_file():
         raise OutputError(f"{directory} has no README.md to update")
-    before = card.read_text(encoding="utf-8")
-    records = directory / "tersor.json"
-    stored = read_json(records).get("bytes") if records.is_file() else None
-    after = with_loss(before, evaluation.to_dict(), stored)
-    if after is before:
+    text = card.read_text(encoding="utf-8")
+    if not takes_loss(text):
         raise OutputError(f"{card} was not made by tersor: it has no section for the loss")
-    write_text(card, after)
+    return text
 
 
 def _offset(progress: Progress, done: int, total: int) -> Progress:
@@ -191,13 +227,12 @@ def _offset(progress: Progress, done: int, total: int) -> Progress:
 
 
 def evaluate_directory_tasks(
-    directory: Path,
-    tasks: Sequence[str],
-    task_path: Path | None,
-    limit: int | None,
-    *,
-    kernels: bool = False,
+    directory: Path, tasks: Tasks, *, engine: EngineOptions | None = None
 ) -> dict[str, Any]:
-    """lm-eval tasks on the model that :func:`tersor.load` gives, with native linears or not."""
-    model, tokenizer = load(directory, kernels=kernels), load_tokenizer(directory)
-    return evaluate_tasks(model, tokenizer, tasks, include_path=task_path, limit=limit)
+    """lm-eval tasks on the model in a directory: dequantized, or run by the engine.
+
+    Raises :class:`~tersor.errors.EngineError` for what the engine does not run.
+    """
+    if engine is not None:
+        return tasks.by_engine(engine.open(directory))
+    return tasks.by_model(load(directory, kernels=False), load_tokenizer(directory))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tersor.calibration.text import TextFile, calibration_files, open_text
+from tersor.errors import OptionError
 from tersor.recipes import Recipe, refuse_other_texts
 
 
@@ -36,3 +37,15 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
         length = next(n for n in range(1, len(own) + 1) if own[-n:] not in [o[-n:] for o in others])
         found[path] = "/".join(own[-length:])
     return found
+
+
+def refuse_texts(recipes: Sequence[Recipe], paths: Sequence[Path]) -> None:
+    """Refuse texts that none of the recipes reads, and all that :func:`given_texts` refuses.
+
+    Raises :class:`~tersor.errors.OptionError` for the former.
+    """
+    if paths and not any(recipe.needs_calibration for recipe in recipes):
+        names = ", ".join(repr(recipe.name) for recipe in recipes)
+        raise OptionError("calibration", f"has no effect: recipe {names} reads no text")
+    for recipe in recipes:
+        given_texts(recipe, paths)

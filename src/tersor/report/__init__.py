@@ -1,6 +1,6 @@
 """Typed records → tables, CSV, JSON, model card. Pure functions of values."""
 
-from tersor.report.card import CardFacts, model_card, with_loss
+from tersor.report.card import CardFacts, model_card, takes_loss, with_loss
 from tersor.report.command import RECIPE, quantize_command
 from tersor.report.record import LayerRecord, damage_warning, damaged, worst_first
 from tersor.report.tables import print_table, to_csv, to_markdown
@@ -18,6 +18,7 @@ __all__ = [
     "print_table",
     "quantize_command",
     "size",
+    "takes_loss",
     "to_csv",
     "to_markdown",
     "with_loss",

@@ -87,11 +87,17 @@ def with_loss(card: str, evaluation: Mapping[str, Any], stored_bytes: float | No
 
     ``stored_bytes``: of all tensors, which the loss is worth nothing without.
     """
-    before, found, rest = card.partition(_LOSS_BEGIN)
-    _, closed, after = rest.partition(_LOSS_END)
-    if not found or not closed:
+    if not takes_loss(card):
         return card
+    before, _, rest = card.partition(_LOSS_BEGIN)
+    _, _, after = rest.partition(_LOSS_END)
     return f"{before}{_LOSS_BEGIN}\n{_loss_table(evaluation, stored_bytes)}{_LOSS_END}{after}"
+
+
+def takes_loss(card: str) -> bool:
+    """Whether a card has a section for the loss, as those that tersor made do."""
+    _, found, rest = card.partition(_LOSS_BEGIN)
+    return bool(found) and _LOSS_END in rest
 
 
 def _again(facts: CardFacts) -> list[str]:

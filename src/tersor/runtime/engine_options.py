@@ -1,6 +1,6 @@
 """How an engine is made: every option checked before a file is opened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,6 @@ class EngineOptions:
             dense_bits=self.dense_bits,
         )
 
-    def of_the_engine_alone(self) -> list[str]:
-        """Options that were given and mean nothing to anything but the engine."""
-        default = EngineOptions()
-        names = ("cache", "context", "threads", "dense_bits")
-        return [name for name in names if getattr(self, name) != getattr(default, name)]
+    def changed(self) -> list[str]:
+        """The options that are not as they are by default."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != f.default]

@@ -53,7 +53,8 @@ def _streamed(
     try:
         engine = options.open(directory)
     except EngineError as error:
-        unheard = [*options.of_the_engine_alone(), *(["speculate"] if speculate else [])]
+        unheard = [name for name in options.changed() if name != "activation_bits"]
+        unheard += ["speculate"] if speculate else []
         if unheard:
             raise OptionError(unheard[0], f"has no effect, leave it out: {error}") from None
         warnings.warn(f"{error}; transformers does, more slowly", stacklevel=2)

@@ -1,11 +1,12 @@
 """How the next token is chosen."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
 from tersor import _native
+from tersor.errors import OptionError
 from tersor.options import limits
 
 
@@ -16,7 +17,7 @@ class Sampling:
     The draw is restricted to the ``top_k`` likeliest tokens (0: all), then to the fewest that hold
     ``top_p`` of the probability left, then to those at least ``min_p`` times as likely as the
     likeliest. Same ``seed``, same tokens. Raises :class:`~tersor.errors.OptionError` for values out
-    of range.
+    of range, and for those that mean nothing at temperature 0.
     """
 
     temperature: float = 0.0
@@ -35,6 +36,10 @@ class Sampling:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if self.temperature == 0:
+            unheard = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
+            for name in unheard:
+                raise OptionError(name, "has no effect while {} is 0", "temperature")
 
 
 class Sampler:

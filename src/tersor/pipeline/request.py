@@ -1,0 +1,99 @@
+"""What ``quantize`` is asked for, all of it checked before a weight is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.source import Source, open_source
+from tersor.errors import OptionError
+from tersor.options import one_path, some_paths, yes_or_no
+from tersor.pipeline.given_texts import refuse_texts
+from tersor.pipeline.plan import Plan, make_plan
+from tersor.pipeline.prepare import prepared
+from tersor.pipeline.quantize import Progress, quantize_to
+from tersor.pipeline.result import Result
+from tersor.recipes import Adjustments, Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """A source, the plan for it, and where the result goes; ``run`` does it."""
+
+    source: Source
+    plan: Plan
+    out: Path
+    calibration: tuple[Path, ...]
+    checkpoint: Path | None
+    force: bool
+
+    def run(self, progress: Progress | None = None) -> Result:
+        """Quantize; see :func:`~tersor.pipeline.quantize.quantize_to`."""
+        return quantize_to(
+            self.source,
+            self.plan,
+            self.out,
+            calibration=self.calibration,
+            checkpoint=self.checkpoint,
+            force=self.force,
+            progress=progress,
+        )
+
+
+def requested(
+    source: str | Path,
+    out: str | Path,
+    recipe: str | Path | Recipe = "w4",
+    *,
+    adjustments: Adjustments = Adjustments(),
+    calibration: str | Path | Sequence[str | Path] = (),
+    checkpoint: str | Path | None = None,
+    allow_pickle: bool = False,
+    merge_adapter: bool = False,
+    force: bool = False,
+) -> Request:
+    """The request that :func:`tersor.quantize` carries out, and ``--dry-run`` only shows.
+
+    Raises a :class:`~tersor.errors.TersorError` for a value out of its bounds, an option without
+    effect, a source or text that cannot be read, a plan that cannot be made, and an output that
+    cannot be written.
+    """
+    found, place = one_path("source", source), one_path("out", out)
+    replace_it = yes_or_no("force", force)
+    pickle = yes_or_no("allow_pickle", allow_pickle)
+    merge = yes_or_no("merge_adapter", merge_adapter)
+    texts = some_paths("calibration", calibration)
+    state = None if checkpoint is None else one_path("checkpoint", checkpoint)
+    chosen = adjustments.apply(known_recipe("recipe", recipe))
+    _refuse_unheard(chosen, texts, state)
+    opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
+    plan = make_plan(opened, chosen)
+    _refuse_wide(adjustments, plan)
+    needed = plan.bytes_at_most
+    OutputDirectory(place, force=replace_it, needed_bytes=needed, source=opened.path).check()
+    return Request(opened, plan, place, tuple(texts), state, replace_it)
+
+
+def known_recipe(name: str, value: str | Path | Recipe) -> Recipe:
+    """A recipe by the name of a preset, from a file, or as a value."""
+    return value if isinstance(value, Recipe) else load_recipe(one_path(name, value))
+
+
+def _refuse_unheard(recipe: Recipe, texts: Sequence[Path], checkpoint: Path | None) -> None:
+    refuse_texts([recipe], texts)
+    if checkpoint is None:
+        return
+    if recipe.training is None:
+        raise OptionError("checkpoint", f"has no effect: recipe {recipe.name!r} trains nothing")
+    if checkpoint.is_dir() or not checkpoint.absolute().parent.is_dir():
+        raise OptionError("checkpoint", f"must be a file in a directory that exists: {checkpoint}")
+
+
+def _refuse_wide(adjustments: Adjustments, plan: Plan) -> None:
+    """A group wider than any matrix is a channel, under another name and in fewer formats."""
+    size = adjustments.group_size
+    widest = max((module.shape[1] for module in plan.quantized()), default=0)
+    if size is not None and size > widest > 0:
+        raise OptionError(
+            "group_size", f"{size} is more than the {widest} columns of the widest matrix; use 0"
+        )
