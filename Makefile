@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test test-sweep check sanitize test-arm arm-tools format bench clean FORCE
+.PHONY: demo test test-sweep fuzz check sanitize test-arm arm-tools format bench clean FORCE
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,11 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 # Every family, type of numbers, preset and cache in the engine, in `load` and rounded by hand: some 1200 models.
 test-sweep: $(VENV)/.installed-dev
 	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py tests/checkpoints/test_config_fields.py
+
+# Damaged files of every kind, thousands of each, through the command line and the library; the figures go to the docs.
+FUZZ_EACH ?= 350
+fuzz: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/robustness.md
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
 SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool

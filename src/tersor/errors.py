@@ -19,14 +19,21 @@
     │   └── OutOfMemory    it needs more memory than there is
     └── EngineError        a model that the engine does not run
 
-A message is one line. It names the file, tensor or flag, and the way out.
+A message is one line. It names the file, tensor or flag, and the way out. What it quotes of a file
+may be endless or move the cursor: the middle of long messages is left out, and what cannot be
+printed is written as Python would.
 """
 
 from collections.abc import Callable
 
+_LONGEST, _END = 900, 300
+
 
 class TersorError(Exception):
     """Base of all of them; the command line prints it as one line and exits with status 1."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(readable(said))
 
 
 class SourceError(TersorError):
@@ -102,3 +109,12 @@ class EngineError(TersorError):
     def __init__(self, what: str) -> None:
         """``what``: the part of the model that is not run."""
         super().__init__(f"tersor's engine does not run {what}")
+
+
+def readable(message: str) -> str:
+    """The message in one line that people can read, its beginning and its end if it is long."""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - _END]} […] {message[-_END:]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)

@@ -315,6 +315,9 @@ def config_with(**changes: Any) -> dict[str, Any]:
         config_with(strategy="token"),
         config_with(strategy="group"),
         config_with(strategy=None),
+        config_with(num_bits=4.0),
+        config_with(symmetric="false"),
+        config_with(symmetric=None),
     ],
     ids=lambda config: str(config)[:60],
 )
@@ -323,7 +326,7 @@ def test_descriptions_that_make_no_sense(config: dict[str, Any]) -> None:
         compressed_tensors.schemes_of(config, ["a"])
 
 
-@pytest.mark.parametrize("size", [0, -1, 1, "32", None])
+@pytest.mark.parametrize("size", [0, -1, 1, "32", 32.0, True, None])
 def test_group_sizes_that_make_no_sense(size: object) -> None:
     config = compressed_tensors.quantization_config({INT4: ["a"]}, [])
     config["config_groups"]["group_0"]["weights"]["group_size"] = size

@@ -74,3 +74,12 @@ def damaged(**changes: Any) -> dict[str, Any]:
 def test_descriptions_that_make_no_sense(config: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match="quantization_config"):
         own.schemes_of(config)
+
+
+@pytest.mark.parametrize(
+    "config", [{"experts": 1}, {"experts": {}}, {"transposed": "a.b"}, {"transposed": [1]}]
+)
+def test_lists_that_are_none(config: dict[str, Any]) -> None:
+    read = own.transposed if "transposed" in config else own.stacked_experts
+    with pytest.raises(FormatError, match=r"quantization_config: \w+ must be a list"):
+        read(config)

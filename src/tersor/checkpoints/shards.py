@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from tersor.checkpoints.files import read_json
+from tersor.checkpoints.files import read_json, reading
 from tersor.errors import SourceError, UnsafeSource
 
 
@@ -25,7 +25,9 @@ def read_index(path: Path) -> dict[str, str]:
             raise SourceError(f"{path}: tensor {name!r} is mapped to {shard!r}, not to a file name")
     for shard in sorted(set(weight_map.values())):
         _refuse_path(path, shard)
-        if not (path.parent / shard).is_file():
+        with reading(path.parent / shard):
+            there = (path.parent / shard).is_file()
+        if not there:
             raise SourceError(f"{path}: names the shard {shard!r}, which is missing; download it")
     return weight_map
 

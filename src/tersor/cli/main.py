@@ -9,7 +9,7 @@ import warnings
 from typing import NoReturn, TextIO
 
 from tersor.cli.flags import flag
-from tersor.errors import OptionError, TersorError
+from tersor.errors import OptionError, TersorError, readable
 
 _INTERRUPTED = 130
 _WRITING = ("restore", "quantize")
@@ -59,21 +59,21 @@ def _show_warning(
 ) -> None:
     """One line, like errors, instead of a place in the source."""
     del category, filename, lineno, file, line
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {readable(str(message))}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:
     from tersor.machine_memory import is_shortage
 
     if isinstance(error, OptionError):
-        return f"error: {error.said(flag)}"
+        return f"error: {readable(error.said(flag))}"
     if isinstance(error, TersorError):
         return f"error: {error}"
     if is_shortage(error):
         return "error: not enough memory; close other programs, or use a smaller --context"
     if hasattr(error, "format_message"):  # what Typer finds wrong with a command line
         return "error: " + " ".join(error.format_message().split())
-    said = " ".join(str(error).split())
+    said = readable(" ".join(str(error).split()))
     return (
         f"error: {type(error).__name__}: {said} (a bug in tersor: please report it with the "
         "output of the same command with --debug)"

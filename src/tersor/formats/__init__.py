@@ -4,6 +4,7 @@ from tersor.formats import compressed_tensors, own
 from tersor.formats.codec import (
     InputParameters,
     QuantizedLinear,
+    check,
     decode,
     decode_input,
     encode,
@@ -18,6 +19,7 @@ __all__ = [
     "InputParameters",
     "QuantizedLinear",
     "Storage",
+    "check",
     "compressed_tensors",
     "decode",
     "decode_input",

@@ -67,8 +67,7 @@ def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> Quanti
     scheme says, or values that no scale can have.
     """
     weights, storage = scheme.weights, storage_for(scheme)
-    shape = stored_shape(tensors, scheme, module)
-    _check(tensors, scheme, shape, module)
+    shape = check(tensors, scheme, module)
     groups = weights.groups(shape[1])
     rows = 1 if weights.granularity is Granularity.TENSOR else shape[0]
     scale = StoredScale(
@@ -164,6 +163,16 @@ def _decode_zero_point(
         return _restored(unpack(stored.T.contiguous(), grid.bits, shape[0]).T.contiguous(), grid)
     signed = stored.reshape(shape)
     return signed if grid.signed else (signed.to(torch.int16) + grid.offset).to(torch.uint8)
+
+
+def check(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> tuple[int, int]:
+    """``(out, in)`` of a linear whose tensors have the types and shapes of its scheme.
+
+    Raises :class:`FormatError` if a tensor is missing, is one too many or is of another kind.
+    """
+    shape = stored_shape(tensors, scheme, module)
+    _check(tensors, scheme, shape, module)
+    return shape
 
 
 def decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:

@@ -173,7 +173,8 @@ def _parse_group(group: Any) -> tuple[Scheme, list[str]]:
         scheme = Scheme(weights, None if arguments is None else _parse_activations(arguments))
         return scheme, [_checked_target(target) for target in group["targets"]]
     except (AttributeError, KeyError, TypeError, ValueError, SchemeError, re.error) as error:
-        raise FormatError(f"quantization_config: cannot read a config group: {error!r}") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise FormatError(f"quantization_config: cannot read a config group: {reason}") from None
 
 
 def _checked_target(target: str) -> str:
@@ -185,27 +186,41 @@ def _checked_target(target: str) -> str:
 def _parse_weights(arguments: Mapping[str, Any], storage: str | None) -> TensorScheme:
     if arguments["type"] == "float" and arguments["num_bits"] == 4:
         scale = ScaleFormat.E8M0 if storage == Storage.MXFP4 else ScaleFormat.E4M3
-        return TensorScheme(fp4(), Granularity.GROUP, arguments["group_size"], scale)
+        return TensorScheme(fp4(), Granularity.GROUP, _whole(arguments, "group_size"), scale)
     granularity = Granularity(arguments["strategy"])
-    size = arguments["group_size"] if granularity is Granularity.GROUP else None
+    size = _whole(arguments, "group_size") if granularity is Granularity.GROUP else None
     return TensorScheme(_parse_grid(arguments), granularity, size)
 
 
 def _parse_activations(arguments: Mapping[str, Any]) -> ActivationScheme:
     granularity = Granularity(arguments["strategy"])
-    size = arguments["group_size"] if granularity is Granularity.GROUP else None
+    size = _whole(arguments, "group_size") if granularity is Granularity.GROUP else None
     grid = _parse_grid(arguments, Symmetry.RESTRICTED)
-    return ActivationScheme(TensorScheme(grid, granularity, size), bool(arguments["dynamic"]))
+    return ActivationScheme(TensorScheme(grid, granularity, size), _truth(arguments, "dynamic"))
 
 
 def _parse_grid(
     arguments: Mapping[str, Any], symmetric: Symmetry = Symmetry.FULL
 ) -> IntegerGrid | FloatGrid:
-    bits = arguments["num_bits"]
+    bits = _whole(arguments, "num_bits")
     match arguments["type"]:
         case "float" if bits == 8:
             return FloatGrid("fp8_e4m3")
         case "int":
-            return IntegerGrid(bits, symmetric if arguments["symmetric"] else Symmetry.NONE)
+            return IntegerGrid(bits, symmetric if _truth(arguments, "symmetric") else Symmetry.NONE)
         case kind:
             raise ValueError(f"{bits}-bit {kind}")
+
+
+def _whole(arguments: Mapping[str, Any], key: str) -> int:
+    value = arguments[key]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r}, not a whole number")
+    return value
+
+
+def _truth(arguments: Mapping[str, Any], key: str) -> bool:
+    value = arguments[key]
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r}, not true or false")
+    return value

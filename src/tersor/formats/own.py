@@ -61,6 +61,8 @@ def quantization_config(
 def stacked_experts(config: Mapping[str, Any]) -> tuple[StackedExperts, ...]:
     """How experts are put together. Raises :class:`FormatError`."""
     found = config.get("experts", [])
+    if not isinstance(found, list):
+        raise FormatError("quantization_config: experts must be a list")
     try:
         return tuple(
             StackedExperts(
@@ -72,7 +74,16 @@ def stacked_experts(config: Mapping[str, Any]) -> tuple[StackedExperts, ...]:
             for one in found
         )
     except (KeyError, TypeError) as error:
-        raise FormatError(f"quantization_config: cannot read experts: {error!r}") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise FormatError(f"quantization_config: cannot read experts: {reason}") from None
+
+
+def transposed(config: Mapping[str, Any]) -> frozenset[str]:
+    """Modules whose dense weight is ``(in, out)``. Raises :class:`FormatError`."""
+    found = config.get("transposed", [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise FormatError("quantization_config: transposed must be a list of names")
+    return frozenset(found)
 
 
 def schemes_of(config: Mapping[str, Any]) -> dict[str, Scheme]:
@@ -85,7 +96,8 @@ def schemes_of(config: Mapping[str, Any]) -> dict[str, Scheme]:
     try:
         groups = [(scheme_from_dict(group), group["modules"]) for group in config["groups"]]
     except (AttributeError, KeyError, TypeError, RecipeError, SchemeError) as error:
-        raise FormatError(f"quantization_config: cannot read a group: {error!r}") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise FormatError(f"quantization_config: cannot read a group: {reason}") from None
     schemes: dict[str, Scheme] = {}
     for scheme, modules in groups:
         if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):

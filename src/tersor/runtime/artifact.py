@@ -1,6 +1,7 @@
 """Reading a quantized model directory, whatever its format."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tersor.formats import (
     PARAMETERS,
     InputParameters,
     QuantizedLinear,
+    check,
     compressed_tensors,
     decode,
     decode_input,
@@ -56,8 +58,17 @@ class Artifact:
 
     def linear(self, module: str) -> QuantizedLinear:
         """One quantized linear. Raises :class:`FormatError` if its tensors do not fit it."""
-        tensors = self._by_suffix(module, ("weight", *QUANTIZED_SUFFIXES))
-        return decode(tensors, self.schemes[module], module)
+        with _named(self.source.path):
+            return decode(self._tensors(module), self.schemes[module], module)
+
+    def refuse_misfits(self) -> None:
+        """Hold types and shapes of every quantized linear against its scheme; reads no codes.
+
+        Raises :class:`FormatError` naming the first tensor that does not fit.
+        """
+        with _named(self.source.path):
+            for module, scheme in self.schemes.items():
+                check(self._tensors(module), scheme, module)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every tensor of the unquantized model, by its name there; reads no codes."""
@@ -90,6 +101,9 @@ class Artifact:
         parts = {f"{module}.{suffix}" for module in self.schemes for suffix in suffixes}
         return [name for name in self.source.tensors if name not in parts]
 
+    def _tensors(self, module: str) -> dict[str, Tensor]:
+        return self._by_suffix(module, ("weight", *QUANTIZED_SUFFIXES))
+
     def _by_suffix(self, module: str, suffixes: Iterable[str]) -> dict[str, Tensor]:
         """Those tensors of a module that there are."""
         names = {f"{module}.{suffix}": suffix for suffix in suffixes}
@@ -101,13 +115,21 @@ def open_artifact(directory: Path) -> Artifact:
     """Open a directory in compressed-tensors or tersor's own format.
 
     Raises :class:`~tersor.errors.SourceError` if it is no model directory and :class:`FormatError`
-    if it is not quantized, in a format that is not ours to read, or has a scale that is not finite.
-    Of the tensors only scales and the like are read.
+    if it is not quantized, in a format that is not ours to read, has tensors that do not fit what
+    it says of them, or a scale that is not finite. Only scales and the like are read of tensors.
     """
     source = open_directory(directory)
     config = source.config.get("quantization_config")
     if not isinstance(config, Mapping):
         raise FormatError(f"{directory} is not quantized: config.json has no quantization_config")
+    with _named(directory):
+        found = _described(source, config)
+    found.refuse_misfits()
+    return found
+
+
+def _described(source: Source, config: Mapping[str, Any]) -> Artifact:
+    """The artifact as its ``quantization_config`` says."""
     modules = _quantized_modules(source.tensors)
     match config.get("quant_method"):
         case compressed_tensors.METHOD:
@@ -119,12 +141,11 @@ def open_artifact(directory: Path) -> Artifact:
             schemes = own.schemes_of(config)
             missing = sorted(set(modules) ^ set(schemes))
             if missing:
-                raise FormatError(f"{directory}: tensors and config disagree about {missing[0]}")
-            experts = own.stacked_experts(config)
-            return Artifact(source, schemes, frozenset(config.get("transposed", ())), experts)
+                raise FormatError(f"tensors and config disagree about {missing[0]!r}")
+            return Artifact(source, schemes, own.transposed(config), own.stacked_experts(config))
         case method:
             raise FormatError(
-                f"{directory}: tersor does not read quant_method {method!r}; "
+                f"tersor does not read quant_method {method!r}; "
                 f"it reads {compressed_tensors.METHOD} and {own.METHOD}; `tersor restore` makes a "
                 "plain model of fp8 and mxfp4"
             )
@@ -133,11 +154,21 @@ def open_artifact(directory: Path) -> Artifact:
 def _refuse_unsound(source: Source) -> None:
     for name in source.tensors:
         if name.rpartition(".")[2] in PARAMETERS:
-            try:
-                refuse_unsound(name, source.read([name])[name])
-            except FormatError as error:
-                raise FormatError(f"{source.path}: {error}") from None
+            refuse_unsound(name, source.read([name])[name])
 
 
 def _quantized_modules(names: Iterable[str]) -> list[str]:
-    return [n.removesuffix(".weight_scale") for n in names if n.endswith(".weight_scale")]
+    """Modules with any tensor that only quantized ones have, each once."""
+    parts = (name.rpartition(".") for name in names)
+    return list(
+        dict.fromkeys(module for module, _, suffix in parts if suffix in QUANTIZED_SUFFIXES)
+    )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the block name the artifact."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error

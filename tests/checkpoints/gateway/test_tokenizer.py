@@ -93,6 +93,12 @@ def test_a_tokenizer_made_of_others_does_not_find_their_code(tmp_path: Path) -> 
         ("tokenizer_config.json", '{"tokenizer_class": ["a"]}', "not a string"),
         ("tokenizer_config.json", '{"chat_template": [1]}', "chat_template in tok.* holds '1'"),
         ("tokenizer_config.json", '{"chat_template": [{"name": "a"}]}', "no object with a name"),
+        ("tokenizer_config.json", '{"model_max_length": "9"}', "model_max_length in .* is '9'"),
+        (
+            "tokenizer_config.json",
+            '{"model_max_length": [9]}',
+            "model_max_length in .*not a number",
+        ),
         ("config.json", '{"model_type": ["a"]}', "model_type in config"),
         ("config.json", '{"model_type": "llama", "hidden_size": "x"}', "'hidden_size'"),
     ],

@@ -150,6 +150,10 @@ def _loaded(view: Path, config: Any, place: str) -> Any:
             f"{place}: transformers makes a {type(tokenizer).__name__} of the tokenizer files; "
             "put the model's own beside config.json"
         )
+    longest = tokenizer.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float):
+        # transformers would compare texts with it, one by one.
+        raise SourceError(f"{place}: model_max_length in {SETTINGS} is {longest!r}, not a number")
     return tokenizer
 
 

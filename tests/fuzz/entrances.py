@@ -1,0 +1,131 @@
+"""What reads a damaged file: a function of the library, and the command for the same."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tersor
+from tersor.checkpoints.source import open_source
+from tersor.pipeline.plan import make_plan
+from tersor.pipeline.prepare import prepared
+from tersor.runtime.chat import Conversation
+
+# Few tokens, so that an input takes milliseconds.
+_CONTEXT, _NEW = 16, 2
+# Sound weights are about 1: what a noisy byte makes of one may overflow float32 later on.
+_LARGE = 1e6
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """``call`` gives numbers that have to be finite; ``command`` is the command line.
+
+    Both are given the folder of an input: the damaged model is ``model``, texts and recipes lie
+    beside it, and what is made goes to ``results``.
+    """
+
+    call: Callable[[Path], Iterable[float]]
+    command: Callable[[Path], list[str]]
+
+
+def _quantize(folder: Path, **options: Any) -> list[float]:
+    out = folder / "results" / "out"
+    found = tersor.quantize(subject(folder), out, "w4", **options)
+    return [*(record.rounding or 0.0 for record in found.records), *_logits(out)]
+
+
+def plan(folder: Path, recipe: str | Path = "w4") -> list[float]:
+    chosen = tersor.load_recipe(recipe)
+    plan = make_plan(prepared(open_source(subject(folder)), chosen), chosen)
+    return [plan.bits_per_weight, plan.total_bytes]
+
+
+def _logits(directory: Path) -> list[float]:
+    """The logits of a model; its weights if they are too large to have logits."""
+    model = tersor.load(directory)
+    with torch.inference_mode():
+        found = model(torch.zeros(1, 3, dtype=torch.long)).logits
+    largest = [p.abs().max().item() for p in model.parameters() if p.numel()]
+    return largest if max(largest) > _LARGE else found.flatten().tolist()
+
+
+def _evaluate(folder: Path, **options: Any) -> list[float]:
+    found = tersor.evaluate(folder / "model", context=_CONTEXT, windows=1, **options)
+    return [one.perplexity for one in found]
+
+
+def _engine(folder: Path) -> list[float]:
+    return tersor.Engine(folder / "model").logits([0, 0, 0]).flatten().tolist()
+
+
+def _generate(folder: Path) -> list[float]:
+    tersor.generate(folder / "model", "ab", max_new_tokens=_NEW)
+    return []
+
+
+def _chat(folder: Path) -> list[float]:
+    conversation = Conversation(tersor.Engine(folder / "model"), system="be kind")
+    for _ in conversation.answer("hello", max_new_tokens=_NEW):
+        pass
+    return []
+
+
+def _restore(folder: Path, **options: Any) -> list[float]:
+    tersor.restore(subject(folder), folder / "results" / "out", **options)
+    return _logits(folder / "results" / "out")
+
+
+def subject(folder: Path) -> Path:
+    """The model that is damaged: a directory or a GGUF file."""
+    file = folder / "model.gguf"
+    return folder / "model" if (folder / "model").is_dir() else file
+
+
+def command(verb: str, *more: str) -> Callable[[Path], list[str]]:
+    """The command line that reads the model; ``{}`` in ``more`` is the folder."""
+    return lambda folder: [verb, str(subject(folder)), *(one.format(folder) for one in more)]
+
+
+_OUT = ("-o", "{}/results/out")
+_SCORED = ("--context", str(_CONTEXT), "--windows", "1")
+_MADE = ("--max-new-tokens", str(_NEW))
+
+QUANTIZE = Entrance(_quantize, command("quantize", *_OUT))
+PLAN = Entrance(plan, command("quantize", *_OUT, "--dry-run"))
+RESTORE = Entrance(_restore, command("restore", *_OUT))
+LOAD = Entrance(
+    lambda folder: _logits(folder / "model"),
+    command("evaluate", "--text", "{}/text.txt", *_SCORED),
+)
+EVALUATE = Entrance(
+    lambda folder: _evaluate(folder, texts=[folder / "text.txt"]),
+    command("evaluate", "--text", "{}/text.txt", *_SCORED, "--json"),
+)
+ENGINE = Entrance(
+    _engine,
+    command("bench", "--prompt-tokens", "4", "--new-tokens", "2", "--repetitions", "1"),
+)
+GENERATE = Entrance(_generate, command("generate", "--prompt", "ab", *_MADE))
+CHAT = Entrance(_chat, command("chat", "--system", "be kind", *_MADE))
+MERGE_QUANTIZE = Entrance(
+    lambda folder: _quantize(folder, merge_adapter=True),
+    command("quantize", *_OUT, "--merge-adapter"),
+)
+MERGE_RESTORE = Entrance(
+    lambda folder: _restore(folder, merge_adapter=True),
+    command("restore", *_OUT, "--merge-adapter"),
+)
+PICKLE = Entrance(
+    lambda folder: _quantize(folder, allow_pickle=True),
+    command("quantize", *_OUT, "--allow-pickle"),
+)
+
+NOT_THE_ENGINE = (QUANTIZE, PLAN, LOAD, EVALUATE, GENERATE)
+MODEL = (*NOT_THE_ENGINE, ENGINE)
+FLOAT_ARTIFACT = (LOAD, EVALUATE, GENERATE)
+ARTIFACT = (*FLOAT_ARTIFACT, ENGINE)
+PUBLISHED = (RESTORE, QUANTIZE, PLAN, LOAD, EVALUATE)
+MERGING = (MERGE_QUANTIZE, MERGE_RESTORE)
