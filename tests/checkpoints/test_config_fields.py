@@ -75,7 +75,7 @@ def test_heads_that_do_not_divide(part):
         {},
         {"num_key_value_heads": None, "n_inner": None, "rope_scaling": None, "text_config": None},
         {"num_key_value_heads": [3, 3, 4], "num_attention_heads": [12, 12, 16]},
-        {"head_dim": 0, "num_experts": 0, "max_position_embeddings": -1},
+        {"head_dim": 0, "num_experts": 0, "max_position_embeddings": 1200.0},
         {"rope_scaling": {"type": "dynamic", "factor": 2, "attention_factor": None}},
         {"vision_config": {"num_heads": "any", "hidden_size": 0}},
         {"time_step_limit": [0.0, float("inf")]},

@@ -47,22 +47,29 @@ def test_a_sound_model_passes(family, models):
 def test_another_vocabulary(family, models):
     config, shapes = models(family)
     said = refused(config | {"vocab_size": 129}, shapes)
-    assert re.match(r"vocab_size is 129, but '\S+' has 128 rows;", said)
+    assert re.match(
+        r"vocab_size is 129, which makes 129 rows of '\S+'; the weights have 128;", said
+    )
 
 
 @pytest.mark.parametrize(
     ("family", "change", "words"),
     [
-        ("llama", {"intermediate_size": 161}, "intermediate_size is 161, but"),
-        ("llama", {"hidden_size": 68}, "hidden_size is 68, but"),
-        ("llama", {"num_key_value_heads": 4}, "num_key_value_heads is 4, with 16 each, but"),
-        ("qwen3", {"head_dim": 32}, "head_dim is 32, but"),
-        ("gpt2", {"n_inner": 161}, "n_inner is 161, but"),
-        ("gpt2", {"n_embd": 68}, "n_embd is 68, but"),
-        ("gpt2", {"n_positions": 130}, "n_positions is 130, but 'transformer.wpe.weight' has 128"),
-        ("opt", {"ffn_dim": 161}, "ffn_dim is 161, but"),
-        ("qwen3_moe", {"moe_intermediate_size": 97}, "moe_intermediate_size is 97, but"),
-        ("qwen3_moe", {"num_local_experts": 3}, "num_local_experts is 3, but"),
+        ("llama", {"intermediate_size": 161}, "intermediate_size is 161, which makes"),
+        ("llama", {"hidden_size": 68}, "hidden_size is 68, which makes"),
+        ("llama", {"num_key_value_heads": 4}, "num_key_value_heads is 4, which makes 64 rows"),
+        ("qwen3", {"head_dim": 32}, "head_dim is 32, which makes"),
+        ("llama", {"head_dim": 3}, "head_dim is 3, which makes"),
+        ("gpt2", {"n_inner": 161}, "n_inner is 161, which makes"),
+        ("gpt2", {"n_embd": 68}, "n_embd is 68, which makes"),
+        (
+            "gpt2",
+            {"n_positions": 130},
+            "n_positions is 130, which makes 130 rows of",
+        ),
+        ("opt", {"ffn_dim": 161}, "ffn_dim is 161, which makes"),
+        ("qwen3_moe", {"moe_intermediate_size": 97}, "moe_intermediate_size is 97, which makes"),
+        ("qwen3_moe", {"num_local_experts": 3}, "num_local_experts is 3, which makes"),
         ("llama", {"num_hidden_layers": 3}, "num_hidden_layers makes 3 blocks, and the weights ha"),
         ("gpt2", {"n_layer": 3}, "n_layer makes 3 blocks, and the weights have none of"),
     ],
@@ -75,13 +82,15 @@ def test_other_sizes(family, change, words, models):
 def test_a_field_that_is_not_there_counts_as_transformers_reads_it(models):
     config, shapes = models("llama")
     without = {key: value for key, value in config.items() if key != "intermediate_size"}
-    assert "intermediate_size is 11008, but" in refused(without, shapes)
+    assert "intermediate_size is 11008, which makes" in refused(without, shapes)
 
 
 def test_a_size_that_two_fields_have_is_the_one_that_mends_it(models):
     config, shapes = models("llama")
-    assert "intermediate_size is 64, but" in refused(config | {"intermediate_size": 64}, shapes)
-    assert "vocab_size is 160, but" in refused(config | {"vocab_size": 160}, shapes)
+    assert "intermediate_size is 64, which makes" in refused(
+        config | {"intermediate_size": 64}, shapes
+    )
+    assert "vocab_size is 160, which makes" in refused(config | {"vocab_size": 160}, shapes)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,6 @@ def test_quantize_refuses_before_any_work(recipe, tmp_path):
     save_tiny("llama", tmp_path / "model", vocab_size=129)
     file = tmp_path / "model" / "config.json"
     file.write_text(file.read_text().replace('"vocab_size": 129', '"vocab_size": 128'))
-    with pytest.raises(SourceError, match=r"model/config\.json: vocab_size is 128, but"):
+    with pytest.raises(SourceError, match=r"model/config\.json: vocab_size is 128, which"):
         tersor.quantize(tmp_path / "model", tmp_path / "out", recipe)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

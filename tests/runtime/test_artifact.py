@@ -172,5 +172,5 @@ def test_sizes_that_are_not_those_of_the_weights_are_refused(out: Path) -> None:
         config = json.loads(file.read_text()) | {"intermediate_size": 176}
         file.write_text(json.dumps(config))
         for entrance in (tersor.load, tersor.Engine):
-            with pytest.raises(SourceError, match=r"config\.json: intermediate_size is 176, but"):
+            with pytest.raises(SourceError, match=r"config\.json: intermediate_size is 176, which"):
                 entrance(directory)

@@ -48,10 +48,7 @@ _POSITIVE = _Wanted("a finite number above 0", lambda value: _real(value) and va
 _NOT_NEGATIVE = _Wanted("a finite number, 0 or more", lambda value: _real(value) and value >= 0)
 _SWITCH = _Wanted("true or false", lambda value: isinstance(value, bool))
 _NAME = _Wanted("a name in quotes", lambda value: isinstance(value, str))
-# XLNet says -1 for texts of any length.
-_LENGTH = _Wanted(
-    "a whole number above 0", lambda value: _real(value) and (value >= 1 or value == -1)
-)
+_LENGTH = _Wanted("a number from 1", lambda value: _real(value) and value >= 1)
 _PART = _Wanted("an object", lambda value: isinstance(value, Mapping))
 
 _FIELDS: Mapping[str, _Wanted] = {

@@ -4,6 +4,7 @@
     families      the tables
     discovery     architectures without a table, by name and shape
     metamodel     the same from the modules that transformers would build
+    sizes         whether ``config.json`` makes the shapes that the weights have
     in_memory     what modules on disk are called in memory
     architecture  ``describe``: config and tensor names → ``Architecture``
     experts       fused expert tensors ↔ one matrix per expert

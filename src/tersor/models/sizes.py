@@ -16,6 +16,7 @@ from tersor.models.metamodel import Unbuildable, build, typed_config
 from tersor.models.names import Names
 
 Shape = tuple[int, ...]
+Place = tuple[str, ...]
 
 # Asked in this order; a size that several fields have is the first one's that mends it.
 _SIZES = (
@@ -113,33 +114,50 @@ def _any_below(names: set[str], path: str) -> bool:
 def _blamed(
     config: Mapping[str, Any], shapes: Mapping[str, Shape], mismatch: _Mismatch
 ) -> str | None:
-    """The field behind a mismatch, and both numbers; ``None`` if no single axis or field is."""
+    """The field behind a mismatch, and both numbers; ``None`` if no single axis or field is.
+
+    Of several fields that could be meant, the one with which most of the other tensors fit too.
+    """
     axis = mismatch.axis()
     if axis is None:
         return None
     made, stored = mismatch.made[axis], mismatch.stored[axis]
-    has = f"{mismatch.name!r} has {stored} {_AXES[axis] if axis < 2 else 'entries'}"
     sizes = dict(_sizes(config))
+    best, least = None, None
+    for place, size in dict.fromkeys(_candidates(sizes, made, stored)):
+        left = _left(config, shapes, mismatch, place, size)
+        if left is not None and (least is None or left < least):
+            best, least = place, left
+    if best is None:
+        return None
+    entries = _AXES[axis] if axis < len(_AXES) else "entries"
+    return (
+        f"{'.'.join(best)} is {sizes[best]}, which makes {made} {entries} of {mismatch.name!r}; "
+        f"the weights have {stored}"
+    )
+
+
+def _candidates(sizes: Mapping[Place, int], made: int, stored: int) -> Iterator[tuple[Place, int]]:
+    """Places whose value makes ``made``, alone or as heads of a size, and what makes ``stored``."""
     for place, size in sizes.items():
-        if size == made and _mends(config, shapes, mismatch, place, stored):
-            return f"{'.'.join(place)} is {made}, but {has}"
+        if size == made:
+            yield place, stored
     for place, heads in sizes.items():
-        size = sizes.get((*place[:-1], "head_dim"), 0)
-        if place[-1] not in _HEADS or heads * size != made or stored % size:
-            continue
-        if _mends(config, shapes, mismatch, place, stored // size):
-            return f"{'.'.join(place)} is {heads}, with {size} each, but {has}"
-    return None
+        of_heads = (*place[:-1], "head_dim")
+        size = sizes.get(of_heads, 0)
+        if place[-1] in _HEADS and heads * size == made:
+            if stored % heads == 0:
+                yield of_heads, stored // heads
+            if stored % size == 0:
+                yield place, stored // size
 
 
-def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
+def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[Place, int]]:
     """Place and value of every known size, with transformers' defaults for what is not there."""
     yield from _sizes_in(typed_config(config).to_dict(), ())
 
 
-def _sizes_in(
-    fields: Mapping[str, Any], place: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], int]]:
+def _sizes_in(fields: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, int]]:
     for part in _PARTS:
         if isinstance(fields.get(part), Mapping):
             yield from _sizes_in(fields[part], (*place, part))
@@ -149,22 +167,23 @@ def _sizes_in(
             yield (*place, key), value
 
 
-def _mends(
+def _left(
     config: Mapping[str, Any],
     shapes: Mapping[str, Shape],
     mismatch: _Mismatch,
-    place: tuple[str, ...],
+    place: Place,
     size: int,
-) -> bool:
-    """Whether the tensor fits once the field at ``place`` has another value."""
+) -> int | None:
+    """How many tensors do not fit with another value at ``place``; None if this one does not."""
     try:
         names = Names(build(_with(config, place, size)), shapes)
     except Unbuildable:
-        return False
-    return all(one.name != mismatch.name for one in _mismatches(names, shapes))
+        return None
+    found = [one.name for one in _mismatches(names, shapes)]
+    return None if mismatch.name in found else len(found)
 
 
-def _with(config: Mapping[str, Any], place: tuple[str, ...], value: int) -> Mapping[str, Any]:
+def _with(config: Mapping[str, Any], place: Place, value: int) -> Mapping[str, Any]:
     key, *rest = place
     if not rest:
         return {**config, key: value}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.huggingface import open_directory
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import FormatError
 from tersor.formats import (
     PARAMETERS,
@@ -25,6 +25,7 @@ from tersor.formats import (
     stored_shape,
 )
 from tersor.grids import Scheme
+from tersor.models.sizes import check_sizes
 
 QUANTIZED_SUFFIXES = (
     "weight_packed",
@@ -149,6 +150,28 @@ def _described(source: Source, config: Mapping[str, Any]) -> Artifact:
                 f"it reads {compressed_tensors.METHOD} and {own.METHOD}; `tersor restore` makes a "
                 "plain model of fp8 and mxfp4"
             )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model directory that is to be run; ``artifact`` if it is quantized."""
+
+    source: Source
+    artifact: Artifact | None
+
+
+def open_stored(directory: Path) -> Stored:
+    """Open a model directory, quantized or not, whose ``config.json`` fits its weights.
+
+    Raises what :func:`open_artifact` raises, and :class:`~tersor.errors.SourceError` for other
+    sizes in ``config.json`` than the weights have.
+    """
+    source = open_directory(directory)
+    quantized = "quantization_config" in source.config
+    artifact = open_artifact(directory) if quantized else None
+    shapes = shapes_of(source) if artifact is None else artifact.shapes()
+    check_sizes(directory, source.config, shapes)
+    return Stored(source, artifact)
 
 
 def _refuse_unsound(source: Source) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.checkpoints.finite import is_finite
-from tersor.checkpoints.huggingface import open_directory
-from tersor.checkpoints.source import Source, shapes_of
+from tersor.checkpoints.source import Source
 from tersor.errors import EngineError, NonFiniteWeight, SourceError
-from tersor.models.sizes import check_sizes
-from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.artifact import Artifact, Stored
 from tersor.runtime.decoder_names import DecoderNames, decoder_names
 from tersor.runtime.decoder_shape import DecoderShape
 from tersor.runtime.kernels import has_kernel
@@ -164,23 +161,25 @@ class _Reader:
 
 
 def read_weights(
-    directory: Path, shape: DecoderShape, *, integer: bool, dense_bits: int | None = None
+    stored: Stored,
+    cache: PackedCache,
+    shape: DecoderShape,
+    *,
+    integer: bool,
+    dense_bits: int | None = None,
 ) -> Weights:
-    """Read and pack a model directory.
+    """Read and pack a model.
 
+    ``cache``: of its directory, made before that was opened.
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
     themselves always do. ``dense_bits``: 8 packs what is stored as floats, 16 leaves it; by default
     8 where the directory is quantized and activations are rounded too. Raises :class:`EngineError`
     for schemes that no kernel runs, and :class:`SourceError` or
     :class:`~tersor.errors.FormatError` for directories that cannot be read.
     """
-    cache = PackedCache(directory)
-    source = open_directory(directory)
-    artifact = open_artifact(directory) if "quantization_config" in source.config else None
-    shapes = shapes_of(source) if artifact is None else artifact.shapes()
-    check_sizes(directory, source.config, shapes)
+    source, artifact = stored.source, stored.artifact
     dense = dense_bits or (8 if artifact is not None and integer else 16)
-    names = decoder_names(directory, source.tensors)
+    names = decoder_names(source.path, source.tensors)
     reader = _Reader(source, artifact, integer, dense, cache, names)
     for layer in range(shape.layers):
         for name in linear_names(shape):

@@ -18,11 +18,13 @@ from tersor.errors import OptionError
 from tersor.instructions import TILED_LEVELS, level
 from tersor.machine_memory import shortage_named
 from tersor.options import Whole, limits, one_path, several, some_words, yes_or_no
+from tersor.runtime.artifact import open_stored
 from tersor.runtime.cache_size import refuse_too_long
 from tersor.runtime.decoder_shape import decoder_shape
 from tersor.runtime.decoder_weights import build, read_weights
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.lookup import draft
+from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.prompts import refuse_longer, token_ids
 from tersor.runtime.sampling import Sampler, Sampling
 from tersor.runtime.session import CHUNK, Session
@@ -84,6 +86,8 @@ class Engine:
             # The one that loses least of those that are as small as float16.
             self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
         open_directory(self.directory)
+        packed = PackedCache(self.directory)
+        stored = open_stored(self.directory)
         config = configuration(self.directory)
         self.shape = decoder_shape(config)
         self.ends = end_tokens(self.directory, config)
@@ -98,7 +102,7 @@ class Engine:
         self.threads = options.threads or torch.get_num_threads()
         with shortage_named(f"for the weights of {self.directory}"):
             weights = read_weights(
-                self.directory, self.shape, integer=integer, dense_bits=options.dense_bits
+                stored, packed, self.shape, integer=integer, dense_bits=options.dense_bits
             )
         self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
         self.products_per_token = weights.products_per_token
