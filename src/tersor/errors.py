@@ -13,7 +13,7 @@
     │   ├── OutputBusy     another process is writing it
     │   └── ReadBackError  written, read again, and not what was meant
     ├── FormatError        a quantized artifact that does not follow its format
-    ├── TextError          text for calibration or evaluation that is missing or too short
+    ├── TextError          text that is missing, too short, or not that of the recipe
     ├── MissingExtra       an optional dependency that is not installed
     ├── MachineError       something that this machine cannot run
     │   └── OutOfMemory    it needs more memory than there is
@@ -88,7 +88,7 @@ class FormatError(TersorError):
 
 
 class TextError(TersorError):
-    """Calibration or evaluation text that is missing, empty or too short."""
+    """Text for calibration or evaluation: missing, too short, or not that of the recipe."""
 
 
 class MissingExtra(TersorError):

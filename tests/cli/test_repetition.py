@@ -184,7 +184,7 @@ def test_what_python_made_is_made_by_the_command(
         here.model,
         here.folder / "out",
         here.text("mine.yaml") if isinstance(recipe, Path) else recipe,
-        adjustments=Adjustments(group_size=32, tokens=160, window=32, exclude=("o_proj",), seed=5),
+        adjustments=Adjustments(group_size=32, tokens=160, window=32, exclude=("o_proj",)),
         calibration=[here.text("some text.txt")],
     )
     made = again(here.folder / "out", tmp_path / "elsewhere", monkeypatch)
@@ -211,7 +211,7 @@ def test_other_texts_are_refused(
     arguments = [here.model, "-o", tmp_path / "again", "--recipe", out / "recipe.yaml"]
     digest = json.loads((out / "tersor.json").read_text())["calibration"][0]["texts"][0]["sha256"]
     for texts, said in (
-        ([], "give it by --calibration"),
+        ([], "give that (--calibration)"),
         ([other], 'not "it\'s other.txt"'),
         ([some, other], "then"),
     ):
@@ -241,7 +241,7 @@ def test_the_mixture_is_a_text_as_any_other(
     out = here.quantize("--recipe", "gptq", *SMALL)
     arguments = [here.model, "-o", tmp_path / "again", "--recipe", out / "recipe.yaml"]
     message = refused(capsys, *arguments, "--calibration", here.text("rows.jsonl"))
-    assert "made with the mixture that comes with tersor; leave out --calibration" in message
+    assert "made with the mixture that comes with tersor; give no text, or" in message
     document = yaml.safe_load((out / "recipe.yaml").read_text())
     document["made"]["texts"][2]["sha256"] = "0" * 64
     (tmp_path / "older.yaml").write_text(yaml.safe_dump(document))

@@ -69,9 +69,9 @@ def refuse_other_texts(made: Made | None, texts: Sequence[TextIdentity], name: s
     if wanted[0].built_in:
         if texts[0].built_in:
             raise TextError(f"{whose}, and this tersor comes with another; {WAY_OUT}")
-        raise TextError(f"{whose}; leave out --calibration, or {WAY_OUT}")
+        raise TextError(f"{whose}; give no text, or {WAY_OUT}")
     if texts[0].built_in:
-        raise TextError(f"{whose}; give it by --calibration, or {WAY_OUT}")
+        raise TextError(f"{whose}; give that (--calibration), or {WAY_OUT}")
     if sorted(t.sha256 for t in texts) == sorted(t.sha256 for t in wanted):
         raise TextError(
             f"{whose}, not {_listed(texts)}; give them in that order and with the same endings"
