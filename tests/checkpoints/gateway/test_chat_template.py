@@ -125,7 +125,7 @@ def test_an_old_jinja(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_several_templates_without_a_default(tokenizer: Any) -> None:
-    with pytest.raises(SourceError, match="none of a, b is called default"):
+    with pytest.raises(SourceError, match="none of 'a', 'b' is called default"):
         made(tokenizer, {"a": TEXTS, "b": TEXTS})
     with pytest.raises(SourceError, match="is 5, not a text"):
         made(tokenizer, 5)

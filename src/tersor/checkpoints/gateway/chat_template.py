@@ -6,6 +6,7 @@ Templates are programs of the checkpoint. transformers runs them in jinja's sand
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.checkpoints.gateway.complaint import complaint
@@ -115,10 +116,12 @@ class ChatTemplate:
         if isinstance(templates, dict):
             if isinstance(templates.get("default"), str):
                 return str(templates["default"])
-            names = ", ".join(map(str, templates))
+            names = ", ".join(clipped(name) for name in sorted(templates, key=str)[:5])
             raise SourceError(f"{self.place}: none of {names} is called default; rename one")
         if not isinstance(templates, str):
-            raise SourceError(f"{self.place} is {templates!r}, not a text; repair or remove it")
+            raise SourceError(
+                f"{self.place} is {clipped(templates)}, not a text; repair or remove it"
+            )
         return templates
 
     def _depends(self, text: str, messages: Sequence[Message], answer_next: bool) -> bool:
@@ -191,4 +194,4 @@ def _bare(text: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

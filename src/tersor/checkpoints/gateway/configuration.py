@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.checkpoints.files import read_json
@@ -82,7 +83,7 @@ def _refuse_unknown(fields: Mapping[str, Any], place: str) -> None:
     if not isinstance(model_type, str):
         raise ConfigRefused(
             place,
-            f"model_type in {CONFIG} is {model_type!r}, not a string",
+            f"model_type in {CONFIG} is {clipped(model_type)}, not a string",
             f"put {CONFIG} right or download it again",
         )
     if not model_type:
@@ -94,7 +95,7 @@ def _refuse_unknown(fields: Mapping[str, Any], place: str) -> None:
         own = f"the checkpoint's own code ({code}) is never run; " if code else ""
         raise UnknownType(
             place,
-            f"transformers does not know model_type {model_type!r}",
+            f"transformers does not know model_type {clipped(model_type)}",
             f"{own}try a newer transformers than {transformers.__version__}",
         )
 

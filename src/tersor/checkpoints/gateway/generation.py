@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from pathlib import Path
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.checkpoints.files import read_json
@@ -76,12 +77,15 @@ def _check(fields: Mapping[str, Any], file: Path, vocabulary: float) -> None:
     if ends is not None and not _tokens(ends, vocabulary):
         last = "" if vocabulary == inf else f" from 0 to {vocabulary - 1}"
         raise SourceError(
-            f"{file}: eos_token_id is {ends!r}, not a token{last} or a list of them; correct it"
+            f"{file}: eos_token_id is {clipped(ends)}, not a token{last} or a list of them; "
+            "correct it"
         )
     for field, (holds, wanted) in _RULES.items():
         value = fields.get(field)
         if value is not None and not holds(value):
-            raise SourceError(f"{file}: {field} is {value!r}, not {wanted}; correct or remove it")
+            raise SourceError(
+                f"{file}: {field} is {clipped(value)}, not {wanted}; correct or remove it"
+            )
 
 
 def _tokens(value: Any, vocabulary: float) -> bool:

@@ -1,8 +1,10 @@
 """Tokenizer files → transformers' tokenizer."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.checkpoints.files import read_json
@@ -12,6 +14,7 @@ from tersor.checkpoints.gateway.configuration import CONFIG, UnknownType, config
 from tersor.errors import SourceError
 
 SETTINGS = "tokenizer_config.json"
+_PROBE = "a 1.\n"
 _PLACES = ("name_or_path", "vocab_file", "merges_file", "tokenizer_file", "spm_file")
 
 
@@ -76,12 +79,12 @@ def _refuse_foreign(
     """Refuse a class that is no tokenizer of transformers, and code in place of one."""
     for file, found in ((SETTINGS, settings), (CONFIG, fields)):
         named = found.get("tokenizer_class")
+        shown = f"{place}: tokenizer_class {clipped(named)} in {file}"
         if named is not None and not isinstance(named, str):
-            raise SourceError(f"{place}: tokenizer_class in {file} is {named!r}, not a string")
+            raise SourceError(f"{shown} is not a string; correct or remove it")
         if named and _other_thing(named):
             raise SourceError(
-                f"{place}: tokenizer_class {named!r} in {file} is no tokenizer; name the class of "
-                "transformers that it needs"
+                f"{shown} is no tokenizer; name the class of transformers that it needs"
             )
     code = code_named(settings, "AutoTokenizer")
     if code and not _known(settings.get("tokenizer_class"), config):
@@ -98,7 +101,7 @@ def _check_templates(templates: Any, place: str) -> None:
         texts = [one.get(key) for key in ("name", "template")] if isinstance(one, dict) else [None]
         if not all(isinstance(text, str) for text in texts):
             raise SourceError(
-                f"{place}: chat_template in {SETTINGS} holds {str(one)[:60]!r}, no object with a "
+                f"{place}: chat_template in {SETTINGS} holds {clipped(one)}, no object with a "
                 "name and a template; repair or remove it"
             )
 
@@ -133,18 +136,10 @@ def _loaded(view: Path, config: Any, place: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
     given = {} if config is None else {"config": config}
-    try:
+    with _files_at_fault(view, place):
         tokenizer = AutoTokenizer.from_pretrained(
             view, trust_remote_code=False, local_files_only=True, **given
         )
-    except MemoryError:
-        raise
-    except Exception as error:  # files of a tokenizer are foreign data and may break anything
-        said = complaint(error).replace(str(view), place)
-        raise SourceError(
-            f"{place}: no tokenizer that transformers can load ({said}); "
-            "put the model's tokenizer files beside config.json"
-        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise SourceError(
             f"{place}: transformers makes a {type(tokenizer).__name__} of the tokenizer files; "
@@ -154,7 +149,30 @@ def _loaded(view: Path, config: Any, place: str) -> Any:
     if isinstance(longest, bool) or not isinstance(longest, int | float):
         # transformers would compare texts with it, one by one.
         raise SourceError(f"{place}: model_max_length in {SETTINGS} is {longest!r}, not a number")
+    with _files_at_fault(view, place):  # some settings are met only when it is used
+        tokenizer.decode(tokenizer(_PROBE)["input_ids"])
     return tokenizer
+
+
+@contextmanager
+def _files_at_fault(view: Path, place: str) -> Iterator[None]:
+    """Files of a tokenizer are foreign data and may break anything in the block."""
+    try:
+        yield
+    except BaseException as error:
+        if not _foreign(error):
+            raise
+        said = complaint(error).replace(str(view), place)
+        raise SourceError(
+            f"{place}: no tokenizer that transformers can load ({said}); "
+            "put the model's tokenizer files beside config.json"
+        ) from error
+
+
+def _foreign(error: BaseException) -> bool:
+    """Whether files are at fault. A panic of the tokenizers' own library is no ``Exception``."""
+    panic = type(error).__name__ == "PanicException"
+    return panic or (isinstance(error, Exception) and not isinstance(error, MemoryError))
 
 
 def _rename(tokenizer: Any, view: Path, place: str) -> None:
