@@ -65,6 +65,7 @@ def directory(tmp_path, *names):
         (["config.json", "model.safetensors.incomplete"], "not finished (model.safetensors.incom"),
         (["config.json", ".cache/huggingface/download/x.incomplete"], "not finished (x.incomplete"),
         (["a/config.json", "b/config.json"], "give one of them: a, b"),
+        (["a/config.json", "onnx/model.onnx"], "give one of them: a"),
         ([f"{n}/config.json" for n in "abcdef"], "give one of them: a, b, c, d and 2 more"),
     ],
 )
@@ -144,6 +145,7 @@ def test_nothing_there(tmp_path, monkeypatch):
     relative = type(tmp_path)
     assert said(tmp_path / "smolm2").endswith(f"did you mean {tmp_path / 'smollm2'}?")
     assert "hf download meta-llama/Llama-3 --local-dir DIR" in said(relative("meta-llama/Llama-3"))
+    assert "a model on a hub must" in said(relative("smollm2/README.md"))
     assert said(relative("https://hub.co/org/m")).startswith("an address, not a path")
     assert "~ is not expanded" in said(relative("~/models/x"))
     assert said(tmp_path / "link").startswith("a link to gone, which does not exist")

@@ -23,7 +23,7 @@ def nothing_there(path: Path) -> str:
     alike = _alike(path)
     if alike is not None:
         return f"no such file or directory; did you mean {alike}?"
-    if _ON_A_HUB.fullmatch(written):
+    if _ON_A_HUB.fullmatch(written) and not path.parent.exists():
         return _on_a_hub(written)
     return "no such file or directory; a model on a hub must be downloaded first"
 

@@ -98,7 +98,9 @@ def _only_gguf(found: _Directory) -> str | None:
 
 
 def _onnx(found: _Directory) -> str | None:
-    inside = [*found.ending(".onnx"), *(p.name for p in (found.path / "onnx").glob("*.onnx"))]
+    inside = found.ending(".onnx")
+    if CONFIG in found.names:  # exports keep their graphs below it
+        inside += sorted(path.name for path in (found.path / "onnx").glob("*.onnx"))
     if not inside:
         return None
     return f"an ONNX export ({inside[0]}); give the directory of the model that it was made from"
