@@ -15,8 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tersor.api import compare, evaluate, generate, quantize
-    from tersor.checkpoints.restore import restore
+    from tersor.api import compare, evaluate, generate, quantize, restore
     from tersor.recipes import Adjustments, Recipe, load_recipe
     from tersor.runtime.engine import Engine, Token
     from tersor.runtime.load import load
@@ -42,7 +41,7 @@ _HOMES = {
     "evaluate": "tersor.api",
     "generate": "tersor.api",
     "quantize": "tersor.api",
-    "restore": "tersor.checkpoints.restore",
+    "restore": "tersor.api",
     "load": "tersor.runtime.load",
     "Engine": "tersor.runtime.engine",
     "Token": "tersor.runtime.engine",

@@ -6,8 +6,13 @@ Where several values are meant, one alone may be given: a string is never taken 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
+from tersor.checkpoints.restore import restore as restored
+from tersor.checkpoints.source import shapes_of
 from tersor.evaluation import Evaluation
 from tersor.machine_memory import shortage_named
+from tersor.models.sizes import check_sizes
 from tersor.options import one_path, several, some_paths, yes_or_no
 from tersor.pipeline.compare import Comparison, compare_recipes
 from tersor.pipeline.evaluation import Protocol, evaluate_directory
@@ -56,6 +61,35 @@ def quantize(
         merge_adapter=merge_adapter,
         force=force,
     ).run(progress)
+
+
+@shortage_named("to restore")
+def restore(
+    gguf: AnyPath,
+    out: AnyPath,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    merge_adapter: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the model of a GGUF file, or of a directory in FP8, MXFP4 or with an adapter, plainly.
+
+    ``dtype``: of the weights of a GGUF file. ``merge_adapter``: merge the LoRA adapter in the
+    directory. ``force``: replace ``out``. ``progress``: called with bytes done and bytes in all.
+    Returns ``out``.
+
+    Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
+    """
+    return restored(
+        one_path("gguf", gguf),
+        one_path("out", out),
+        dtype=dtype,
+        merge_adapter=yes_or_no("merge_adapter", merge_adapter),
+        force=yes_or_no("force", force),
+        progress=progress,
+        check=lambda found: check_sizes(found.path, found.config, shapes_of(found)),
+    )
 
 
 @shortage_named("to evaluate")

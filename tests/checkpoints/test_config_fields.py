@@ -40,6 +40,7 @@ def test_counts(field, value):
         ({"model_type": ["llama", 2]}, "model_type is 2, not a name"),
         ({"model_type": {}}, "model_type is {}, not a name"),
         ({"num_experts": -1}, "num_experts is -1, not a whole number from 0"),
+        ({"sliding_window": -1}, "sliding_window is -1, not a whole number from 0"),
         ({"rms_norm_eps": -1e-5}, "rms_norm_eps is -1e-05, not a finite number"),
         ({"layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon is '1e-5', not"),
         ({"rope_theta": 0}, "rope_theta is 0, not a finite number above 0"),

@@ -10,6 +10,7 @@ from gguf_files import bpe_metadata, finish, write_gguf
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+import tersor
 from tersor.checkpoints.gguf import GGUFSource
 from tersor.checkpoints.gguf_header import read_gguf_header
 from tersor.checkpoints.restore import restore
@@ -166,3 +167,12 @@ def test_real_model_is_restored_with_its_tokenizer(smollm2, tmp_path):
     chat = [{"role": "user", "content": "Hi"}]
     prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert prompt.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_sizes_that_are_not_those_of_the_weights_are_refused(tmp_path):
+    save_tiny("llama", tmp_path / "hf")
+    narrower = {"llama.feed_forward_length": 96}
+    path = write_gguf(tmp_path / "hf", tmp_path / "m.gguf", metadata=narrower)
+    with pytest.raises(SourceError, match=r"m\.gguf: intermediate_size is 96, which makes 96"):
+        tersor.restore(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -60,6 +60,7 @@ def test_another_vocabulary(family, models):
         ("llama", {"num_key_value_heads": 4}, "num_key_value_heads is 4, which makes 64 rows"),
         ("qwen3", {"head_dim": 32}, "head_dim is 32, which makes"),
         ("llama", {"head_dim": 3}, "head_dim is 3, which makes"),
+        ("gemma3_text", {"head_dim": 0}, "head_dim is 0, which makes 0"),
         ("gpt2", {"n_inner": 161}, "n_inner is 161, which makes"),
         ("gpt2", {"n_embd": 68}, "n_embd is 68, which makes"),
         (

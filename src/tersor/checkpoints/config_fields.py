@@ -68,7 +68,7 @@ _FIELDS: Mapping[str, _Wanted] = {
         ),
         _SIZE,
     ),
-    **dict.fromkeys(("head_dim", "moe_intermediate_size"), _OPTIONAL_SIZE),
+    **dict.fromkeys(("head_dim", "moe_intermediate_size", "sliding_window"), _OPTIONAL_SIZE),
     **dict.fromkeys(
         (
             "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",

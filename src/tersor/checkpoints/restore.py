@@ -28,6 +28,7 @@ def restore(
     merge_adapter: bool = False,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    check: Callable[[Source], None] | None = None,
 ) -> Path:
     """Write the model of a GGUF file as a Hugging Face directory.
 
@@ -44,6 +45,7 @@ def restore(
         merge_adapter: merge the adapter in the directory.
         force: replace ``out`` if it is a model directory.
         progress: called with bytes done and bytes in all, after each tensor.
+        check: looks at the source before any work; what it raises is raised.
 
     Returns:
         ``out``.
@@ -55,6 +57,8 @@ def restore(
     """
     gguf, out = Path(gguf), Path(out)
     source = _opened(gguf, dtype, merge_adapter)
+    if check is not None:
+        check(source)
     total = sum(info.nbytes for info in source.tensors.values())
     with OutputDirectory(
         out, needed_bytes=total + _BESIDE_WEIGHTS, source=gguf, force=force

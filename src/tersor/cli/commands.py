@@ -42,7 +42,7 @@ def restore(
     force: Force = False,
 ) -> None:
     """Turn a GGUF file, or what is published in few bits, into a bfloat16 directory."""
-    from tersor.checkpoints.restore import restore as run
+    from tersor.api import restore as run
 
     with bars() as watch:
         run(gguf, out, merge_adapter=merge_adapter, force=force, progress=watch("restore"))

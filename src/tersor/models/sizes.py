@@ -146,9 +146,9 @@ def _candidates(sizes: Mapping[Place, int], made: int, stored: int) -> Iterator[
         of_heads = (*place[:-1], "head_dim")
         size = sizes.get(of_heads, 0)
         if place[-1] in _HEADS and heads * size == made:
-            if stored % heads == 0:
+            if heads and stored % heads == 0:
                 yield of_heads, stored // heads
-            if stored % size == 0:
+            if size and stored % size == 0:
                 yield place, stored // size
 
 
