@@ -1,9 +1,7 @@
 """Calibration text for a source: tokens in windows."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +10,7 @@ from tersor.calibration.text import TextFile, TextRecord, calibration_files, pac
 from tersor.checkpoints.companions import tokenizer_digest
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+from tersor.checkpoints.scratch import scratch_directory
 from tersor.checkpoints.source import Source
 from tersor.pipeline.arithmetic import arithmetic
 from tersor.recipes import Calibration
@@ -81,8 +80,8 @@ def source_tokenizer(source: Source) -> tuple[Any, str]:
 
     Raises :class:`SourceError` if there is none.
     """
-    with tempfile.TemporaryDirectory(prefix="tersor-") as directory:
-        source.copy_companions(Path(directory))
-        write_json(Path(directory) / "config.json", source.config)
+    with scratch_directory() as directory:
+        source.copy_companions(directory)
+        write_json(directory / "config.json", source.config)
         tokenizer = load_tokenizer(directory, name=str(source.path))
-        return tokenizer, tokenizer_digest(Path(directory))
+        return tokenizer, tokenizer_digest(directory)

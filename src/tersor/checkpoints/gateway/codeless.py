@@ -7,13 +7,13 @@ standard output and takes ``y`` on standard input for an answer.
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.files import read_json, reading
+from tersor.checkpoints.scratch import scratch_directory
 from tersor.errors import SourceError
 
 # What names code (of the checkpoint, of a hub's kernels, of other repositories), classes to patch,
@@ -46,8 +46,7 @@ def codeless_view(directory: Path) -> Iterator[Path]:
     Raises:
         SourceError: settings that are no JSON object.
     """
-    with tempfile.TemporaryDirectory(prefix="tersor-") as made:
-        view = Path(made)
+    with scratch_directory() as view:
         with reading(directory):
             files = sorted(directory.iterdir())
         for file in files:

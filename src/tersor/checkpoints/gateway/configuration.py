@@ -1,7 +1,6 @@
 """``config.json`` → transformers' config."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as clipped
@@ -10,7 +9,8 @@ from typing import Any
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gateway.codeless import code_named, without_code
 from tersor.checkpoints.gateway.complaint import complaint
-from tersor.errors import SourceError
+from tersor.checkpoints.scratch import scratch_directory
+from tersor.errors import OutputError, SourceError
 
 CONFIG = "config.json"
 
@@ -45,7 +45,7 @@ def configuration_of(fields: Mapping[str, Any], place: str) -> Any:
     _refuse_unknown(fields, place)
     try:
         return _read(fields)
-    except MemoryError:
+    except (OutputError, MemoryError):
         raise
     except Exception as error:  # a config is foreign data and may break anything in there
         said = complaint(error)
@@ -104,8 +104,8 @@ def _read(fields: Mapping[str, Any]) -> Any:
     """From a directory, because only then transformers converts the old fields of some types."""
     from transformers import AutoConfig
 
-    with tempfile.TemporaryDirectory(prefix="tersor-") as directory:
-        (Path(directory) / CONFIG).write_text(json.dumps(without_code(fields)), encoding="utf-8")
+    with scratch_directory() as directory:
+        (directory / CONFIG).write_text(json.dumps(without_code(fields)), encoding="utf-8")
         return AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
 
 

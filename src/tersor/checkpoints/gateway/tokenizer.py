@@ -1,6 +1,5 @@
 """Tokenizer files → transformers' tokenizer."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gateway.codeless import code_named, codeless_view
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.configuration import CONFIG, UnknownType, configuration_of
+from tersor.checkpoints.scratch import scratch_directory
 from tersor.errors import SourceError
 
 SETTINGS = "tokenizer_config.json"
@@ -46,8 +46,8 @@ def gguf_tokenizer(path: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     # Alone in a directory: files beside the GGUF must not be taken for its tokenizer.
-    with tempfile.TemporaryDirectory(prefix="tersor-") as alone:
-        (Path(alone) / "model.gguf").symlink_to(path.resolve())
+    with scratch_directory() as alone:
+        (alone / "model.gguf").symlink_to(path.resolve())
         try:
             return PreTrainedTokenizerFast.from_pretrained(
                 alone, gguf_file="model.gguf", trust_remote_code=False, local_files_only=True
