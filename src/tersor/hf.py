@@ -5,9 +5,10 @@
     import tersor.hf
     model = AutoModelForCausalLM.from_pretrained(directory)
 
-transformers has no discovery of quantization methods: without this import it warns and loads
-random weights. :func:`tersor.load` needs no such care, nor do artifacts in compressed-tensors
-format.
+transformers has no discovery of quantization methods: it skips those that it does not know. So
+artifacts name a file of weights that there is not, by which it refuses them without this import
+(:func:`tersor.formats.own.refused_by_others`); those of before load as random weights, with a
+warning. :func:`tersor.load` needs no such care, nor do artifacts in compressed-tensors format.
 
 Everything that depends on the version of transformers' quantizer interface (5.x) is in this file.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 from transformers.core_model_loading import (
     Concatenate,
     ConversionOps,
@@ -66,6 +68,14 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         self.schemes = _Schemes(own.schemes_of(description), description.get("transposed", ()))
         self.inputs: dict[str, QuantizedLinear] = {}
 
+    def update_attn_implementation(self, config: Any) -> Any:
+        """The config without what makes others refuse it; called before weights are looked for."""
+        _find_weights(config)
+        return config
+
+    # What the first versions of transformers 5 call at that place.
+    update_tp_plan = update_attn_implementation
+
     def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> Any:
         """With those that put experts together which transformers has no names for."""
         self.schemes.learn(model)
@@ -93,6 +103,14 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     def is_trainable(self) -> bool:
         """Dequantized weights are ordinary parameters."""
         return True
+
+
+def _find_weights(config: Any) -> None:
+    """Let the weights of a config, and of its parts, be where they always are."""
+    vars(config).pop(own.WEIGHTS_KEY, None)
+    for part in vars(config).values():
+        if isinstance(part, PreTrainedConfig):
+            _find_weights(part)
 
 
 def _merges_experts(conversion: Any) -> bool:

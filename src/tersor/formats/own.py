@@ -14,6 +14,15 @@ from tersor.recipes import scheme_from_dict, scheme_to_dict
 
 METHOD = "tersor"
 VERSION = 1
+IMPORT = "import tersor.hf"
+"""What makes transformers read the format."""
+
+WEIGHTS_KEY = "transformers_weights"
+"""Key of a config by which transformers finds the file of the weights."""
+
+_NO_FILE = (
+    f"none for plain transformers: pip install tersor, then `{IMPORT}` before from_pretrained"
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,22 @@ def quantization_config(
             else {}
         ),
     }
+
+
+def refused_by_others(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config.json`` of which transformers makes no model unless it knows this format.
+
+    By itself it skips a method of quantization that it does not know, finds no tensor of the names
+    it looks for, and goes on with random weights. So the file of the weights has a name here that
+    is none and that its error repeats; :mod:`tersor.hf` takes it away. In every part that can be
+    loaded by itself too.
+    """
+    parts = {
+        key: refused_by_others(value)
+        for key, value in config.items()
+        if isinstance(value, Mapping) and ("model_type" in value or key == "text_config")
+    }
+    return {**config, **parts, WEIGHTS_KEY: _NO_FILE}
 
 
 def stacked_experts(config: Mapping[str, Any]) -> tuple[StackedExperts, ...]:

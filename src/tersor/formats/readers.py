@@ -63,7 +63,7 @@ def readings(method: str, stored: Iterable[Stored]) -> tuple[Reading, ...]:
     found = [Reading("tersor")]
     alike = one_way(one.scheme for one in matrices)
     if method == own.METHOD:
-        found.append(Reading("transformers", condition="after import tersor.hf"))
+        found.append(Reading("transformers", condition=f"after {own.IMPORT}"))
         embeddings = [one.module for one in matrices if _embedding(one) and not alike]
         way_out = "choose w4 or w8a8 in groups that divide"
         only = ("only tersor's own format can hold it", way_out)

@@ -7,6 +7,7 @@ from tersor.checkpoints.files import write_json, write_text
 from tersor.checkpoints.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
+from tersor.formats import own
 from tersor.formats.readers import Reading, readings_line
 from tersor.pipeline.digest import linear_digest
 from tersor.pipeline.repetition import source_name
@@ -21,6 +22,8 @@ def write_description(source: Source, result: Result, directory: Path) -> None:
     """Write ``config.json``, the tokenizer and its companions, recipe, records and model card."""
     plan = result.plan
     config = dict(source.config) | {"quantization_config": plan.quantization_config(source.config)}
+    if plan.method == own.METHOD:
+        config = own.refused_by_others(config)
     source.copy_companions(directory)
     write_json(directory / "config.json", config)
     write_text(directory / RECIPE, dump(plan.recipe))
