@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,11 @@ def test_a_file_is_told_by_its_bytes_and_by_how_it_is_read(tmp_path: Path) -> No
     (tmp_path / "b.csv").unlink()
     with pytest.raises(TextError, match=r"b\.csv: cannot be read"):
         gone.identity  # noqa: B018
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r": a directory; name the files in it"):
+        open_text(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TextError, match=r"pipe: a pipe or a device; save what it gives"):
+        open_text(tmp_path / "pipe")

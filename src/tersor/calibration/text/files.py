@@ -54,9 +54,11 @@ def open_text(path: Path) -> TextFile:
 
     What is under another name (.txt, say) and yet JSON or Parquet is read as what it is.
 
-    Raises :class:`TextError` naming a file that is missing, empty, or none of these.
+    Raises :class:`TextError` naming a file that is missing, empty, or none of these, and for what
+    is no file: it is read more than once, to know it again among others.
     """
     path = Path(path)
+    _refuse_other_than_files(path)
     head, suffix = _head(path), bare_suffix(path)
     if head.startswith(b"PAR1") or suffix == ".parquet":
         return TextFile(path.name, "Parquet", path, rows=partial(parquet, path))
@@ -96,6 +98,13 @@ def read_plain(path: Path) -> str:
     if not text.strip():
         raise TextError(f"{path}: empty; give a file with text in it")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _refuse_other_than_files(path: Path) -> None:
+    if path.is_dir():
+        raise TextError(f"{path}: a directory; name the files in it")
+    if path.exists() and not path.is_file():
+        raise TextError(f"{path}: a pipe or a device; save what it gives to a file")
 
 
 def _head(path: Path) -> bytes:
