@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, PhiConfig
 
 from calibrating import (
     WINDOW,
@@ -21,7 +22,9 @@ from calibrating import (
     small,
     threads,
 )
+from tersor.checkpoints.source import open_source
 from tersor.errors import RecipeError, SchemeError, SourceError
+from tersor.pipeline.plan import make_plan
 from tersor.pipeline.result import Result
 from tersor.recipes import Recipe, load_recipe
 from tersor.training import Distill, Optq, Qat
@@ -37,6 +40,15 @@ CHANGES = {
     "optq": {"rounding": OPTQ},
     "distill": {"training": DISTILL},
     "qat": {"training": QAT},
+}
+
+# A head with a bias.
+TINY_PHI = {
+    "vocab_size": 131,
+    "hidden_size": 60,
+    "intermediate_size": 156,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
 }
 
 
@@ -109,7 +121,7 @@ def test_learning_improves_on_its_start(made: Make, family: str) -> None:
     assert distance(directory, learned) < 0.95 * distance(directory, start)
 
 
-@pytest.mark.parametrize("family", ["llama", "opt", "gpt2", "mixtral"])
+@pytest.mark.parametrize("family", ["llama", "opt", "gpt2", "mixtral", "gemma2"])
 @pytest.mark.parametrize("name", ["distill", "qat"])
 def test_training_brings_predictions_closer(made: Make, family: str, name: str) -> None:
     directory, start, _ = made(family, "gptaq")
@@ -190,10 +202,11 @@ def test_codebooks_cannot_be_learned(made: Make, tmp_path: Path, name: str) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_caps_its_logits_is_not_trained(tmp_path: Path) -> None:
-    save_model("gemma2", tmp_path / "model")
-    with pytest.raises(SourceError, match="no plain output head"):
-        quantize(tmp_path / "model", tmp_path / "out", recipe("distill"))
+def test_logits_that_are_no_product_are_refused_before_any_text_is_read(tmp_path: Path) -> None:
+    config = PhiConfig(**TINY_PHI)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    with pytest.raises(SourceError, match="nothing to train by"):
+        make_plan(open_source(tmp_path / "model"), recipe("distill"))
 
 
 def test_an_excluded_block_is_left_alone_by_learning(tmp_path: Path) -> None:

@@ -2,24 +2,28 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from tersor.training.logits import _divergence, divergence
 
 
+@pytest.mark.parametrize("cap", [0.0, 3.0])
 @pytest.mark.parametrize("positions", [1, 255, 256, 600])
-def test_value_and_gradient_are_those_of_whole_logits(positions: int) -> None:
+def test_value_and_gradient_are_those_of_whole_logits(positions: int, cap: float) -> None:
+    def logits(hidden: Tensor) -> Tensor:
+        product = hidden @ head.T
+        return cap * torch.tanh(product / cap) if cap else product
+
     generator = torch.Generator().manual_seed(0)
     teacher = torch.randn(positions, 16, generator=generator)
     head = torch.randn(50, 16, generator=generator)
     student = torch.randn(positions, 16, generator=generator, requires_grad=True)
     expected_student = student.detach().clone().requires_grad_(True)
-    log_q = F.log_softmax(expected_student @ head.T, -1)
-    expected = F.kl_div(
-        log_q, F.log_softmax(teacher @ head.T, -1), log_target=True, reduction="sum"
-    )
+    log_q, log_p = (F.log_softmax(logits(x), -1) for x in (expected_student, teacher))
+    expected = F.kl_div(log_q, log_p, log_target=True, reduction="sum")
     (3 * expected).backward()
-    found = divergence(student, teacher, head)
+    found = divergence(student, teacher, head, cap)
     (3 * found).backward()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(student.grad, expected_student.grad, rtol=1e-4, atol=1e-5)

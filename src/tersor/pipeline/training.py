@@ -10,9 +10,9 @@ from tersor.calibration.blocks import arithmetic, windows_per_piece
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import Source
-from tersor.errors import SourceError
 from tersor.grids import QuantizedTensor
 from tersor.pipeline.plan import ModulePlan, Plan, Unit
+from tersor.pipeline.plan.logits import head_of, trainable_logits
 from tersor.pipeline.work import Work
 from tersor.rounding import Rounded
 from tersor.training import (
@@ -53,6 +53,7 @@ def train(
     memory = ActivationMemory(int(budget.memory * 1e9))
     teacher = _teacher(source, plan, tokens, memory, dtype)
     student = _Student(source, plan, decided, dtype, _LATENT[type(settings)])
+    rule = trainable_logits(source, plan.architecture)
     problem = ModelProblem(
         forward=student.forward,
         parameters=student.parameters,
@@ -60,7 +61,8 @@ def train(
         latents=student.latents,
         weights=student.weights,
         norms=student.norms if settings.norm_rate else {},
-        head=_head(source, plan, decided).to(dtype),
+        head=(rule.scale * _head(source, plan, decided)).to(dtype),
+        cap=rule.cap,
         tokens=tokens,
         teacher=teacher,
         rows=_rows_together(tokens),
@@ -103,10 +105,8 @@ def _head(source: Source, plan: Plan, decided: Sequence[Decided]) -> Tensor:
 
     An embedding is not quantized yet, even if it will be.
     """
-    architecture = plan.architecture
-    name = architecture.embedding if architecture.head is None else architecture.head
-    if name is None or source.config.get("final_logit_softcapping"):
-        raise SourceError(f"{source.path}: no plain output head, so there is nothing to train by")
+    name = head_of(plan.architecture)
+    assert name is not None
     for _, work in decided:
         if rounded := work.rounded.get(name.removesuffix(".weight")):
             return rounded.tensor.dequantize()

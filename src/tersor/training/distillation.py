@@ -78,7 +78,7 @@ class ModelProblem:
     ``forward``: windows of tokens int64 ``(r, T)`` → the final norm's output ``(r, T, hidden)``.
     ``parameters`` hold the weights to learn; ``parts`` splits the gradient of the i-th into those
     of its linears, ``(out, in)`` by name. ``latents`` and ``weights`` (views ``(out, in)``) by
-    name. ``norms`` by name. ``head``: ``(vocab, hidden)``, the
+    name. ``norms`` by name. ``head``: ``(vocab, hidden)``, and ``cap`` of the logits (0: none), the
     same for both models. ``tokens`` int64 ``(n, T)``; ``teacher``: final norm's output of the
     original, ``(n, T, hidden)``. ``rows``: windows that run together.
     """
@@ -93,6 +93,7 @@ class ModelProblem:
     tokens: Tensor
     teacher: Tensor
     rows: int
+    cap: float = 0.0
 
 
 def distill(
@@ -158,7 +159,7 @@ def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, dict[st
     def loss(piece: int) -> Tensor:
         windows = pieces[piece]
         hidden = problem.forward(problem.tokens[windows])
-        return divergence(hidden, problem.teacher[windows], problem.head) / positions
+        return divergence(hidden, problem.teacher[windows], problem.head, problem.cap) / positions
 
     def kept(gradients: Sequence[Tensor]) -> dict[str, Tensor]:
         found = dict(zip(problem.norms, gradients[len(problem.parameters) :], strict=True))

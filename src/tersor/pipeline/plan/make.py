@@ -16,6 +16,7 @@ from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.probing import probed
 from tersor.models.sizes import check_sizes
+from tersor.pipeline.plan.logits import trainable_logits
 from tersor.pipeline.plan.values import ModulePlan, Plan, TensorPlan, Unit
 from tersor.recipes import Override, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
@@ -38,6 +39,8 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     architecture = describe(source.config, shapes)
     if recipe.needs_calibration or recipe.rotation is not None:
         architecture = probed(architecture, source.config, shapes)
+    if recipe.training is not None:
+        trainable_logits(source, architecture)
     planner = _Planner(recipe, architecture, _untied_modules(source, architecture, recipe))
     units = tuple(
         Unit(name, tuple(planner.tensor(info) for info in infos))
