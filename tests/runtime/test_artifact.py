@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import tersor
-from tersor.errors import FormatError, SourceError
+from tersor.errors import FormatError, NonFiniteWeight, SourceError
 from tersor.recipes import Adjustments
 from tersor.runtime.artifact import open_artifact
 from tiny_models import save_tiny
@@ -154,11 +154,23 @@ def test_plain_transformers_refuses_them_too(out: Path, caplog: pytest.LogCaptur
     assert f"FormatError: tensor {MODULE}.weight_scale holds NaN" in caplog.text
 
 
-def test_a_norm_that_is_not_finite_is_refused_by_the_engine(out: Path) -> None:
-    name = "model.layers.0.input_layernorm.weight"
-    change_tensors(out, lambda tensors: tensors[name].fill_(float("nan")))
-    with pytest.raises(SourceError, match=f"tensor '{name}' holds NaN"):
-        tersor.Engine(out)
+NORM, HEAD = "model.layers.0.input_layernorm.weight", "lm_head.weight"
+
+
+@pytest.mark.parametrize(("name", "bits"), [(NORM, None), (HEAD, 8), (HEAD, 16)])
+def test_what_the_engine_reads_whole_is_refused_by_name(
+    out: Path, name: str, bits: int | None
+) -> None:
+    change_tensors(out, lambda tensors: tensors[name][0].fill_(float("nan")))
+    with pytest.raises(NonFiniteWeight, match=f"out: tensor '{name}' holds NaN"):
+        tersor.Engine(out, dense_bits=bits)
+
+
+def test_an_embedding_that_is_not_finite_makes_no_token(out: Path) -> None:
+    name = "model.embed_tokens.weight"
+    change_tensors(out, lambda tensors: tensors[name][5].fill_(float("nan")))
+    with pytest.raises(NonFiniteWeight, match="logits hold NaN or infinity: a weight is damaged"):
+        list(tersor.Engine(out).generate_batch_tokens([[5, 6]], 1))
 
 
 def test_shapes_are_those_of_the_model_before(out: Path) -> None:

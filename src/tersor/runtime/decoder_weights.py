@@ -67,9 +67,9 @@ class _Reader:
             raise SourceError(f"{self.source.path} holds no tensor {name}")
         return self.source.read([name])[name]
 
-    def vector(self, name: str) -> Tensor:
-        """A norm's weight or a bias, float32."""
-        tensor = self.tensor(name).float()
+    def sound(self, name: str) -> Tensor:
+        """A tensor that is read whole in any case, if it is finite."""
+        tensor = self.tensor(name)
         if not is_finite(tensor):
             raise NonFiniteWeight(
                 f"{self.source.path}: tensor {name!r} holds NaN or infinity; "
@@ -80,7 +80,7 @@ class _Reader:
     def bias(self, name: str, biased: bool) -> "np.typing.NDArray[np.float32] | None":
         name = f"{name}.bias"
         if biased:
-            return self.vector(name).numpy()
+            return self.sound(name).float().numpy()
         if name in self.source.tensors:
             self.unused.append(name)
         return None
@@ -89,14 +89,18 @@ class _Reader:
         """The weight ``(out, in)``, float32 or bfloat16."""
         if self.artifact is not None and name in self.quantized:
             return self.artifact.linear(name).weight.dequantize()
-        weight = self.tensor(f"{name}.weight")
-        return weight if weight.dtype == torch.bfloat16 else weight.float()
+        return _float32_or_bfloat16(self.sound(f"{name}.weight"))
 
     def embedding(self) -> Tensor | _native.Weights:
         """The table of the embedding; if it is quantized and the head's too, the head's codes."""
         head, name = self.linears[self.names.head], self.names.embedding
         shared = name in self.quantized and not self.has(self.names.head)
-        return head if shared and head.is_packed else self.dense(name)
+        if shared and head.is_packed:
+            return head
+        if name in self.quantized:
+            return self.dense(name)
+        # Rows are looked up one by one, and not all are read: the sampler finds NaN in them.
+        return _float32_or_bfloat16(self.tensor(f"{name}.weight"))
 
     def add(self, name: str, biased: bool, weights_of: str | None = None) -> None:
         """Make the linear ``name``, whose weights may be another module's."""
@@ -160,6 +164,10 @@ class _Reader:
         return dense_weights(weight.dequantize(), bias)
 
 
+def _float32_or_bfloat16(weight: Tensor) -> Tensor:
+    return weight if weight.dtype == torch.bfloat16 else weight.float()
+
+
 def read_weights(
     stored: Stored,
     cache: PackedCache,
@@ -187,7 +195,7 @@ def read_weights(
     products = reader.products
     reader.add_head(shape.tied)
     reader.cache.save()
-    norms = {name: reader.vector(f"{name}.weight") for name in _norm_names(shape, names)}
+    norms = {name: reader.sound(f"{name}.weight").float() for name in _norm_names(shape, names)}
     if shape.norm_offset:
         norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
     return Weights(

@@ -1,12 +1,13 @@
 """How the next token is chosen."""
 
+import math
 import random
 from dataclasses import dataclass, fields
 
 from torch import Tensor
 
 from tersor import _native
-from tersor.errors import OptionError
+from tersor.errors import NonFiniteWeight, OptionError
 from tersor.options import limits
 
 
@@ -50,9 +51,19 @@ class Sampler:
         self._random = random.Random(sampling.seed)
 
     def choose(self, logits: Tensor) -> int:
-        """A token for float32 logits ``(vocabulary,)``."""
+        """A token for float32 logits ``(vocabulary,)``.
+
+        Raises :class:`NonFiniteWeight` if its own is not finite: NaN anywhere before the head makes
+        all of them NaN.
+        """
         rule = self._sampling
         uniform = self._random.random() if rule.temperature > 0 else 0.0
-        return _native.sample(
+        token = _native.sample(
             logits.numpy(), rule.temperature, rule.top_k, rule.top_p, rule.min_p, uniform
         )
+        if not math.isfinite(logits[token].item()):
+            raise NonFiniteWeight(
+                "logits hold NaN or infinity: a weight is damaged or an activation overflows; "
+                "make or download the model again"
+            )
+        return token
