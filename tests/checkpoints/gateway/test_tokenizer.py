@@ -40,6 +40,16 @@ def test_a_class_of_transformers_is_used_in_place_of_code(tmp_path: Path) -> Non
     assert not [v for v in vars(found).values() if isinstance(v, str) and "/tersor-" in v]
 
 
+def test_a_vocabulary_and_merges(tmp_path: Path) -> None:
+    made = directory(tmp_path, tokenizer_class="GPT2Tokenizer")
+    (made / "tokenizer.json").unlink()
+    (made / "vocab.json").write_text('{"a": 0, "b": 1, "ab": 2, "c": 3}')
+    (made / "merges.txt").write_text("a b\n")
+    found = load_tokenizer(made)
+    assert found("abc")["input_ids"] == [2, 3]
+    assert not [v for v in vars(found).values() if isinstance(v, str) and "/tersor-" in v]
+
+
 def test_a_type_that_transformers_does_not_know_may_have_a_tokenizer(tmp_path: Path) -> None:
     config = {"model_type": "mystery", "auto_map": {"AutoConfig": "tokenization_x.X"}}
     assert load_tokenizer(directory(tmp_path, config))("a")["input_ids"] == [97]

@@ -15,7 +15,6 @@ from tersor.errors import SourceError
 
 SETTINGS = "tokenizer_config.json"
 _PROBE = "a 1.\n"
-_PLACES = ("name_or_path", "vocab_file", "merges_file", "tokenizer_file", "spm_file")
 
 
 def load_tokenizer(directory: str | Path, *, name: str = "") -> Any:
@@ -177,7 +176,7 @@ def _foreign(error: BaseException) -> bool:
 
 def _rename(tokenizer: Any, view: Path, place: str) -> None:
     """What the tokenizer remembers of where it comes from is the checkpoint, not the view of it."""
-    for key in _PLACES:
-        for holder in (vars(tokenizer), getattr(tokenizer, "init_kwargs", {})):
-            if isinstance(holder.get(key), str):
-                holder[key] = holder[key].replace(str(view), place)
+    for holder in (vars(tokenizer), getattr(tokenizer, "init_kwargs", {})):
+        for key, value in holder.items():
+            if isinstance(value, str) and value.startswith(str(view)):
+                holder[key] = place + value.removeprefix(str(view))
