@@ -143,7 +143,7 @@ def evaluate(
     tasks: Annotated[
         str | None,
         typer.Option(
-            help="lm-eval tasks, comma-separated (needs tersor[tasks]).", show_default=False
+            help="lm-eval tasks, comma-separated (needs tersor\\[tasks]).", show_default=False
         ),
     ] = None,
     task_path: Annotated[
