@@ -119,7 +119,9 @@ def test_the_protocol_is_printed(model: Path, capsys: pytest.CaptureFixture[str]
         said = " ".join(capsys.readouterr().out.split())
         assert f"of 21 tokens, each behind the tokenizer's first token 1; scored: {scored}" in said
     evaluations(tersor.evaluate(model, **given), None, as_json=True)
-    (shown,) = json.loads(capsys.readouterr().out)["evaluations"]
+    document = json.loads(capsys.readouterr().out)
+    (shown,) = document["evaluations"]
+    assert document["versions"]["tersor"]
     assert (shown["first_tokens"], shown["skip"], shown["context"]) == ([FIRST], 1, 21)
 
 

@@ -18,6 +18,7 @@ from tersor.pipeline.plan import Plan
 from tersor.pipeline.result import Result
 from tersor.report import damage_warning, duration, figure, print_table, size, worst_first
 from tersor.runtime.bench import Bench
+from tersor.version import versions
 
 
 def plan(planned: Plan, as_json: bool) -> None:
@@ -86,7 +87,8 @@ def evaluations(
 ) -> None:
     """One row per text, and task scores."""
     if as_json:
-        document: dict[str, Any] = {"evaluations": [one.to_dict() for one in found]}
+        made = [one.to_dict() for one in found]
+        document: dict[str, Any] = {"evaluations": made, "versions": versions()}
         print_json(document if tasks is None else document | {"tasks": tasks})
         return
     rows = [
