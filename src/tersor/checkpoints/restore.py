@@ -14,7 +14,8 @@ from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.source import Source
 from tersor.checkpoints.writer import ShardWriter
-from tersor.errors import SourceError
+from tersor.errors import OptionError, SourceError
+from tersor.options import one_path, yes_or_no
 
 # Tokenizer, config and headers: a vocabulary of 260,000 words takes 35 MB.
 _BESIDE_WEIGHTS = 50_000_000
@@ -52,11 +53,19 @@ def restore(
 
     Raises:
         SourceError: a file that cannot be read or expressed, or holds NaN or infinity.
+        OptionError: an option that is wrong, or has no effect.
         OutputError: ``out`` exists, does not fit on the disk, or cannot be written.
         ReadBackError: what is on disk is not what was meant.
     """
-    gguf, out = Path(gguf), Path(out)
-    source = _opened(gguf, dtype, merge_adapter)
+    gguf, out = one_path("gguf", gguf), one_path("out", out)
+    merge = yes_or_no("merge_adapter", merge_adapter)
+    yes_or_no("force", force)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise OptionError("dtype", f"must be a floating-point type of torch, not {dtype}")
+    if gguf.is_dir() and dtype != torch.bfloat16:
+        raise OptionError("dtype", "has no effect on a directory, whose types are its own")
+    OutputDirectory(out, source=gguf, force=force).check()
+    source = _opened(gguf, dtype, merge)
     if check is not None:
         check(source)
     total = sum(info.nbytes for info in source.tensors.values())
@@ -77,6 +86,8 @@ def restore(
 
 def _opened(path: Path, dtype: torch.dtype, merge_adapter: bool) -> Source:
     refuse_mistaken(path, gguf=True)
+    if path.is_file() and merge_adapter:
+        raise OptionError("merge_adapter", f"has no effect on a file: {path}")
     if not path.is_dir() and not merge_adapter:
         return FiniteSource(GGUFSource(path, dtype))
     source = open_merged(path) if merge_adapter else open_published(path)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tersor.errors import SourceError
+from tersor.errors import OptionError, SourceError
 
 GGUF_MAGIC = b"GGUF"
 
@@ -99,6 +99,8 @@ def open_source(
 
     path = Path(path)
     refuse_mistaken(path, gguf=True)
+    if path.is_file() and merge_adapter:
+        raise OptionError("merge_adapter", f"has no effect on a file: {path}")
     if path.is_dir() or merge_adapter:
         opened = open_merged if merge_adapter else open_published
         return FiniteSource(opened(path, allow_pickle=allow_pickle))

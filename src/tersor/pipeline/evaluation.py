@@ -93,7 +93,10 @@ def scored_texts(
 ) -> list[ScoredText]:
     """Every text in windows for the model in ``directory``; the built-in text if none is given."""
     files = [open_text(path) for path in texts] or [evaluation_file()]
-    context = protocol.context or min(_CONTEXT, longest_window(directory) or _CONTEXT)
+    longest = longest_window(directory)
+    context = protocol.context or min(_CONTEXT, longest or _CONTEXT)
+    if longest is not None and context > longest:
+        raise OptionError("context", f"{context} is more than the {longest} tokens of the model")
     protocol.refuse_nothing_scored(context)
     found = []
     for file in files:

@@ -15,11 +15,13 @@ from tersor.checkpoints.gateway.models import auto_class, given_model, stored_mo
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source, shapes_of
-from tersor.errors import RecipeError, SourceError, TersorError
+from tersor.errors import OptionError, OutOfMemory, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
+from tersor.machine_memory import is_shortage
 from tersor.models.metamodel import longest_context
 from tersor.models.sizes import check_sizes
+from tersor.options import limits, one_path, yes_or_no
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.use_kernels import use_kernels
@@ -48,11 +50,14 @@ def load(
     directories load too; those published in FP8 or MXFP4 as the bfloat16 models they stand for.
 
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
-    :class:`~tersor.errors.RecipeError` for other ``activation_bits``.
+    :class:`~tersor.errors.OptionError` for other ``activation_bits``.
     """
-    if activation_bits not in (8, 16):
-        raise RecipeError(f"activations of {activation_bits} bits; the kernels have 8 and 16")
-    directory = Path(directory)
+    bits = limits.ACTIVATION_BITS(activation_bits)
+    if not yes_or_no("kernels", kernels) and bits != 8:
+        raise OptionError("activation_bits", "has no effect without {}", "kernels")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise OptionError("dtype", f"must be a floating-point type of torch, not {dtype}")
+    directory = one_path("directory", directory)
     source = open_directory(directory)
     config = configuration(directory)
     settings = generation_config(directory, config)
@@ -73,7 +78,7 @@ def load(
         config.quantization_config = _own_description(artifact)
     model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
     if kernels and artifact is not None:
-        left = use_kernels(model, artifact, activation_bits=activation_bits, cache=cache)
+        left = use_kernels(model, artifact, activation_bits=bits, cache=cache)
         if left:
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)
@@ -120,9 +125,11 @@ def _loaded(directory: Path, read: Callable[[], tuple[Any, Any]]) -> Any:
     with _no_bars():
         try:
             model, said = read()
-        except (TersorError, MemoryError):
+        except TersorError:
             raise
         except Exception as error:  # a foreign config or tensor may break anything in there
+            if is_shortage(error):
+                raise OutOfMemory(f"{directory}: not enough memory to load it") from error
             raise SourceError(
                 f"{directory}: transformers cannot load it: {complaint(error)}"
             ) from error
