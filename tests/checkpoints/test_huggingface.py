@@ -298,3 +298,19 @@ def test_shards_beside_a_single_file_are_said(tmp_path):
     assert source.notes == (
         "model.safetensors is read; model.safetensors.index.json beside it is not",
     )
+
+
+def test_weights_that_transformers_takes_from_another_file(model, tmp_path):
+    directory = shutil.copytree(model, tmp_path / "model")
+    config = json.loads((directory / "config.json").read_text())
+    for named, refused in (
+        ("model.safetensors", False),
+        ("consolidated.safetensors", True),
+        ("model.safetensors.index.json", True),
+    ):
+        (directory / "config.json").write_text(json.dumps(config | {"transformers_weights": named}))
+        if refused:
+            with pytest.raises(SourceError, match=f"names '{named}', and tersor reads model"):
+                open_source(directory)
+        else:
+            open_source(directory)

@@ -93,6 +93,7 @@ def _as_stored(path: Path, allow_pickle: bool) -> Source:
     config = read_json(path / "config.json")
     check_fields(path / "config.json", config)
     refuse_pointers(path)
+    _refuse_other_weights(path, config)
     if (path / SINGLE).exists() or (path / INDEX).exists():
         return SafetensorsDirectory(path, config)
     pickled = PICKLED_SINGLE if (path / PICKLED_SINGLE).exists() else PICKLED_INDEX
@@ -102,6 +103,18 @@ def _as_stored(path: Path, allow_pickle: bool) -> Source:
             "convert them to safetensors, or pass --allow-pickle if you trust their origin"
         )
     return PickledDirectory(path, config)
+
+
+def _refuse_other_weights(path: Path, config: Mapping[str, Any]) -> None:
+    """``transformers_weights`` of a config names the file that transformers reads."""
+    named = config.get("transformers_weights")
+    read = SINGLE if (path / SINGLE).exists() else INDEX
+    is_file = isinstance(named, str) and named.endswith((".safetensors", ".index.json"))
+    if is_file and named != read:
+        raise SourceError(
+            f"{path / 'config.json'}: transformers_weights names {named!r}, and tersor reads "
+            f"{read}; put a directory together in which the weights have that name"
+        )
 
 
 def _single(path: Path) -> dict[str, StoredTensor]:

@@ -22,6 +22,7 @@ def write_description(source: Source, result: Result, directory: Path) -> None:
     """Write ``config.json``, the tokenizer and its companions, recipe, records and model card."""
     plan = result.plan
     config = dict(source.config) | {"quantization_config": plan.quantization_config(source.config)}
+    config.pop(own.WEIGHTS_KEY, None)  # of the source, whose files have other names
     if plan.method == own.METHOD:
         config = own.refused_by_others(config)
     source.copy_companions(directory)

@@ -148,10 +148,11 @@ class _Run:
         except BaseException:
             if self.finished:
                 names = ", ".join(map(str, self.finished))
+                tables = "the tables there are an earlier run's"
+                if not (self.out / TABLES[0]).exists():
+                    tables = "no tables were written"
                 warnings.warn(
-                    f"complete and kept: {names}; no tables were written, and --force makes them "
-                    "again",
-                    stacklevel=2,
+                    f"complete and kept: {names}; {tables}; --force makes all again", stacklevel=2
                 )
             raise
 
