@@ -80,6 +80,19 @@ def test_other_sizes(family, change, words, models):
     assert words in refused(config | change, shapes)
 
 
+@pytest.mark.parametrize(
+    ("family", "change", "words"),
+    [
+        ("qwen2", {"hidden_size": 3}, "transformers cannot build qwen2 from config.json (ZeroDiv"),
+        ("gpt2", {"n_embd": 1}, "must be divisible by num_heads"),
+        ("llama", {"intermediate_size": 2**31 - 1, "hidden_size": 2**31 - 4}, "overflowed"),
+    ],
+)
+def test_numbers_of_which_no_model_can_be_built(family, change, words, models):
+    config, shapes = models(family)
+    assert words in refused(config | change, shapes)
+
+
 def test_a_field_that_is_not_there_counts_as_transformers_reads_it(models):
     config, shapes = models("llama")
     without = {key: value for key, value in config.items() if key != "intermediate_size"}

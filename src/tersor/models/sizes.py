@@ -33,14 +33,19 @@ _AXES = ("rows", "columns")
 def check_sizes(path: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
     """Refuse a config that makes other shapes than ``shapes`` (names on disk), or more blocks.
 
-    ``path``: the checkpoint. Nothing is asked of models that transformers does not build. Raises
-    :class:`SourceError` that names file, field, tensor and both numbers.
+    ``path``: the checkpoint. Nothing is asked of models that transformers does not build, unless
+    that is because of their numbers. Raises :class:`SourceError` that names file, field, tensor and
+    both numbers.
     """
+    file = path if path.is_file() else path / "config.json"
     try:
         model = build(config)
-    except Unbuildable:
-        return
-    file = path if path.is_file() else path / "config.json"
+    except Unbuildable as error:
+        if not _about_numbers(error.__cause__):
+            return
+        raise SourceError(
+            f"{file}: {error}; take the config.json that belongs to the weights"
+        ) from error
     names = Names(model, shapes)
     for blocks, absent in _absent_blocks(model, names):
         raise SourceError(
@@ -72,6 +77,13 @@ class _Mismatch:
         pairs = zip(self.made, self.stored, strict=True)
         differing = [axis for axis, (made, stored) in enumerate(pairs) if made != stored]
         return differing[0] if len(differing) == 1 else None
+
+
+def _about_numbers(error: BaseException | None) -> bool:
+    """Whether a model was not built because of sizes, and not for want of a package, say."""
+    if isinstance(error, RuntimeError):
+        return "overflow" in str(error) or "negative dimension" in str(error)
+    return isinstance(error, ArithmeticError | ValueError)
 
 
 def _mismatches(names: Names, shapes: Mapping[str, Shape]) -> Iterator[_Mismatch]:
