@@ -88,6 +88,14 @@ def test_how_tokens_are_chosen_is_not_the_checkpoints_matter(
         assert output(capsys, *command) == plain
 
 
+def spoil_weights(model: Path) -> None:
+    """Leave the header of the weights and make all values NaN, which is refused on reading."""
+    file = model / "model.safetensors"
+    data = file.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    file.write_bytes(data[:start] + b"\xff" * (len(data) - start))
+
+
 def chatting(
     model: Path, monkeypatch: pytest.MonkeyPatch, template: str, *said: str
 ) -> Iterator[str]:
@@ -150,7 +158,7 @@ def test_a_chat_that_cannot_be_ends_before_weights_are_read(
     said: str,
 ) -> None:
     chatting(model, monkeypatch, template, "hi")
-    (model / "model.safetensors").write_bytes(b"no weights")
+    spoil_weights(model)
     assert run(["chat", str(model), *flags]) == 1
     found = capsys.readouterr()
     assert found.out == ""
@@ -201,3 +209,12 @@ def test_bench_json_has_one_rate_per_repetition(
     text = output(capsys, "bench", model, *flags)
     assert "prefill" in text
     assert "GB/s" in text
+
+
+def test_a_broken_tokenizer_is_found_before_weights_are_read(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "tokenizer.json").write_text("{}")
+    spoil_weights(model)
+    assert run(["generate", str(model), "--prompt", "a"]) == 1
+    assert "no tokenizer that transformers can load" in capsys.readouterr().err

@@ -89,10 +89,9 @@ def chat(
     dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
-    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-    from tersor.checkpoints.huggingface import open_directory
     from tersor.runtime.chat import Conversation, checked_template
     from tersor.runtime.engine_options import EngineOptions
+    from tersor.runtime.load import model_tokenizer
     from tersor.runtime.sampling import Sampling
 
     if top_p is None:
@@ -100,8 +99,7 @@ def chat(
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
     limits.MAX_NEW_TOKENS(max_new_tokens)
-    open_directory(directory)
-    tokenizer = load_tokenizer(directory)
+    tokenizer = model_tokenizer(directory)
     checked_template(tokenizer, str(directory), system)  # before any weight is read
     engine = options.open(directory)
     engine.tokenizer = tokenizer

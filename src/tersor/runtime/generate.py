@@ -7,11 +7,10 @@ from typing import Any
 
 from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import EngineError, OptionError, TextError
 from tersor.options import limits, some_words
 from tersor.runtime.engine_options import EngineOptions
-from tersor.runtime.load import load
+from tersor.runtime.load import load, model_tokenizer
 from tersor.runtime.sampling import Sampling
 
 
@@ -50,6 +49,7 @@ def _streamed(
     speculate: int,
     options: EngineOptions,
 ) -> Iterator[str]:
+    tokenizer = model_tokenizer(directory)
     try:
         engine = options.open(directory)
     except EngineError as error:
@@ -58,8 +58,11 @@ def _streamed(
         if unheard:
             raise OptionError(unheard[0], f"has no effect, leave it out: {error}") from None
         warnings.warn(f"{error}; transformers does, more slowly", stacklevel=2)
-        yield from _by_transformers(directory, prompt, max_new_tokens, sampling, stop, options)
+        yield from _by_transformers(
+            directory, tokenizer, prompt, max_new_tokens, sampling, stop, options
+        )
         return
+    engine.tokenizer = tokenizer
     for token in engine.generate(
         prompt, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop, speculate=speculate
     ):
@@ -86,6 +89,7 @@ def generate_text(
 
 def _by_transformers(
     directory: Path,
+    tokenizer: Any,
     prompt: str,
     max_new_tokens: int,
     sampling: Sampling,
@@ -95,7 +99,6 @@ def _by_transformers(
     import torch
 
     end_tokens(directory, configuration(directory))  # refused before weights are read
-    tokenizer = load_tokenizer(directory)
     model = load(directory, activation_bits=options.activation_bits)
     model.generation_config = tokens_alone(model.generation_config)
     inputs = tokenizer(prompt, return_tensors="pt")

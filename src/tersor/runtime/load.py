@@ -12,6 +12,7 @@ from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.configuration import configuration, configuration_of
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source, shapes_of
@@ -156,6 +157,16 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def model_tokenizer(directory: str | Path) -> Any:
+    """The tokenizer of a model directory, for use before weights are read.
+
+    Raises :class:`SourceError` for what is no model, by its name, and for a tokenizer that cannot
+    be loaded.
+    """
+    open_directory(Path(directory))
+    return load_tokenizer(directory)
 
 
 def longest_window(directory: str | Path) -> int | None:
