@@ -1,6 +1,7 @@
 """Packed weights are kept, mapped, replaced with their artifact, and never trusted when broken."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +63,7 @@ def test_another_artifact_in_the_same_place(artifact: Path) -> None:
     assert torch.equal(Engine(artifact).logits(TEXT), fresh)
 
 
-@pytest.mark.parametrize("damage", ["short", "magic", "version", "empty", "header"])
+@pytest.mark.parametrize("damage", ["short", "magic", "version", "empty", "header", "zero"])
 def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) -> None:
     first = Engine(artifact).logits(TEXT)
     (file,) = kept()
@@ -73,7 +74,9 @@ def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) ->
         "version": data.replace(f'"version": {VERSION}'.encode(), b'"version": 0', 1),
         "empty": b"",
         "header": data[:20] + b"}" + data[21:],
+        "zero": re.sub(rb'"zero": \d+', lambda found: found[0][:-1] + b"3", data, count=1),
     }
+    assert broken[damage] != data
     file.write_bytes(broken[damage])
     assert read_packed(file, key) == {}
     assert torch.equal(Engine(artifact).logits(TEXT), first)

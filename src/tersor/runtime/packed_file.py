@@ -1,10 +1,11 @@
 """Packed weights in a file that is mapped, not read.
 
-``TERSORPK``, the header's length (8 bytes, little-endian), the header (JSON), and arrays at
-multiples of 64 bytes, where the kernels want them. A private format: files of another version, or
-that are not whole, are as if they were not there.
+``TERSORPK``, the header's length (8 bytes, little-endian), the header (JSON), its SHA-256, and
+arrays at multiples of 64 bytes, where the kernels want them. A private format: files of another
+version, or that are not whole, are as if they were not there.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from tersor.checkpoints.staging import Staging
 from tersor.errors import SchemeError
 from tersor.runtime.kernels import PANEL, PackedLinear
 
-VERSION = 4
+VERSION = 5
 _MAGIC = b"TERSORPK"
 _ALIGNED = 64
+_DIGEST = 32
 _LONGEST_HEADER = 1 << 28
 _DTYPES = {"U8": torch.uint8, "BF16": torch.bfloat16, "F32": torch.float32}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -74,6 +76,7 @@ def write_packed(path: Path, linears: Mapping[str, PackedLinear], origin: Origin
         partial = staging.directory / path.name
         with partial.open("wb") as file:
             file.write(_MAGIC + len(header).to_bytes(8, "little") + header)
+            file.write(hashlib.sha256(header).digest())
             file.write(bytes(_up(file.tell()) - file.tell()))
             for array in arrays:
                 file.write(array.contiguous().view(torch.uint8).numpy().data)
@@ -134,7 +137,10 @@ def _header(raw: "np.memmap[Any, np.dtype[np.uint8]]") -> tuple[Any, int]:
     length = int.from_bytes(raw[len(_MAGIC) : start].tobytes(), "little")
     if length > min(len(raw), _LONGEST_HEADER):
         raise ValueError("a header that is longer than the file")
-    return json.loads(raw[start : start + length].tobytes()), _up(start + length)
+    header, end = raw[start : start + length].tobytes(), start + length + _DIGEST
+    if hashlib.sha256(header).digest() != raw[start + length : end].tobytes():
+        raise ValueError("a header that was changed")
+    return json.loads(header), _up(end)
 
 
 def _linear(whole: Tensor, entry: Mapping[str, Any]) -> PackedLinear:
