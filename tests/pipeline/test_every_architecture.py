@@ -115,8 +115,8 @@ def test_blocks_beyond_those_that_run_are_carried_along(tmp_path: Path) -> None:
     save_every("llama", tmp_path / "other")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "model" / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    for recipe in ("w4", "gptq"):
-        adjustments = tersor.Adjustments(group_size=8, tokens=96, window=24)
+    for recipe, budget in (("w4", {}), ("gptq", {"tokens": 96, "window": 24})):
+        adjustments = tersor.Adjustments(group_size=8, **budget)
         result = tersor.quantize(
             tmp_path / "model",
             tmp_path / recipe,

@@ -3,6 +3,7 @@
 Here and in ``names`` is what depends on the version of transformers.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     if auto is None:
         raise Unbuildable(f"transformers has no causal language model for {config['model_type']}")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights that are made here and never looked at
             return empty_model(
                 auto,
                 typed,
