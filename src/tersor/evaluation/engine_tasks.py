@@ -91,7 +91,7 @@ class EngineTasks(TemplateLM):  # type: ignore[misc]
         count = min(rule["max_gen_toks"], self.max_length - 1)
         tokens = self.tok_encode(context)[-(self.max_length - count) :]
         until = rule["until"]
-        heat = rule["temperature"]
+        heat = rule.get("temperature", 1.0) if rule.get("do_sample") else 0.0
         shares = rule.get("top_k") or 0, rule.get("top_p") or 1.0
         made = self._engine.generate(
             tokens,

@@ -39,6 +39,7 @@ class Tasks:
     ) -> dict[str, Any]:
         """Run on a transformers ``model`` as it is; see :func:`evaluate_tasks`."""
         limits.BATCH_SIZE(batch_size)
+        _refuse_bare(tokenizer)
         with _environment_kept():
             from lm_eval.models.huggingface import HFLM
 
@@ -54,6 +55,7 @@ class Tasks:
 
     def by_engine(self, engine: "Engine") -> dict[str, Any]:
         """Run by tersor's engine, so that what its kernels round counts too."""
+        _refuse_bare(engine.tokenizer)
         with _environment_kept():
             from tersor.evaluation.engine_tasks import EngineTasks
 
@@ -171,6 +173,14 @@ def _loaded(names: Sequence[str], manager: "TaskManager") -> Iterator[Any]:
         inside = {t.task_name for g in found["groups"].values() for t in g.get_all_tasks()}
         yield from (group for key, group in found["groups"].items() if key == name)
         yield from (task for key, task in found["tasks"].items() if key not in inside)
+
+
+def _refuse_bare(tokenizer: "PreTrainedTokenizerBase") -> None:
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise TextError(
+            "the tokenizer has neither bos_token nor eos_token, one of which lm-eval puts where a "
+            "context is empty; name one in tokenizer_config.json"
+        )
 
 
 def _no_data(name: str, error: Exception) -> str:
