@@ -48,6 +48,7 @@ class Tasks:
                     pretrained=model,
                     tokenizer=tokenizer,
                     batch_size=batch_size,
+                    trust_remote_code=False,
                     # lm-eval's default leaves out what most tokenizers put in front.
                     add_bos_token=bool(first_tokens(tokenizer)),
                 )
