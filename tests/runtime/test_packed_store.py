@@ -118,6 +118,9 @@ def test_limits_that_are_none(given: str, artifact: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TERSOR_CACHE_LIMIT", given)
     with pytest.raises(RecipeError, match=rf"TERSOR_CACHE_LIMIT={given}: no size; give"):
         Engine(artifact)
+    capsys.readouterr()
+    assert run(["cache"]) == 1
+    assert capsys.readouterr().out == ""
 
 
 def test_the_default_leaves_half_of_a_small_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,12 +40,13 @@ def show_kept(as_json: Json = False) -> None:
     if as_json:
         print_json(_document(found) | {"bytes": total, "kept": [_entry(one) for one in kept]})
         return
+    limit = 0 if found is None else found.limit()
     for one in kept:
         print(f"{size(one.size):>8}  {_when(one)}  {_state(one):<4}  {_whose(one)}")
     if found is None:
         print(f"nothing is kept: TERSOR_CACHE={OFF}")
     else:
-        print(f"{size(total)} of at most {size(found.limit())} in {found.directory}")
+        print(f"{size(total)} of at most {size(limit)} in {found.directory}")
 
 
 @cache.command()
