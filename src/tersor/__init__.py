@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tersor.api import compare, evaluate, generate, quantize, restore
     from tersor.recipes import Adjustments, Recipe, load_recipe
     from tersor.runtime.engine import Engine, Token
+    from tersor.runtime.engine_options import EngineOptions
     from tersor.runtime.load import load
     from tersor.runtime.sampling import Sampling
 
 __all__ = [
     "Adjustments",
     "Engine",
+    "EngineOptions",
     "Recipe",
     "Sampling",
     "Token",
@@ -44,6 +46,7 @@ _HOMES = {
     "restore": "tersor.api",
     "load": "tersor.runtime.load",
     "Engine": "tersor.runtime.engine",
+    "EngineOptions": "tersor.runtime.engine_options",
     "Token": "tersor.runtime.engine",
     "Sampling": "tersor.runtime.sampling",
     "Adjustments": "tersor.recipes",

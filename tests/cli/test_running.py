@@ -62,6 +62,19 @@ def test_options_of_the_engine_without_it(model: Path, capsys: pytest.CaptureFix
         assert "has no effect without --engine" in capsys.readouterr().err
 
 
+def test_options_of_the_engine_where_transformers_runs_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tiny("opt", tmp_path)
+    save_tokenizer(tmp_path)
+    for flag, value in (("--cache", "int8"), ("--threads", "1"), ("--speculate", "2")):
+        capsys.readouterr()
+        assert run(["generate", str(tmp_path), "--prompt", "hello", flag, value]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {flag} has no effect, leave it out: ")
+        assert "does not run architecture 'opt'" in said
+
+
 def test_other_architectures_run_under_transformers_and_say_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,6 @@ def refuse_too_long(shape: DecoderShape, cache: str, context: int, batch: int) -
     fits = machine_bytes() // one
     refuse_beyond_memory(
         least_bytes(shape, cache, context, batch),
-        f"a context of {context} tokens for {batch} sequences at a time",
+        f"a context of {context} tokens" + f" for {batch} sequences at a time" * (batch > 1),
         f"a context of {fits} is the longest that could fit",
     )
