@@ -114,7 +114,12 @@ def test_limits(given: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("given", ["much", "-1", "20 GiB", "1e3", "nan", "GB", "1 2"])
-def test_limits_that_are_none(given: str, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_that_are_none(
+    given: str,
+    artifact: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("TERSOR_CACHE_LIMIT", given)
     with pytest.raises(RecipeError, match=rf"TERSOR_CACHE_LIMIT={given}: no size; give"):
         Engine(artifact)
