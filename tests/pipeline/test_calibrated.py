@@ -447,7 +447,7 @@ def _interrupt_second_stage(model: Path, tmp_path: Path) -> None:
 def test_a_failure_in_the_middle_leaves_nothing_behind(llama: Path, tmp_path: Path) -> None:
     before = threading.active_count()
     edit(llama, lambda t: t["model.layers.1.self_attn.o_proj.weight"].fill_(float("nan")))
-    with pytest.raises(NonFiniteWeight, match=r"layers\.1\.self_attn\.o_proj\.weight: .*NaN"):
+    with pytest.raises(NonFiniteWeight, match=r"layers\.1\.self_attn\.o_proj\.weight.* NaN"):
         quantize(llama, tmp_path / "out", small("gptq"))
     assert threading.active_count() == before
     assert nothing_left(llama)
