@@ -13,7 +13,7 @@ from tersor.checkpoints.source import shapes_of
 from tersor.evaluation import Evaluation
 from tersor.machine_memory import shortage_named
 from tersor.models.sizes import check_sizes
-from tersor.options import one_path, several, some_paths, yes_or_no
+from tersor.options import of_kind, one_path, several, some_paths, yes_or_no
 from tersor.pipeline.compare import Comparison, compare_recipes
 from tersor.pipeline.evaluation import Protocol, evaluate_directory
 from tersor.pipeline.request import known_recipe, requested
@@ -116,7 +116,7 @@ def evaluate(
         base=None if base is None else one_path("base", base),
         texts=some_paths("texts", texts),
         protocol=Protocol(context, windows, skip),
-        engine=engine,
+        engine=None if engine is None else of_kind("engine", engine, EngineOptions),
     )
 
 

@@ -25,7 +25,7 @@ from every_option import (
     Pair,
 )
 from tersor.cli.main import run
-from tersor.errors import TersorError
+from tersor.errors import OptionError, TersorError
 from tersor.runtime.bench import Timing
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.generate import stream_text
@@ -222,6 +222,28 @@ def test_python_at_the_bounds(option: Option, call: str, places: dict[str, Path]
         for same in (value, np.int64(value)) if whole else (value,):
             with suppress(WeightsRead):
                 python_calls(places)[call](**{option.name: same})
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("quantize", "adjustments"),
+        ("evaluate", "engine"),
+        ("stream", "sampling"),
+        ("stream", "options"),
+        ("load", "dtype"),
+        ("load", "kernels"),
+        ("quantize", "force"),
+        ("quantize", "allow_pickle"),
+        ("quantize", "merge_adapter"),
+        ("compare", "force"),
+        ("compare", "merge_adapter"),
+    ],
+)
+def test_values_that_only_python_has(call: str, name: str, places: dict[str, Path]) -> None:
+    for value in ("yes", 1, {}):
+        with pytest.raises(OptionError, match=f"^{name} must be"):
+            python_calls(places)[call](**{name: value})
 
 
 def test_no_option_is_missing() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tersor.errors import OptionError
-from tersor.options import comma_separated, one_path, some_paths, some_words, yes_or_no
+from tersor.options import comma_separated, of_kind, one_path, some_paths, some_words, yes_or_no
 
 
 def test_one_string_is_one_item() -> None:
@@ -31,6 +31,12 @@ def test_what_is_no_path(value: object) -> None:
 def test_what_is_no_flag(value: object) -> None:
     with pytest.raises(OptionError, match=r"^force must be True or False, not"):
         yes_or_no("force", value)
+
+
+def test_values_of_our_own_types() -> None:
+    assert of_kind("place", Path("a"), Path) == Path("a")
+    with pytest.raises(OptionError, match=r"^place must be Path\(…\), not 'a'"):
+        of_kind("place", "a", Path)
 
 
 def test_commas() -> None:

@@ -61,7 +61,7 @@ def restore(
     merge = yes_or_no("merge_adapter", merge_adapter)
     yes_or_no("force", force)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise OptionError("dtype", f"must be a floating-point type of torch, not {dtype}")
+        raise OptionError("dtype", f"must be torch.float32 or another float type, not {dtype!r}")
     if gguf.is_dir() and dtype != torch.bfloat16:
         raise OptionError("dtype", "has no effect on a directory, whose types are its own")
     OutputDirectory(out, source=gguf, force=force).check()

@@ -12,6 +12,7 @@ from tersor.options import limits
 from tersor.options.bounds import Choice, Number, Whole
 from tersor.options.given import (
     comma_separated,
+    of_kind,
     one_path,
     several,
     some_paths,
@@ -27,6 +28,7 @@ __all__ = [
     "comma_separated",
     "did_you_mean",
     "limits",
+    "of_kind",
     "one_path",
     "several",
     "some_paths",

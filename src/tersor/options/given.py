@@ -29,6 +29,13 @@ def yes_or_no(name: str, value: Any) -> bool:
     return value
 
 
+def of_kind(name: str, value: Any, kind: type[T]) -> T:
+    """A value of tersor's own type ``kind``. Raises :class:`OptionError` for anything else."""
+    if not isinstance(value, kind):
+        raise OptionError(name, f"must be {kind.__name__}(…), not {clipped(value)}")
+    return value
+
+
 def several(name: str, value: Any, one: Callable[[str, Any], T], *alone: type) -> list[T]:
     """Every item of ``value`` through ``one``; a value of the types ``alone`` is one item.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
-from tersor.options import one_path, some_paths, yes_or_no
+from tersor.options import of_kind, one_path, some_paths, yes_or_no
 from tersor.pipeline.given_texts import refuse_texts
 from tersor.pipeline.plan import Plan, make_plan
 from tersor.pipeline.prepare import prepared
@@ -64,7 +64,7 @@ def requested(
     merge = yes_or_no("merge_adapter", merge_adapter)
     texts = some_paths("calibration", calibration)
     state = None if checkpoint is None else one_path("checkpoint", checkpoint)
-    chosen = adjustments.apply(known_recipe("recipe", recipe))
+    chosen = of_kind("adjustments", adjustments, Adjustments).apply(known_recipe("recipe", recipe))
     _refuse_unheard(chosen, texts, state)
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
     plan = make_plan(opened, chosen)

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 from tersor.errors import RecipeError
-from tersor.options import did_you_mean
+from tersor.options import did_you_mean, one_path
 from tersor.recipes.document import parse
 from tersor.recipes.recipe import Recipe
 
@@ -32,7 +32,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
     Anything that ends in ``.yaml`` or ``.yml`` or exists as a file is a file. Raises
     :class:`RecipeError` naming the file or key.
     """
-    path = Path(name_or_file)
+    path = one_path("recipe", name_or_file)
     if path.suffix not in (".yaml", ".yml") and not _is_file(path):
         return parse(preset_text(str(name_or_file)), f"preset {name_or_file}")
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
 from tersor.errors import EngineError, OptionError, TextError
-from tersor.options import limits, some_words
+from tersor.options import limits, of_kind, some_words
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load, model_tokenizer
 from tersor.runtime.sampling import Sampling
@@ -37,6 +37,8 @@ def stream_text(
     limits.MAX_NEW_TOKENS(max_new_tokens)
     limits.SPECULATE(speculate)
     stops = some_words("stop", stop)
+    of_kind("sampling", sampling, Sampling)
+    of_kind("options", options, EngineOptions)
     return _streamed(directory, prompt, max_new_tokens, sampling, stops, speculate, options)
 
 

@@ -57,7 +57,7 @@ def load(
     if not yes_or_no("kernels", kernels) and bits != 8:
         raise OptionError("activation_bits", "has no effect without {}", "kernels")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise OptionError("dtype", f"must be a floating-point type of torch, not {dtype}")
+        raise OptionError("dtype", f"must be torch.float32 or another float type, not {dtype!r}")
     directory = one_path("directory", directory)
     source = open_directory(directory)
     config = configuration(directory)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.errors import NonFiniteWeight, OptionError
-from tersor.options import limits
+from tersor.options import limits, of_kind
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Sampler:
     """Draws tokens one after the other."""
 
     def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._random = random.Random(sampling.seed)
+        self._sampling = of_kind("sampling", sampling, Sampling)
+        self._random = random.Random(self._sampling.seed)
 
     def choose(self, logits: Tensor) -> int:
         """A token for float32 logits ``(vocabulary,)``.
