@@ -83,12 +83,14 @@ def test_other_sizes(family, change, words, models):
 @pytest.mark.parametrize(
     ("family", "change", "words"),
     [
-        ("qwen2", {"hidden_size": 3}, "transformers cannot build qwen2 from config.json (ZeroDiv"),
+        ("qwen2", {"hidden_size": 3}, "field 'hidden_size': transformers cannot build qwen2"),
         ("gpt2", {"n_embd": 1}, "must be divisible by num_heads"),
         ("llama", {"intermediate_size": 2**31 - 1, "hidden_size": 2**31 - 4}, "overflowed"),
+        ("llama", {"hidden_act": "unheard of"}, "field 'hidden_act': transformers cannot build"),
+        ("llama", {"rope_parameters": {"rope_type": "x", "factor": 2.0}}, "field 'rope_parameters"),
     ],
 )
-def test_numbers_of_which_no_model_can_be_built(family, change, words, models):
+def test_fields_of_which_no_model_can_be_built(family, change, words, models):
     config, shapes = models(family)
     assert words in refused(config | change, shapes)
 

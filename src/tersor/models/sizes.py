@@ -4,7 +4,7 @@ transformers' own model of the config says which shape every parameter has, for 
 What becomes no parameter as it is (joined, taken apart, unknown) is not compared.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,24 +34,24 @@ def check_sizes(path: Path, config: Mapping[str, Any], shapes: Mapping[str, Shap
     """Refuse a config that makes other shapes than ``shapes`` (names on disk), or more blocks.
 
     ``path``: the checkpoint. Nothing is asked of models that transformers does not build, unless
-    that is because of their numbers. Raises :class:`SourceError` that names file, field, tensor and
+    that is because of their fields. Raises :class:`SourceError` that names file, field, tensor and
     both numbers.
     """
     file = path if path.is_file() else path / "config.json"
     try:
         model = build(config)
     except Unbuildable as error:
-        if not _about_numbers(error.__cause__):
+        if not _about_fields(error.__cause__):
             return
         raise SourceError(
-            f"{file}: {error}; take the config.json that belongs to the weights"
+            f"{file}: {_culprit(config)}{error}; take the config.json that belongs to the weights"
         ) from error
     names = Names(model, shapes)
-    for blocks, absent in _absent_blocks(model, names):
+    for path_of, number, blocks in _absent_blocks(model, names):
         raise SourceError(
-            f"{file}: {_named(config, _DEPTHS, blocks)} makes {blocks} blocks, and the weights "
-            f"have none of {absent}; take the config.json that belongs to the weights, or download "
-            "the rest of them"
+            f"{file}: {_depth(config, path_of, number, blocks)} makes {blocks} blocks, and the "
+            f"weights have none of {path_of}.{number}; take the config.json that belongs to the "
+            "weights, or download the rest of them"
         )
     found = list(_mismatches(names, shapes))
     if found:
@@ -79,11 +79,22 @@ class _Mismatch:
         return differing[0] if len(differing) == 1 else None
 
 
-def _about_numbers(error: BaseException | None) -> bool:
-    """Whether a model was not built because of sizes, and not for want of a package, say."""
+def _about_fields(error: BaseException | None) -> bool:
+    """Whether a model was not built because of its config, and not for want of a package, say."""
     if isinstance(error, RuntimeError):
         return "overflow" in str(error) or "negative dimension" in str(error)
-    return isinstance(error, ArithmeticError | ValueError)
+    return isinstance(error, ArithmeticError | ValueError | KeyError)
+
+
+def _culprit(config: Mapping[str, Any]) -> str:
+    """Names the field without which the model is built; empty if it is no single one."""
+    for field in config:
+        try:
+            build({key: value for key, value in config.items() if key != field})
+        except Unbuildable:
+            continue
+        return f"field {field!r}: "
+    return ""
 
 
 def _mismatches(names: Names, shapes: Mapping[str, Shape]) -> Iterator[_Mismatch]:
@@ -98,8 +109,8 @@ def _mismatches(names: Names, shapes: Mapping[str, Shape]) -> Iterator[_Mismatch
             yield _Mismatch(name, made, stored)
 
 
-def _absent_blocks(model: nn.Module, names: Names) -> Iterator[tuple[int, str]]:
-    """How many blocks a list in the model has, and one of which the checkpoint has nothing.
+def _absent_blocks(model: nn.Module, names: Names) -> Iterator[tuple[str, int, int]]:
+    """A list of blocks in the model, one of which the checkpoint has nothing, and how many it has.
 
     Lists of which the checkpoint has nothing at all are called otherwise on disk, or not stored.
     """
@@ -110,13 +121,21 @@ def _absent_blocks(model: nn.Module, names: Names) -> Iterator[tuple[int, str]]:
         for number, block in enumerate(blocks):
             own = next(block.parameters(), None) is not None
             if own and not _any_below(present, f"{path}.{number}"):
-                yield len(blocks), f"{path}.{number}"
+                yield path, number, len(blocks)
 
 
-def _named(config: Mapping[str, Any], fields: Collection[str], value: int) -> str:
-    """The field that has the value, or where it must come from."""
-    found = (place for place, size in _sizes(config) if size == value and place[-1] in fields)
-    return ".".join(next(found, ("it",)))
+def _depth(config: Mapping[str, Any], path: str, number: int, blocks: int) -> str:
+    """The field that says how many blocks the list at ``path`` has, as far as it is known."""
+    for place, size in _sizes(config):
+        if place[-1] not in _DEPTHS or size != blocks:
+            continue
+        try:
+            fewer: Any = build(_with(config, place, number)).get_submodule(path)
+        except (Unbuildable, AttributeError):
+            continue
+        if len(fewer) == number:
+            return ".".join(place)
+    return "it"
 
 
 def _any_below(names: set[str], path: str) -> bool:
