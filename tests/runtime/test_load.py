@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import tersor
@@ -142,3 +143,15 @@ def test_real_model_int4_and_int8_in_transformers(smollm2: Path, tmp_path: Path)
         name = "model.layers.11.mlp.down_proj"
         expected = ours.linear(name).weight.dequantize(torch.bfloat16)
         assert torch.equal(theirs[f"{name}.weight"], expected), recipe
+
+
+def test_a_parameter_without_a_tensor_is_an_error(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.norm.weight"], tensors["model.layers.0.mlp.up_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(
+        SourceError, match=r"no tensor becomes model\.layers\.0\.mlp\.up_proj\.weight and 1 more of"
+    ):
+        tersor.load(tmp_path)
