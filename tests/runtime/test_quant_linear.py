@@ -128,7 +128,7 @@ def test_a_scheme_that_rounds_activations_is_obeyed(tmp_path: Path) -> None:
 
 def test_activations_of_other_widths_are_refused(tmp_path: Path) -> None:
     out = artifact_of("llama", "w4", tmp_path)
-    with pytest.raises(RecipeError, match="activations of 4 bits; the kernels have 8 and 16"):
+    with pytest.raises(RecipeError, match="activation_bits must be 8 or 16, not 4"):
         load(out, activation_bits=4)
 
 
