@@ -1,6 +1,7 @@
 """What reads a damaged file: a function of the library, and the command for the same."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 import tersor
 from tersor.checkpoints.source import open_source
+from tersor.errors import TersorError
 from tersor.pipeline.plan import make_plan
 from tersor.pipeline.prepare import prepared
 from tersor.runtime.chat import Conversation
@@ -34,7 +36,7 @@ class Entrance:
 def _quantize(folder: Path, **options: Any) -> list[float]:
     out = folder / "results" / "out"
     found = tersor.quantize(subject(folder), out, "w4", **options)
-    return [*(record.rounding or 0.0 for record in found.records), *_logits(out)]
+    return [*(record.rounding or 0.0 for record in found.records), *_logits_of_result(out, folder)]
 
 
 def plan(folder: Path, recipe: str | Path = "w4") -> list[float]:
@@ -45,16 +47,34 @@ def plan(folder: Path, recipe: str | Path = "w4") -> list[float]:
 
 def _logits(directory: Path) -> list[float]:
     """The logits of a model; its weights if they are too large to have logits."""
-    model = tersor.load(directory)
-    with torch.inference_mode():
-        found = model(torch.zeros(1, 3, dtype=torch.long)).logits
-    largest = [p.abs().max().item() for p in model.parameters() if p.numel()]
+    found = _forward(tersor.load(directory))
+    if found.isfinite().all():
+        return found.flatten().tolist()
+    weights = tersor.load(directory, kernels=False).parameters()
+    largest = [weight.abs().max().item() for weight in weights if weight.numel()]
     return largest if max(largest) > _LARGE else found.flatten().tolist()
+
+
+def _logits_of_result(made: Path, folder: Path) -> list[float]:
+    """The logits of what was made; nothing if the original directory cannot be loaded either."""
+    try:
+        return _logits(made)
+    except TersorError as error:
+        with suppress(TersorError):
+            if subject(folder).is_dir():
+                _logits(subject(folder))
+            raise AssertionError(f"what was made cannot be loaded: {error}") from error
+        return []
+
+
+def _forward(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(torch.zeros(1, 3, dtype=torch.long)).logits
 
 
 def _evaluate(folder: Path, **options: Any) -> list[float]:
     found = tersor.evaluate(folder / "model", context=_CONTEXT, windows=1, **options)
-    return [one.perplexity for one in found]
+    return [one.nll for one in found]
 
 
 def _engine(folder: Path) -> list[float]:
@@ -74,8 +94,9 @@ def _chat(folder: Path) -> list[float]:
 
 
 def _restore(folder: Path, **options: Any) -> list[float]:
-    tersor.restore(subject(folder), folder / "results" / "out", **options)
-    return _logits(folder / "results" / "out")
+    out = folder / "results" / "out"
+    tersor.restore(subject(folder), out, **options)
+    return _logits_of_result(out, folder)
 
 
 def subject(folder: Path) -> Path:

@@ -173,6 +173,22 @@ def test_an_embedding_that_is_not_finite_makes_no_token(out: Path) -> None:
         list(tersor.Engine(out).generate_batch_tokens([[5, 6]], 1))
 
 
+def test_a_norm_that_is_not_finite_is_refused_by_load(out: Path) -> None:
+    name = "model.layers.0.input_layernorm.weight"
+    change_tensors(out, lambda tensors: tensors[name][3:4].fill_(float("inf")))
+    for kernels in (True, False):
+        with pytest.raises(NonFiniteWeight, match=f"^{out}: parameter {name} holds NaN or inf"):
+            tersor.load(out, kernels=kernels)
+
+
+def test_a_matrix_in_three_dimensions_is_refused_by_the_engine(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path)
+    name = "model.layers.0.mlp.up_proj.weight"
+    change_tensors(tmp_path, lambda tensors: tensors.update({name: tensors[name][None]}))
+    with pytest.raises(SourceError, match=f"tensor {name} is .1, 160, 64., no matrix"):
+        tersor.Engine(tmp_path)
+
+
 def test_shapes_are_those_of_the_model_before(out: Path) -> None:
     before = load_file(out.parent / "model" / "model.safetensors")
     assert open_artifact(out).shapes() == {n: tuple(t.shape) for n, t in before.items()}

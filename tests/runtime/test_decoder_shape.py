@@ -137,3 +137,10 @@ def test_angles_for_a_part_of_a_head_where_the_code_turns_all(tmp_path: Path) ->
     with_fields(tmp_path, {"rope_parameters": {**parameters, "partial_rotary_factor": 0.5}})
     with pytest.raises(EngineError, match="6 dimensions that turn in heads of 10"):
         decoder_shape(AutoConfig.from_pretrained(tmp_path))
+
+
+def test_parameters_of_which_transformers_makes_no_rotary_embedding(tmp_path: Path) -> None:
+    config = save_tiny("llama", tmp_path).config
+    config.rope_parameters = {"rope_type": "default", "rope_theta": {"": 1.0}}
+    with pytest.raises(SourceError, match=r"no rotary embedding of rope_parameters .*TypeError"):
+        decoder_shape(config)

@@ -89,7 +89,13 @@ class _Reader:
         """The weight ``(out, in)``, float32 or bfloat16."""
         if self.artifact is not None and name in self.quantized:
             return self.artifact.linear(name).weight.dequantize()
-        return _float32_or_bfloat16(self.sound(f"{name}.weight"))
+        weight = self.sound(f"{name}.weight")
+        if weight.ndim != 2:
+            raise SourceError(
+                f"{self.source.path}: tensor {name}.weight is {tuple(weight.shape)}, no matrix; "
+                "download the checkpoint again"
+            )
+        return _float32_or_bfloat16(weight)
 
     def embedding(self) -> Tensor | _native.Weights:
         """The table of the embedding; if it is quantized and the head's too, the head's codes."""

@@ -1,13 +1,14 @@
 """``load``: a quantized or ordinary model directory as a transformers model."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.configuration import configuration, configuration_of
 from tersor.checkpoints.gateway.generation import generation_config
@@ -16,7 +17,7 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source, shapes_of
-from tersor.errors import OptionError, OutOfMemory, SourceError, TersorError
+from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
 from tersor.machine_memory import is_shortage
@@ -122,7 +123,7 @@ def _auto_class(directory: Path, config: Any) -> Any:
 
 
 def _loaded(directory: Path, read: Callable[[], tuple[Any, Any]]) -> Any:
-    """The model, if all of its parameters were found."""
+    """The model, if all of its parameters were found and are finite."""
     with _no_bars():
         try:
             model, said = read()
@@ -134,7 +135,13 @@ def _loaded(directory: Path, read: Callable[[], tuple[Any, Any]]) -> Any:
             raise SourceError(
                 f"{directory}: transformers cannot load it: {complaint(error)}"
             ) from error
-    absent = sorted(said["missing_keys"])
+    _refuse_missing(directory, model, said["missing_keys"])
+    _refuse_not_finite(directory, model)
+    return model
+
+
+def _refuse_missing(directory: Path, model: Any, names: Iterable[str]) -> None:
+    absent = sorted(names)
     if absent:
         others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise SourceError(
@@ -142,7 +149,15 @@ def _loaded(directory: Path, read: Callable[[], tuple[Any, Any]]) -> Any:
             f"{type(model).__name__}, which would be random: the checkpoint is incomplete, or its "
             "names are not those that this version of transformers knows"
         )
-    return model
+
+
+def _refuse_not_finite(directory: Path, model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if not is_finite(parameter.detach()):
+            raise NonFiniteWeight(
+                f"{directory}: parameter {name} holds NaN or infinity; "
+                "download the checkpoint again"
+            )
 
 
 @contextmanager

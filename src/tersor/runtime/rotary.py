@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tersor.errors import EngineError
+from tersor.checkpoints.gateway.complaint import complaint
+from tersor.errors import EngineError, SourceError
 
 _KINDS = ("default", "linear", "llama3", "yarn")
 
@@ -30,7 +31,8 @@ def rotary(config: Any, layer_type: str | None, head_size: int, *, partial: bool
 
     ``layer_type``: only for families with parameters for each type. ``partial``: the family's code
     can leave dimensions as they are. Raises :class:`EngineError` for kinds that change with the
-    length of a text, and for angles that do not fit the heads.
+    length of a text, and for angles that do not fit the heads; :class:`SourceError` for parameters
+    that transformers cannot compute with.
     """
     parameters = config.rope_parameters
     kind = (parameters if layer_type is None else parameters[layer_type])["rope_type"]
@@ -51,4 +53,10 @@ def _module(config: Any) -> Any:
 
     code = sys.modules[MODEL_MAPPING[type(config)].__module__]
     names = [name for name in vars(code) if name.endswith("RotaryEmbedding")]
-    return vars(code)[names[0]](config)
+    try:
+        return vars(code)[names[0]](config)
+    except Exception as error:  # it computes with whatever a foreign config says
+        raise SourceError(
+            f"{config.name_or_path}: transformers makes no rotary embedding of rope_parameters in "
+            f"config.json ({complaint(error)}); take the config.json that belongs to the weights"
+        ) from error

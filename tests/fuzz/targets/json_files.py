@@ -63,7 +63,7 @@ def _update_card(folder: Path) -> Iterator[float]:
 
     found = tersor.evaluate(folder / "model", texts=[folder / "text.txt"], context=16, windows=1)
     update_card(folder / "model", found[0])
-    yield found[0].perplexity
+    yield found[0].nll
 
 
 _UPDATE = entrances.Entrance(

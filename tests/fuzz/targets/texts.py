@@ -83,7 +83,7 @@ def _evaluated(folder: Path) -> list[float]:
     import tersor
 
     found = tersor.evaluate(folder / "model", texts=[_given(folder)], context=16, windows=2)
-    return [one.perplexity for one in found]
+    return [one.nll for one in found]
 
 
 def _calibrated(folder: Path) -> list[float]:
