@@ -35,8 +35,8 @@ class Entrance:
 
 def _quantize(folder: Path, **options: Any) -> list[float]:
     out = folder / "results" / "out"
-    found = tersor.quantize(subject(folder), out, "w4", **options)
-    return [*(record.rounding or 0.0 for record in found.records), *_logits_of_result(out, folder)]
+    tersor.quantize(subject(folder), out, "w4", **options)
+    return _logits_of_result(out, folder)
 
 
 def plan(folder: Path, recipe: str | Path = "w4") -> list[float]:

@@ -23,7 +23,7 @@ def refuse_unsound(name: str, tensor: Tensor) -> None:
     exponents = not tensor.is_floating_point()
     if bool((tensor == _NAN_EXPONENT).any()) if exponents else not is_finite(tensor):
         raise _damaged(name, "holds NaN or infinity")
-    if name.endswith(_DIVISORS) and not bool((tensor > 0).all()):
+    if name.endswith(_DIVISORS) and not bool((tensor.float() > 0).all()):
         raise _damaged(name, "holds a scale that is not positive")
 
 
