@@ -61,7 +61,9 @@ def _update_card(folder: Path) -> Iterator[float]:
     import tersor
     from tersor.pipeline.evaluation import update_card
 
-    found = tersor.evaluate(folder / "model", texts=[folder / "text.txt"], context=16, windows=1)
+    found = tersor.evaluate(
+        folder / "model", base=folder / "model", texts=[folder / "text.txt"], context=16, windows=1
+    )
     update_card(folder / "model", found[0])
     yield found[0].nll
 
@@ -69,7 +71,8 @@ def _update_card(folder: Path) -> Iterator[float]:
 _UPDATE = entrances.Entrance(
     _update_card,
     entrances.command(
-        *("evaluate", "--text", "{}/text.txt", "--context", "16", "--windows", "1", "--update-card")
+        *("evaluate", "--text", "{}/text.txt", "--context", "16", "--windows", "1"),
+        *("--base", "{}/model", "--update-card"),
     ),
 )
 
