@@ -10,10 +10,12 @@ from tersor.report import LayerRecord, damage_warning, damaged, worst_first
 GOOD = LayerRecord("good", (2, 8), "W4A16", 20, sqnr_db=19.0)
 
 
-def test_infinite_sqnr_is_no_json_number() -> None:
-    record = LayerRecord("m", (2, 8), "W8A16", 20, sqnr_db=float("inf"))
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("key", ["sqnr_db", "aimed_db", "rounding", "clipping", "output_error"])
+def test_what_is_not_finite_is_no_json_number(key: str, number: float) -> None:
+    record = LayerRecord("m", (2, 8), "W8A16", 20, **{key: number})
     document = json.loads(json.dumps(record.to_dict(), allow_nan=False))
-    assert document["sqnr_db"] is None
+    assert document[key] is None
     assert document["bits_per_weight"] == 10
     assert document["shape"] == [2, 8]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from typing import Any
 
 from tersor.grids import ErrorParts
@@ -64,11 +65,11 @@ class LayerRecord:
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; infinities, which JSON lacks, become ``None``."""
-        values = asdict(self) | {"shape": list(self.shape)}
-        for key in ("sqnr_db", "aimed_db"):
-            if values[key] is not None and abs(values[key]) == float("inf"):
-                values[key] = None
+        """Plain JSON types; infinities and NaN, which JSON lacks, become ``None``."""
+        values = {
+            key: None if isinstance(value, float) and not isfinite(value) else value
+            for key, value in asdict(self).items()
+        } | {"shape": list(self.shape)}
         return values | {"bits_per_weight": round(self.bits_per_weight, 4)}
 
 
