@@ -54,7 +54,8 @@ def text_of(directory: Path) -> Path:
 
 
 def quantize(directory: Path, out: Path, recipe: Recipe, **options: Any) -> Result:
-    return tersor.quantize(directory, out, recipe, calibration=[text_of(directory)], **options)
+    texts = [text_of(directory)] if recipe.needs_calibration else []
+    return tersor.quantize(directory, out, recipe, calibration=texts, **options)
 
 
 def calibration_tokens(directory: Path) -> Tensor:
