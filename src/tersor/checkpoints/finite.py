@@ -28,8 +28,10 @@ class FiniteSource:
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """See ``Source.read``; raises :class:`NonFiniteWeight` too."""
         found = self._source.read(names)
-        for name in found.keys() - self._sound:
-            if not is_finite(found[name]) and not is_mask(name, found[name], self.tensors):
+        for name, tensor in found.items():
+            if name in self._sound:
+                continue
+            if not is_finite(tensor) and not is_mask(name, tensor, self.tensors):
                 raise NonFiniteWeight(
                     f"{self.path}: tensor {name!r} holds NaN or infinity; "
                     "download the checkpoint again"
