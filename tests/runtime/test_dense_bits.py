@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tersor
-from tersor.errors import RecipeError, SourceError
+from tersor.errors import OptionError, SourceError
 from tersor.runtime.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import save_tiny, tokens
@@ -52,7 +52,7 @@ def test_unquantized_models_stay_as_they_are(artifact: Path) -> None:
 
 
 def test_other_widths_are_refused(artifact: Path) -> None:
-    with pytest.raises(RecipeError, match="8 and 16"):
+    with pytest.raises(OptionError, match="dense_bits must be 8 or 16, not 4"):
         Engine(artifact, dense_bits=4)
 
 
