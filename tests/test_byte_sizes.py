@@ -1,6 +1,6 @@
 import pytest
 
-from tersor.checkpoints.sizes import human_bytes
+from tersor.byte_sizes import human_bytes
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tersor.checkpoints.sizes import human_bytes
+from tersor.byte_sizes import human_bytes
 from tersor.errors import OutOfMemory
 
 # Of a container, in the two versions of Linux's control groups.

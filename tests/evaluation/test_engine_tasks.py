@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from local_task import save_task
 from tersor.cli.main import run
 from tersor.errors import TextError
 from tersor.evaluation import find_tasks
@@ -15,19 +16,6 @@ from tersor.runtime.engine import Engine
 from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.load import load
 from tiny_models import save_text, save_tiny, save_tokenizer
-
-_TASK = """
-task: next_letter
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {directory}/questions.jsonl}}
-  cache_dir: {directory}/cache
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: choices
-doc_to_target: answer
-"""
 
 
 @pytest.fixture
@@ -43,8 +31,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     questions = [{"question": q, "choices": ["k", "x"], "answer": 0} for q in "abcdefgh"]
-    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)))
-    (tmp_path / "next_letter.yaml").write_text(_TASK.format(directory=tmp_path))
+    save_task(tmp_path, "next_letter", questions)
     return tmp_path
 
 

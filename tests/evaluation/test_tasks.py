@@ -10,28 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
+from local_task import save_task
 from tersor.errors import MissingExtra, RecipeError
 from tersor.evaluation import evaluate_tasks
 
 _WORDS = 20
-_TASK = """
-task: next_number
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {directory}/questions.jsonl}}
-  cache_dir: {directory}/cache
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: choices
-doc_to_target: answer
-metric_list:
-  - metric: acc
-    aggregation: mean
-    higher_is_better: true
-metadata:
-  version: 3.0
-"""
 
 
 @pytest.fixture
@@ -39,9 +22,7 @@ def task_directory(tmp_path: Path) -> Path:
     questions = [
         {"question": f"w{i}", "choices": [f"w{i + 1}", "w0"], "answer": 0} for i in range(8)
     ]
-    lines = "\n".join(json.dumps(question) for question in questions)
-    (tmp_path / "questions.jsonl").write_text(lines)
-    (tmp_path / "next_number.yaml").write_text(_TASK.format(directory=tmp_path))
+    save_task(tmp_path, "next_number", questions)
     return tmp_path
 
 

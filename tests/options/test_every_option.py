@@ -24,6 +24,7 @@ from every_option import (
     Option,
     Pair,
 )
+from local_task import save_task
 from tersor.cli.main import run
 from tersor.errors import OptionError, TersorError
 from tersor.runtime.bench import Timing
@@ -31,19 +32,6 @@ from tersor.runtime.engine_options import EngineOptions
 from tersor.runtime.generate import stream_text
 from tersor.runtime.sampling import Sampling
 from tiny_models import save_text, save_tiny, save_tokenizer
-
-_TASK = """
-task: next_number
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {directory}/questions.jsonl}}
-  cache_dir: {directory}/cache
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: choices
-doc_to_target: answer
-"""
 
 
 class WeightsRead(BaseException):
@@ -62,8 +50,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = root / "tasks"
     folder.mkdir()
     question = {"question": "a", "choices": ["b", "c"], "answer": 0}
-    (folder / "questions.jsonl").write_text(json.dumps(question))
-    (folder / "next_number.yaml").write_text(_TASK.format(directory=folder))
+    save_task(folder, "next_number", [question])
     named = {MODEL: "model", OUT: "out", TEXT: "text.txt", NOWHERE: "nowhere", FOLDER: "tasks"}
     return {name: root / place for name, place in named.items()}
 

@@ -32,9 +32,9 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 # What a cache may cost, of the largest logit; the narrow ones are for speed.
 MOST = {"float32": 1e-3, "float16": 1e-3, "int16": 1e-3, "bfloat16": 2e-2, "int8": 5e-2}
 # What it may cost besides where activations are rounded: what differs by a trifle falls on either
-# side of the middle of two codes, and a code is a step of eight bits. Numbers of bfloat16, which
-# has eight bits too, often lie in the middle.
-STEPS = 8e-2
+# side of the middle of two codes, and a code is a step of eight bits. Few do in a float32 cache,
+# but numbers of bfloat16, which has eight bits too, often lie in the middle.
+STEPS, FEW_STEPS = 8e-2, 2e-2
 Case = tuple[str, str, str, bool]
 
 
@@ -117,7 +117,9 @@ def hold(case: Case, directory: Path) -> None:
             # Activations that no kernel rounds: transformers runs those.
             assert rounds
             return
-        assert close(found, exact, MOST[cache] + rounds * STEPS), cache
+        few = cache == "float32" and dtype != "bfloat16"
+        steps = rounds * (FEW_STEPS if few else STEPS)
+        assert close(found, exact, MOST[cache] + steps), cache
     assert bool(Engine(out).logits(TEXT).isfinite().all())
 
 

@@ -1,9 +1,9 @@
 """Streamed, atomic reading and writing of model directories."""
 
+from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.files import write_json, write_text
 from tersor.checkpoints.output import OutputDirectory
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.source import (
     Source,
     TensorInfo,

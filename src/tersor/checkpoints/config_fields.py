@@ -15,8 +15,8 @@ from tersor.errors import SourceError
 
 # Above any model's, below what makes a machine work for minutes to find out.
 _MOST_BLOCKS, _MOST_EXPERTS, _MOST = 2048, 16384, 2**31 - 1
-# Parts that are a language model too; those for images have lists where a decoder has counts.
-_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+"""Parts that are a language model too; those for images have lists where a decoder has counts."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _asked(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, _
     for key in ("rope_scaling", "rope_parameters"):
         if isinstance(config.get(key), Mapping):
             yield from _rotary(config[key], f"{prefix}{key}.")
-    for key in _PARTS:
+    for key in PARTS:
         if isinstance(config.get(key), Mapping):
             yield from _asked(config[key], f"{prefix}{key}.")
 
@@ -158,7 +158,7 @@ def _uneven_heads(config: Mapping[str, Any], prefix: str) -> Iterator[str]:
                 f"{prefix}{field} is {heads}, no multiple of {prefix}{of_keys}, which is "
                 f"{key_heads}"
             )
-    for key in _PARTS:
+    for key in PARTS:
         if isinstance(config.get(key), Mapping):
             yield from _uneven_heads(config[key], f"{prefix}{key}.")
 

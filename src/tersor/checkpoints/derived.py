@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.source import Source, TensorInfo, block_order, unknown_tensor
 from tersor.errors import NonFiniteWeight
 
@@ -63,7 +63,7 @@ class DerivedSource:
         if derived is None:
             return self._original(name)
         made = derived.compute(self._original)
-        if not torch.isfinite(made).all():
+        if not is_finite(made):
             raise NonFiniteWeight(
                 f"{self.path}: tensor {name!r} holds NaN or infinity; download the checkpoint again"
             )

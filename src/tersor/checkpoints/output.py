@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from types import TracebackType
 
+from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.files import (
     DISK_FULL,
     flush_to_disk,
@@ -14,7 +15,6 @@ from tersor.checkpoints.files import (
     write_failure,
     writing,
 )
-from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.staging import Lock, Staging, remove, size_of
 from tersor.errors import OutputError, SourceError
 

@@ -13,7 +13,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from tersor.checkpoints.sizes import human_bytes
+from tersor.byte_sizes import human_bytes
 from tersor.errors import OutputBusy, OutputError
 
 PARTIAL = ".partial"

@@ -10,6 +10,7 @@ from typing import NoReturn, TextIO
 
 from tersor.cli.flags import flag
 from tersor.errors import OptionError, TersorError, readable
+from tersor.machine_memory import is_shortage
 
 _INTERRUPTED = 130
 _WRITING = ("restore", "quantize")
@@ -63,8 +64,6 @@ def _show_warning(
 
 
 def _one_line(error: Exception) -> str:
-    from tersor.machine_memory import is_shortage
-
     if isinstance(error, OptionError):
         return f"error: {readable(error.said(flag))}"
     if isinstance(error, TersorError):

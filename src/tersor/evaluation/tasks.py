@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tersor.calibration.text import first_tokens
 from tersor.errors import MissingExtra, OptionError, TextError
-from tersor.options import did_you_mean, limits, one_path, some_words
+from tersor.options import limits, nearest, one_path, some_words
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -155,8 +155,7 @@ def _manager(tasks: Sequence[str], include_path: Path | None) -> "TaskManager":
     manager = TaskManager(include_path=None if include_path is None else str(include_path))
     for task in tasks:
         if task not in manager.all_tasks:
-            hint = did_you_mean(task, manager.all_tasks)
-            hint = hint if "did you mean" in hint else "; lm_eval ls tasks lists them"
+            hint = nearest(task, manager.all_tasks) or "; lm_eval ls tasks lists them"
             raise OptionError("tasks", f"names '{task}', which is unknown{hint}")
     return manager
 

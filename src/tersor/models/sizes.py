@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from tersor.checkpoints.config_fields import PARTS
+from tersor.checkpoints.gateway.culprit import culprit
 from tersor.errors import SourceError
 from tersor.models.metamodel import Unbuildable, build, typed_config
 from tersor.models.names import Names
@@ -26,7 +28,6 @@ _SIZES = (
 )  # fmt: skip
 _HEADS = ("num_attention_heads", "num_key_value_heads", "n_head", "num_kv_heads")
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 _AXES = ("rows", "columns")
 
 
@@ -43,8 +44,10 @@ def check_sizes(path: Path, config: Mapping[str, Any], shapes: Mapping[str, Shap
     except Unbuildable as error:
         if not _about_fields(error.__cause__):
             return
+        field = culprit(config, build)
+        at = f"field {field!r}: " if field else ""
         raise SourceError(
-            f"{file}: {_culprit(config)}{error}; take the config.json that belongs to the weights"
+            f"{file}: {at}{error}; take the config.json that belongs to the weights"
         ) from error
     names = Names(model, shapes)
     for path_of, number, blocks in _absent_blocks(model, names):
@@ -84,17 +87,6 @@ def _about_fields(error: BaseException | None) -> bool:
     if isinstance(error, RuntimeError):
         return "overflow" in str(error) or "negative dimension" in str(error)
     return isinstance(error, ArithmeticError | ValueError | KeyError)
-
-
-def _culprit(config: Mapping[str, Any]) -> str:
-    """Names the field without which the model is built; empty if it is no single one."""
-    for field in config:
-        try:
-            build({key: value for key, value in config.items() if key != field})
-        except Unbuildable:
-            continue
-        return f"field {field!r}: "
-    return ""
 
 
 def _mismatches(names: Names, shapes: Mapping[str, Shape]) -> Iterator[_Mismatch]:
@@ -189,7 +181,7 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[Place, int]]:
 
 
 def _sizes_in(fields: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, int]]:
-    for part in _PARTS:
+    for part in PARTS:
         if isinstance(fields.get(part), Mapping):
             yield from _sizes_in(fields[part], (*place, part))
     for key in (*_SIZES, *_HEADS, *_DEPTHS):

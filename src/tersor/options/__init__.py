@@ -19,7 +19,7 @@ from tersor.options.given import (
     some_words,
     yes_or_no,
 )
-from tersor.options.nearest import did_you_mean
+from tersor.options.nearest import did_you_mean, nearest
 
 __all__ = [
     "Choice",
@@ -28,6 +28,7 @@ __all__ = [
     "comma_separated",
     "did_you_mean",
     "limits",
+    "nearest",
     "of_kind",
     "one_path",
     "several",

@@ -7,7 +7,7 @@ from reprlib import repr as clipped
 from typing import Any
 
 from tersor.errors import OptionError
-from tersor.options.nearest import did_you_mean
+from tersor.options.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class Choice:
             return plain
         hint = ""
         if isinstance(value, str) and isinstance(self.values[0], str):
-            hint = did_you_mean(value, map(str, self.values))
-            hint = hint if "did you mean" in hint else ""
+            hint = nearest(value, map(str, self.values))
         raise OptionError(self.name, f"must be {self.span}, not {clipped(value)}{hint}")
 
     def or_none(self, value: Any) -> Any:

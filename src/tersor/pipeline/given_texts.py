@@ -23,7 +23,8 @@ def given_texts(recipe: Recipe, paths: Sequence[Path]) -> list[TextFile]:
         return []
     names = _names(paths)
     files = [replace(open_text(path), name=names[path]) for path in paths] or calibration_files()
-    refuse_other_texts(recipe.made, [file.identity for file in files], recipe.name)
+    if recipe.made is not None:  # whole files are read for it
+        refuse_other_texts(recipe.made, [file.identity for file in files], recipe.name)
     return files
 
 

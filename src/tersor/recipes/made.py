@@ -53,14 +53,14 @@ class Made:
         return MadeDocument.of(self).model_dump(exclude_none=True)
 
 
-def refuse_other_texts(made: Made | None, texts: Sequence[TextIdentity], name: str) -> None:
+def refuse_other_texts(made: Made, texts: Sequence[TextIdentity], name: str) -> None:
     """Refuse texts that are not, in this order, those that the recipe ``name`` was made with.
 
-    Without ``made``, or if it was made without a text, any may be given.
+    If it was made without a text, any may be given.
 
     Raises :class:`TextError`.
     """
-    if made is None or not made.texts:
+    if not made.texts:
         return
     wanted = made.texts
     if len(wanted) == len(texts) and all(w.same(t) for w, t in zip(wanted, texts, strict=True)):

@@ -115,15 +115,23 @@ class Artifact:
 def open_artifact(directory: Path) -> Artifact:
     """Open a directory in compressed-tensors or tersor's own format.
 
-    Raises :class:`~tersor.errors.SourceError` if it is no model directory and :class:`FormatError`
-    if it is not quantized, in a format that is not ours to read, has tensors that do not fit what
-    it says of them, or a scale that is not finite. Only scales and the like are read of tensors.
+    Raises :class:`~tersor.errors.SourceError` if it is no model directory, and what
+    :func:`artifact_of` raises.
     """
-    source = open_directory(directory)
+    return artifact_of(open_directory(directory))
+
+
+def artifact_of(source: Source) -> Artifact:
+    """The artifact that lies in an opened directory.
+
+    Raises :class:`FormatError` if it is not quantized, in a format that is not ours to read, has
+    tensors that do not fit what it says of them, or a scale that is not finite. Only scales and the
+    like are read of tensors.
+    """
     config = source.config.get("quantization_config")
     if not isinstance(config, Mapping):
-        raise FormatError(f"{directory} is not quantized: config.json has no quantization_config")
-    with _named(directory):
+        raise FormatError(f"{source.path} is not quantized: config.json has no quantization_config")
+    with _named(source.path):
         found = _described(source, config)
     found.refuse_misfits()
     return found
@@ -168,7 +176,7 @@ def open_stored(directory: Path) -> Stored:
     """
     source = open_directory(directory)
     quantized = "quantization_config" in source.config
-    artifact = open_artifact(directory) if quantized else None
+    artifact = artifact_of(source) if quantized else None
     shapes = shapes_of(source) if artifact is None else artifact.shapes()
     check_sizes(directory, source.config, shapes)
     return Stored(source, artifact)

@@ -13,7 +13,6 @@ from tersor import _native
 from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.huggingface import open_directory
 from tersor.errors import OptionError
 from tersor.instructions import TILED_LEVELS, level
 from tersor.machine_memory import shortage_named
@@ -85,7 +84,6 @@ class Engine:
         if self.cache == "auto":
             # The one that loses least of those that are as small as float16.
             self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
-        open_directory(self.directory)
         packed = PackedCache(self.directory)
         stored = open_stored(self.directory)
         config = configuration(self.directory)

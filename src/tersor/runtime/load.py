@@ -24,7 +24,7 @@ from tersor.machine_memory import is_shortage
 from tersor.models.metamodel import longest_context
 from tersor.models.sizes import check_sizes
 from tersor.options import limits, one_path, yes_or_no
-from tersor.runtime.artifact import Artifact, open_artifact
+from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.runtime.packed_cache import PackedCache
 from tersor.runtime.use_kernels import use_kernels
 
@@ -69,7 +69,7 @@ def load(
         import tersor.hf  # noqa: F401 - registers the quantizer
 
         cache = PackedCache(directory) if kernels else None
-        artifact = open_artifact(directory)
+        artifact = artifact_of(source)
     shapes = shapes_of(plain) if artifact is None else artifact.shapes()
     check_sizes(directory, plain.config, shapes)
     if plain is not source:

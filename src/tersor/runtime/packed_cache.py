@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tersor.checkpoints.sizes import human_bytes
+from tersor.byte_sizes import human_bytes
 from tersor.errors import OutputBusy, OutputError, SourceError
 from tersor.runtime.kernels import PackedLinear
 from tersor.runtime.packed_file import Origin, packed_bytes, read_packed, write_packed

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tersor.checkpoints.sizes import human_bytes
+from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.errors import RecipeError, SourceError
 from tersor.models.architecture import Architecture, describe

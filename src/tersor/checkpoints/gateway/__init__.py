@@ -10,6 +10,7 @@
     readable         the same two, before a model is quantized
     chat_template    messages → the text that a model was trained to see
     complaint        what transformers says of a file, in one line
+    culprit          the field that it says it of
 
 A checkpoint's own code is never run, and there is no switch for it. What names such code
 (``auto_map``, ``custom_generate``) is not even shown to transformers, so that nothing can ask

@@ -9,6 +9,7 @@ from typing import Any
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gateway.codeless import code_named, without_code
 from tersor.checkpoints.gateway.complaint import complaint
+from tersor.checkpoints.gateway.culprit import culprit
 from tersor.checkpoints.scratch import scratch_directory
 from tersor.errors import OutputError, SourceError
 
@@ -49,7 +50,7 @@ def configuration_of(fields: Mapping[str, Any], place: str) -> Any:
         raise
     except Exception as error:  # a config is foreign data and may break anything in there
         said = complaint(error)
-        field = _culprit(fields)
+        field = culprit(fields, _read)
         if field and f"{field!r}" not in said:
             said = f"field {field!r}: {said}"
         raise ConfigRefused(
@@ -107,16 +108,3 @@ def _read(fields: Mapping[str, Any]) -> Any:
     with scratch_directory() as directory:
         (directory / CONFIG).write_text(json.dumps(without_code(fields)), encoding="utf-8")
         return AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-
-
-def _culprit(fields: Mapping[str, Any]) -> str:
-    """The field without which the rest is read; empty if it is no single one."""
-    for field in fields:
-        if field == "model_type":
-            continue
-        try:
-            _read({key: value for key, value in fields.items() if key != field})
-        except Exception:
-            continue
-        return field
-    return ""

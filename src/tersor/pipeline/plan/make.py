@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
-from tersor.checkpoints.sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
 from tersor.errors import RecipeError
 from tersor.formats import compressed_tensors, layout, own
