@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 
 # Every family, type of numbers, preset and cache in the engine, in `load` and rounded by hand: some 1200 models.
 test-sweep: $(VENV)/.installed-dev
-	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py tests/checkpoints/test_config_fields.py
+	$(PY) -m pytest -m sweep tests/runtime/test_sweep.py tests/checkpoints/huggingface/test_config_fields.py
 
 # Damaged files of every kind, thousands of each, through the command line and the library; the figures go to the docs.
 FUZZ_EACH ?= 350
@@ -100,7 +100,7 @@ format: $(VENV)/.installed-dev
 
 # The README's table of presets, on the text that comes with tersor.
 bench: $(VENV)/.installed-dev $(VENV)/.model
-	$(PY) benchmarks/presets.py -o build/presets
+	$(PY) benchmarks/loss/presets.py -o build/presets
 
 clean:
 	rm -rf build $(VENV) $(DEMO_OUT)

@@ -3,7 +3,7 @@
     python benchmarks/architectures.py -o OUT [--types llama,gpt_oss] [--jobs 2]
 
 Causal ones, and those that read images and text, of which the text part is used. Each type
-becomes a tiny random model (tests/every_architecture.py) and goes through
+becomes a tiny random model (tests/helpers/every_architecture.py) and goes through
 
 - quantize: 4-bit integers, nearest;
 - calibrate: the same by GPTQ on a short text;
@@ -32,7 +32,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
 import torch
 import transformers
@@ -46,7 +46,7 @@ from every_architecture import WINDOW, auto_of, causal_types, multimodal_types, 
 from tersor.checkpoints.source import open_source
 from tersor.errors import TersorError
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.engine import Engine
+from tersor.runtime.engine.engine import Engine
 
 GROUP = 8
 STEPS = ("quantize", "calibrate", "load", "transformers", "engine")

@@ -48,7 +48,7 @@ MODELS = {
 
 def methods(axes: Axes) -> None:
     """KL divergence of every method, a line for every width."""
-    rows = json.loads((RESULTS / "methods.json").read_text())
+    rows = json.loads((RESULTS / "loss/methods.json").read_text())
     for scheme, (label, color, style) in SCHEMES.items():
         found = [rows.get(f"{scheme}:{preset}") for _, preset in METHODS]
         points = [(x, row["wiki.test KL"]) for x, row in enumerate(found) if row is not None]
@@ -65,7 +65,7 @@ def methods(axes: Axes) -> None:
 
 def speed(axes: Axes, file: str, key: str, title: str) -> None:
     """Medians of all rounds of one model."""
-    rounds = json.loads((RESULTS / f"{file}.json").read_text())["rounds"]
+    rounds = json.loads((RESULTS / f"engine/{file}.json").read_text())["rounds"]
     for index, (ways, (label, color)) in enumerate(PEERS.items()):
         rate = max(statistics.median(found[way][key] for found in rounds) for way in ways)
         bars = axes.bar(index, rate, 0.8, color=color, label=label)

@@ -1,4 +1,4 @@
-"""What all tests share: helpers beside the tests import by plain name; hypothesis has no clock."""
+"""What all tests share: what is in ``helpers`` imports by plain name; hypothesis has no clock."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # tiny_models
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "helpers")]
 
 # In the background of a shell interrupts are ignored, and some tests interrupt themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)

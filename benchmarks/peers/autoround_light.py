@@ -1,4 +1,4 @@
-"""AutoRound's light recipe (50 iterations), groups of 64; benchmarks/methods.py runs it.
+"""AutoRound's light recipe (50 iterations), groups of 64; benchmarks/loss/methods.py runs it.
 
     PYTHON autoround_light.py MODEL_DIR TOKENS.safetensors OUT BITS
 

@@ -1,4 +1,4 @@
-"""llm-compressor's GPTQ, weights only, groups of 64; benchmarks/methods.py runs it.
+"""llm-compressor's GPTQ, weights only, groups of 64; benchmarks/loss/methods.py runs it.
 
     PYTHON llmcompressor_gptq.py MODEL_DIR TOKENS.safetensors OUT BITS
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tersor.api import compare, evaluate, generate, quantize, restore
     from tersor.recipes import Adjustments, Recipe, load_recipe
-    from tersor.runtime.engine import Engine, Token
-    from tersor.runtime.engine_options import EngineOptions
+    from tersor.runtime.engine.engine import Engine, Token
+    from tersor.runtime.engine.options import EngineOptions
+    from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
-    from tersor.runtime.sampling import Sampling
 
 __all__ = [
     "Adjustments",
@@ -45,10 +45,10 @@ _HOMES = {
     "quantize": "tersor.api",
     "restore": "tersor.api",
     "load": "tersor.runtime.load",
-    "Engine": "tersor.runtime.engine",
-    "EngineOptions": "tersor.runtime.engine_options",
-    "Token": "tersor.runtime.engine",
-    "Sampling": "tersor.runtime.sampling",
+    "Engine": "tersor.runtime.engine.engine",
+    "EngineOptions": "tersor.runtime.engine.options",
+    "Token": "tersor.runtime.engine.engine",
+    "Sampling": "tersor.runtime.engine.sampling",
     "Adjustments": "tersor.recipes",
     "Recipe": "tersor.recipes",
     "load_recipe": "tersor.recipes",

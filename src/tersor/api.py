@@ -11,16 +11,16 @@ import torch
 from tersor.checkpoints.restore import restore as restored
 from tersor.checkpoints.source import shapes_of
 from tersor.evaluation import Evaluation
-from tersor.machine_memory import shortage_named
-from tersor.models.sizes import check_sizes
+from tersor.machine.memory import shortage_named
+from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import of_kind, one_path, several, some_paths, yes_or_no
-from tersor.pipeline.compare import Comparison, compare_recipes
-from tersor.pipeline.evaluation import Protocol, evaluate_directory
 from tersor.pipeline.request import known_recipe, requested
 from tersor.pipeline.result import Result
+from tersor.pipeline.studies.compare import Comparison, compare_recipes
+from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
 from tersor.recipes import Adjustments, Recipe
-from tersor.runtime.engine_options import EngineOptions
-from tersor.runtime.generate import generate_text
+from tersor.runtime.conversation.generate import generate_text
+from tersor.runtime.engine.options import EngineOptions
 
 Progress = Callable[[int, int], None]
 AnyPath = str | Path

@@ -33,9 +33,9 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from tersor.errors import FormatError
 from tersor.formats import QuantizedLinear, decode, own
 from tersor.grids import Scheme
-from tersor.models.names import Names
-from tersor.runtime.activations import attach
+from tersor.models.in_transformers.names import Names
 from tersor.runtime.artifact import QUANTIZED_SUFFIXES
+from tersor.runtime.linears.simulated_inputs import attach
 
 
 @register_quantization_config(own.METHOD)

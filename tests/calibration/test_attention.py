@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from calibrating import threads
 from tersor import _native
 from tersor.calibration.attention import attention
-from tersor.instructions import levels
+from tersor.machine.instructions import levels
 
 
 def inputs(length: int, heads: int = 6, key_heads: int = 2, size: int = 24) -> list[Tensor]:

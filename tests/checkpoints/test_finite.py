@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from gguf_files import write_gguf
 from safetensors.torch import load_file, save_file
 
 import tersor
 from calibrating import quantize, save_model, small
+from gguf_files import write_gguf
 from tersor.checkpoints.finite import FiniteSource, is_finite, is_mask
 from tersor.checkpoints.source import open_source
 from tersor.errors import NonFiniteWeight

@@ -6,13 +6,13 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from gguf_files import bpe_metadata, finish, write_gguf
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 import tersor
-from tersor.checkpoints.gguf import GGUFSource
-from tersor.checkpoints.gguf_header import read_gguf_header
+from gguf_files import bpe_metadata, finish, write_gguf
+from tersor.checkpoints.gguf.header import read_gguf_header
+from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import open_source
 from tersor.errors import OutputError, SourceError

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tersor
-import tersor.pipeline.compare as pipeline
+import tersor.pipeline.studies.compare as pipeline
 from calibrating import small
-from tersor.checkpoints.staging import Lock
+from tersor.checkpoints.output.staging import Lock
 from tersor.cli.main import run
 from tersor.errors import OutputError
 from tersor.recipes import dump

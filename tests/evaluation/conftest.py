@@ -1,9 +1,5 @@
-"""The table model beside these tests can be imported by its plain name."""
-
-import sys
-from pathlib import Path
+"""Models of these tests are too small to be shared by threads."""
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)

@@ -12,8 +12,8 @@ from tersor.cli.main import run
 from tersor.errors import TextError
 from tersor.evaluation import find_tasks
 from tersor.evaluation.engine_tasks import EngineTasks
-from tersor.runtime.engine import Engine
-from tersor.runtime.engine_options import EngineOptions
+from tersor.runtime.engine.engine import Engine
+from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.load import load
 from tiny_models import save_text, save_tiny, save_tokenizer
 

@@ -17,6 +17,7 @@ os.environ |= {
 }
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from fuzz.figures import table, with_table
 from fuzz.judging import CRASH, FINE, HANG, OTHER, TYPED

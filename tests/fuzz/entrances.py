@@ -11,9 +11,9 @@ import torch
 import tersor
 from tersor.checkpoints.source import open_source
 from tersor.errors import TersorError
-from tersor.pipeline.plan import make_plan
-from tersor.pipeline.prepare import prepared
-from tersor.runtime.chat import Conversation
+from tersor.pipeline.planning import make_plan
+from tersor.pipeline.planning.prepare import prepared
+from tersor.runtime.conversation.chat import Conversation
 
 # Few tokens, so that an input takes milliseconds.
 _CONTEXT, _NEW = 16, 2

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tersor.models.channels import ShapeMismatch, channels
-from tersor.models.values import Rows
+from tersor.models.vocabulary import Rows
 
 sizes = st.integers(1, 5)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import tiny_models
 from tersor.models.experts import fuse
-from tersor.models.values import canonical
+from tersor.models.vocabulary import canonical
 
 
 def hidden_states(checkpoint: Any, changed: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tersor import _native
-from tersor.runtime.engine import Engine
+from tersor.runtime.engine.engine import Engine
 from tiny_models import save_tiny
 
 

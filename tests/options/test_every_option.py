@@ -27,10 +27,10 @@ from every_option import (
 from local_task import save_task
 from tersor.cli.main import run
 from tersor.errors import OptionError, TersorError
-from tersor.runtime.bench import Timing
-from tersor.runtime.engine_options import EngineOptions
-from tersor.runtime.generate import stream_text
-from tersor.runtime.sampling import Sampling
+from tersor.runtime.conversation.generate import stream_text
+from tersor.runtime.engine.options import EngineOptions
+from tersor.runtime.engine.sampling import Sampling
+from tersor.runtime.measuring.bench import Timing
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 
@@ -62,8 +62,8 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **__: object) -> None:
         raise WeightsRead
 
-    monkeypatch.setattr("tersor.checkpoints.huggingface.map_tensor", read)
-    monkeypatch.setattr("tersor.checkpoints.gguf.GGUFSource.read", read)
+    monkeypatch.setattr("tersor.checkpoints.huggingface.directory.map_tensor", read)
+    monkeypatch.setattr("tersor.checkpoints.gguf.source.GGUFSource.read", read)
     monkeypatch.setattr("tersor.runtime.load.stored_model", read)
     monkeypatch.setattr("tersor.runtime.load.given_model", read)
 

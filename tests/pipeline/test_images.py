@@ -18,11 +18,11 @@ import architectures
 import tersor
 from every_architecture import multimodal_types, save_every
 from tersor.errors import SourceError
-from tersor.pipeline.evaluation import Protocol, evaluate_directory
+from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
 from tersor.recipes import Override, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.decoder_shape import OUTER
-from tersor.runtime.generate import generate_text
+from tersor.runtime.conversation.generate import generate_text
+from tersor.runtime.decoder.shape import OUTER
 
 GROUPS = tersor.Adjustments(group_size=8)
 

@@ -24,7 +24,7 @@ from calibrating import (
 )
 from tersor.checkpoints.source import open_source
 from tersor.errors import RecipeError, SchemeError, SourceError
-from tersor.pipeline.plan import make_plan
+from tersor.pipeline.planning import make_plan
 from tersor.pipeline.result import Result
 from tersor.recipes import Recipe, load_recipe
 from tersor.training import Distill, Optq, Qat

@@ -125,7 +125,7 @@ def test_a_quantized_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_read_back_notices_other_codes(tmp_path: Path) -> None:
-    from tersor.pipeline.artifact import verify
+    from tersor.pipeline.writing.surroundings import verify
 
     save_tiny("llama", tmp_path / "model")
     result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=SMALL)

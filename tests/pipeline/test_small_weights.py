@@ -11,8 +11,8 @@ import tersor
 from calibrating import quantize, save_model, small
 from tersor.cli.main import run
 from tersor.errors import SchemeError
+from tersor.pipeline.planning.stored_types import cast
 from tersor.pipeline.result import Result
-from tersor.pipeline.stored_types import cast
 from tersor.training import Distill
 
 UP = "model.layers.1.mlp.up_proj"

@@ -10,8 +10,8 @@ from calibrating import calibration_tokens, logits, quantize, save_model, small
 from tersor.checkpoints.source import open_source
 from tersor.errors import RecipeError
 from tersor.grids import Scheme
-from tersor.pipeline.plan import Plan, make_plan
-from tersor.pipeline.prepare import prepared
+from tersor.pipeline.planning import Plan, make_plan
+from tersor.pipeline.planning.prepare import prepared
 from tersor.recipes import Adjustments, Override, Recipe, dump, load_recipe, parse
 from tersor.recipes.recipe import MinMax
 

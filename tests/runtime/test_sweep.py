@@ -22,8 +22,8 @@ from tersor.grids import ScaleFormat
 from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.decoder_shape import FAMILIES
-from tersor.runtime.engine import Engine
+from tersor.runtime.decoder.shape import FAMILIES
+from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, save_text, save_tokenizer, tiny, tokens
 

@@ -6,7 +6,7 @@ import torch
 from tersor.grids import ActivationScheme, Granularity, IntegerGrid, Symmetry, TensorScheme
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.runtime.activations import fake_quantize
+from tersor.runtime.linears.simulated_inputs import fake_quantize
 from tersor.transforms import RoundTrip, round_rows
 
 

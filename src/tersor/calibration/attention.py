@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor import _native
-from tersor.instructions import level
+from tersor.machine.instructions import level
 
 _NAME = "tersor"
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
-from tersor.parallel import in_order
+from tersor.machine.parallel import in_order
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

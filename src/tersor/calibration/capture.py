@@ -18,7 +18,7 @@ from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import describe
-from tersor.models.metamodel import longest_context
+from tersor.models.in_transformers.metamodel import longest_context
 
 R = TypeVar("R")
 _MEMORY = 4 << 30

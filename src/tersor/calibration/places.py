@@ -10,7 +10,7 @@ from tersor.calibration.stages import Stage
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
-from tersor.models.values import canonical
+from tersor.models.vocabulary import canonical
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 bfloat16 halves the time where the processor multiplies it faster than float32. Having the
 instruction is not enough: on Intel cores without AMX it was measured slower than float32, on AMD
-Zen 4 twice as fast (205 against 91 GFLOP/s on a core; ``benchmarks/products.py``).
+Zen 4 twice as fast (205 against 91 GFLOP/s on a core; ``benchmarks/speed/products.py``).
 """
 
 from enum import StrEnum

@@ -30,9 +30,9 @@ from tersor.checkpoints.source import Source
 from tersor.errors import SourceError, TersorError
 from tersor.models.architecture import Architecture
 from tersor.models.experts import unfuse
-from tersor.models.metamodel import Unbuildable, build
-from tersor.models.modules import block_list
-from tersor.models.names import Names, Slot
+from tersor.models.in_transformers.metamodel import Unbuildable, build
+from tersor.models.in_transformers.modules import block_list
+from tersor.models.in_transformers.names import Names, Slot
 
 
 class Decoder:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.experts import ExpertInputs
 from tersor.calibration.memory import ActivationMemory
-from tersor.parallel import one_thread_each
+from tersor.machine.parallel import one_thread_each
 
 
 @dataclass(frozen=True)

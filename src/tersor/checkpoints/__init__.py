@@ -2,7 +2,8 @@
 
 from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.files import write_json, write_text
-from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.output.directory import OutputDirectory
+from tersor.checkpoints.output.writer import ShardWriter, shard_layout
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import (
     Source,
@@ -11,7 +12,6 @@ from tersor.checkpoints.source import (
     open_source,
     refuse_quantized,
 )
-from tersor.checkpoints.writer import ShardWriter, shard_layout
 
 __all__ = [
     "OutputDirectory",

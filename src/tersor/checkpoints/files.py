@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tersor.checkpoints.staging import Staging
+from tersor.checkpoints.output.staging import Staging
 from tersor.errors import OutputError, SourceError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"

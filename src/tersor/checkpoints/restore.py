@@ -8,12 +8,12 @@ import torch
 from tersor.checkpoints.derived import DerivedSource
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.finite import FiniteSource
-from tersor.checkpoints.gguf import GGUFSource
-from tersor.checkpoints.huggingface import open_merged, open_published
+from tersor.checkpoints.gguf.source import GGUFSource
+from tersor.checkpoints.huggingface.directory import open_merged, open_published
 from tersor.checkpoints.mistaken import refuse_mistaken
-from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.output.directory import OutputDirectory
+from tersor.checkpoints.output.writer import ShardWriter
 from tersor.checkpoints.source import Source
-from tersor.checkpoints.writer import ShardWriter
 from tersor.errors import OptionError, SourceError
 from tersor.options import one_path, yes_or_no
 

@@ -93,8 +93,8 @@ def open_source(
         SourceError: missing, corrupt, unsupported, or no model (``mistaken``).
     """
     from tersor.checkpoints.finite import FiniteSource
-    from tersor.checkpoints.gguf import GGUFSource
-    from tersor.checkpoints.huggingface import open_merged, open_published
+    from tersor.checkpoints.gguf.source import GGUFSource
+    from tersor.checkpoints.huggingface.directory import open_merged, open_published
     from tersor.checkpoints.mistaken import refuse_mistaken
 
     path = Path(path)

@@ -9,7 +9,7 @@ from tersor.cli.app import app
 from tersor.cli.options import Json
 
 if TYPE_CHECKING:
-    from tersor.runtime.packed_store import Kept, Store
+    from tersor.runtime.packed.store import Kept, Store
 
 cache = typer.Typer(
     help="Show or clear the packed weights that are kept between runs.",
@@ -32,7 +32,7 @@ def show_kept(as_json: Json = False) -> None:
     """List them: size, last use, whether the artifact is gone, and its directory."""
     from tersor.cli.show import print_json
     from tersor.report import size
-    from tersor.runtime.packed_store import OFF, store
+    from tersor.runtime.packed.store import OFF, store
 
     found = store()
     kept = [] if found is None else found.kept()
@@ -61,7 +61,7 @@ def clear(
     from tersor.cli.show import print_json
     from tersor.errors import OutputError, SourceError
     from tersor.report import size
-    from tersor.runtime.packed_store import remove, store
+    from tersor.runtime.packed.store import remove, store
 
     found = store()
     kept = [] if found is None else found.kept()

@@ -164,8 +164,8 @@ def evaluate(
     """Measure perplexity, divergence from the original, and task accuracy."""
     from tersor.cli import show
     from tersor.evaluation import find_tasks
-    from tersor.pipeline import evaluation
-    from tersor.runtime.engine_options import EngineOptions
+    from tersor.pipeline.studies import evaluate as evaluation
+    from tersor.runtime.engine.options import EngineOptions
 
     options = EngineOptions(activation_bits, cache, dense_bits=dense_bits)
     refuse_without("engine", engine, {n: getattr(options, n) for n in options.changed()})
@@ -216,8 +216,8 @@ def compare(
 ) -> None:
     """Quantize by several recipes and print what each one cost."""
     from tersor.cli import show
-    from tersor.pipeline.compare import compare_recipes
-    from tersor.pipeline.evaluation import Protocol
+    from tersor.pipeline.studies.compare import compare_recipes
+    from tersor.pipeline.studies.evaluate import Protocol
     from tersor.recipes import load_recipe
 
     chosen = [load_recipe(name) for name in comma_separated("recipes", recipes)]
@@ -266,10 +266,10 @@ def demo(
     """Quantize a small model from PyPI by several recipes, compare them, generate a sentence."""
     from tersor.cli import show
     from tersor.demo import PROMPT, RECIPES, demo_model
-    from tersor.pipeline.compare import compare_recipes
-    from tersor.pipeline.evaluation import Protocol
+    from tersor.pipeline.studies.compare import compare_recipes
+    from tersor.pipeline.studies.evaluate import Protocol
     from tersor.recipes import load_recipe
-    from tersor.runtime.generate import generate_text
+    from tersor.runtime.conversation.generate import generate_text
 
     names = RECIPES if recipes is None else comma_separated("recipes", recipes)
     chosen = [load_recipe(name) for name in names]

@@ -10,7 +10,7 @@ from typing import NoReturn, TextIO
 
 from tersor.cli.flags import flag
 from tersor.errors import OptionError, TersorError, readable
-from tersor.machine_memory import is_shortage
+from tersor.machine.memory import is_shortage
 
 _INTERRUPTED = 130
 _WRITING = ("restore", "quantize")

@@ -11,7 +11,7 @@ from tersor.cli.progress import bars
 from tersor.options import limits
 
 if TYPE_CHECKING:
-    from tersor.runtime.chat import Conversation
+    from tersor.runtime.conversation.chat import Conversation
 
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.")]
 Temperature = Annotated[float, typer.Option(help="0: always the likeliest token.")]
@@ -52,9 +52,9 @@ def generate(
     dense_bits: DenseBits = None,
 ) -> None:
     """Continue a text."""
-    from tersor.runtime.engine_options import EngineOptions
-    from tersor.runtime.generate import stream_text
-    from tersor.runtime.sampling import Sampling
+    from tersor.runtime.conversation.generate import stream_text
+    from tersor.runtime.engine.options import EngineOptions
+    from tersor.runtime.engine.sampling import Sampling
 
     for piece in stream_text(
         directory,
@@ -89,10 +89,10 @@ def chat(
     dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
-    from tersor.runtime.chat import Conversation, checked_template
-    from tersor.runtime.engine_options import EngineOptions
+    from tersor.runtime.conversation.chat import Conversation, checked_template
+    from tersor.runtime.engine.options import EngineOptions
+    from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import model_tokenizer
-    from tersor.runtime.sampling import Sampling
 
     if top_p is None:
         top_p = 0.95 if temperature else 1.0
@@ -144,9 +144,9 @@ def bench(
 ) -> None:
     """Time prompts and new tokens, and compare with what this machine can do at most."""
     from tersor.cli import show
-    from tersor.runtime.bench import Timing
-    from tersor.runtime.bench import bench as run
-    from tersor.runtime.engine_options import EngineOptions
+    from tersor.runtime.engine.options import EngineOptions
+    from tersor.runtime.measuring.bench import Timing
+    from tersor.runtime.measuring.bench import bench as run
 
     timing = Timing(prompt_tokens, new_tokens, repetitions, batch)
     options = EngineOptions(

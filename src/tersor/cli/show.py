@@ -12,12 +12,12 @@ from typing import Any
 from tersor.checkpoints.source import Source
 from tersor.evaluation import Evaluation
 from tersor.formats.readers import readings_line
-from tersor.pipeline.artifact import description, reading
-from tersor.pipeline.compare import Comparison
-from tersor.pipeline.plan import Plan
+from tersor.pipeline.planning import Plan
 from tersor.pipeline.result import Result
+from tersor.pipeline.studies.compare import Comparison
+from tersor.pipeline.writing.surroundings import description, reading
 from tersor.report import damage_warning, duration, figure, print_table, size, worst_first
-from tersor.runtime.bench import Bench
+from tersor.runtime.measuring.bench import Bench
 from tersor.version import versions
 
 

@@ -8,8 +8,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from tersor.calibration.text import first_tokens
-from tersor.runtime.engine import Engine
-from tersor.runtime.sampling import Sampling
+from tersor.runtime.engine.engine import Engine
+from tersor.runtime.engine.sampling import Sampling
 
 _NEW_TOKENS = 256
 

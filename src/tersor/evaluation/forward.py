@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tersor.calibration.text import check_windows
 from tersor.errors import SourceError, TextError
-from tersor.models.metamodel import longest_context
+from tersor.models.in_transformers.metamodel import longest_context
 
 
 def scored_positions(windows: Tensor, skip: int) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from tersor.runtime.engine import Engine
+    from tersor.runtime.engine.engine import Engine
 
 # Of lm-eval's answer, what describes the result; the rest describes the machine.
 _KEPT = ("results", "groups", "versions", "n-shot", "n-samples")

@@ -13,7 +13,7 @@ from tersor.formats import own
 from tersor.formats.compressed_tensors import one_way
 from tersor.formats.layout import Storage, storage_for
 from tersor.grids import Granularity, Scheme
-from tersor.models.values import Role
+from tersor.models.vocabulary import Role
 
 
 @dataclass(frozen=True)

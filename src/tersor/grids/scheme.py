@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tersor.errors import SchemeError
-from tersor.grids.codebook import CodebookGrid
-from tersor.grids.integer import IntegerGrid
+from tersor.grids.kinds.codebook import CodebookGrid
+from tersor.grids.kinds.integer import IntegerGrid
+from tersor.grids.kinds.small_float import FloatGrid
 from tersor.grids.scales import ScaleFormat
-from tersor.grids.small_float import FloatGrid
 
 AnyGrid = IntegerGrid | CodebookGrid | FloatGrid
 

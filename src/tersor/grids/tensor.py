@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tersor.grids.blocks import row_chunks, segments
-from tersor.grids.codebook import CodebookGrid
+from tersor.grids.kinds.codebook import CodebookGrid
 from tersor.grids.scales import StoredScale
 from tersor.grids.scheme import AnyGrid, Granularity, TensorScheme
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture, describe
-from tersor.models.values import FusedExperts, Role, canonical
+from tersor.models.vocabulary import FusedExperts, Role, canonical
 
 
 def unfused_shapes(

@@ -14,7 +14,7 @@ from torch import Tensor
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture, unknown_matrices
 from tersor.models.channels import ShapeMismatch, channels
-from tersor.models.values import Role, Rows, SharedInput, canonical
+from tersor.models.vocabulary import Role, Rows, SharedInput, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 from tersor.calibration.text import TextFile
-from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.output.directory import OutputDirectory
+from tersor.checkpoints.output.writer import ShardWriter
 from tersor.checkpoints.source import Source, TensorInfo
-from tersor.checkpoints.writer import ShardWriter
 from tersor.digest import tensor_digest
 from tersor.formats import QuantizedLinear, encode
 from tersor.grids import error_parts
+from tersor.machine.parallel import in_order
 from tersor.models.experts import unfuse
-from tersor.parallel import in_order
-from tersor.pipeline.activations import static_input
-from tersor.pipeline.artifact import verify, write_description
-from tersor.pipeline.calibrated import Calibrated, calibrated_works
-from tersor.pipeline.digest import linear_digest
-from tersor.pipeline.given_texts import given_texts
-from tersor.pipeline.plan import ModulePlan, Plan, TensorPlan, Unit
-from tersor.pipeline.prepare import unprepared
-from tersor.pipeline.repetition import made_now, repetition
+from tersor.pipeline.blocks.linear_rounding import round_nearest
+from tersor.pipeline.blocks.static_ranges import static_input
+from tersor.pipeline.blocks.work import Seen, Work
+from tersor.pipeline.planning import ModulePlan, Plan, TensorPlan, Unit
+from tersor.pipeline.planning.prepare import unprepared
+from tersor.pipeline.planning.stored_types import cast, widened_scales
 from tersor.pipeline.result import Result
-from tersor.pipeline.rounders import round_nearest
-from tersor.pipeline.stored_types import cast, widened_scales
-from tersor.pipeline.work import Seen, Work
+from tersor.pipeline.whole_model.given_texts import given_texts
+from tersor.pipeline.whole_model.run import Calibrated, calibrated_works
+from tersor.pipeline.writing.digests import linear_digest
+from tersor.pipeline.writing.repetition import made_now, repetition
+from tersor.pipeline.writing.surroundings import verify, write_description
 from tersor.ranges import ImportanceWeighted
 from tersor.report.record import (
     LayerRecord,

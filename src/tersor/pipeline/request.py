@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tersor.checkpoints.output import OutputDirectory
+from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
 from tersor.options import of_kind, one_path, some_paths, yes_or_no
-from tersor.pipeline.given_texts import refuse_texts
-from tersor.pipeline.plan import Plan, make_plan
-from tersor.pipeline.prepare import prepared
+from tersor.pipeline.planning import Plan, make_plan
+from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import Progress, quantize_to
 from tersor.pipeline.result import Result
+from tersor.pipeline.whole_model.given_texts import refuse_texts
 from tersor.recipes import Adjustments, Recipe, load_recipe
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tersor.calibration.text import TextRecord
-from tersor.pipeline.plan import Plan
-from tersor.pipeline.repetition import Repetition
+from tersor.pipeline.planning import Plan
+from tersor.pipeline.writing.repetition import Repetition
 from tersor.report import LayerRecord
 
 

@@ -1,7 +1,9 @@
 """Presets shipped with the package, and recipes from files."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from tersor.errors import RecipeError
@@ -11,19 +13,22 @@ from tersor.recipes.recipe import Recipe
 
 
 @cache
+def _presets() -> Mapping[str, Traversable]:
+    rooms = (resources.files("tersor.recipes") / "presets").iterdir()
+    files = [file for room in rooms if room.is_dir() for file in room.iterdir()]
+    return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
+
+
 def preset_names() -> tuple[str, ...]:
     """Names of all presets, sorted."""
-    folder = resources.files("tersor.recipes") / "presets"
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+    return tuple(sorted(_presets()))
 
 
 def preset_text(name: str) -> str:
     """YAML of a preset. Raises :class:`RecipeError` with a suggestion if there is none."""
-    if name not in preset_names():
+    if name not in _presets():
         raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
-    folder = resources.files("tersor.recipes") / "presets"
-    return (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    return _presets()[name].read_text(encoding="utf-8")
 
 
 def load_recipe(name_or_file: str | Path) -> Recipe:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tersor.errors import NonFiniteWeight, SchemeError
 from tersor.grids import CodebookGrid, ScaleFormat, ScaleStorage, TensorScheme
 from tersor.grids.blocks import as_rows, segments
-from tersor.grids.lloyd import fit_levels
+from tersor.grids.kinds.lloyd import fit_levels
 from tersor.grids.scales import global_scale_for
 
 

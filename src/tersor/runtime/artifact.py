@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import FormatError
 from tersor.formats import (
@@ -25,7 +25,7 @@ from tersor.formats import (
     stored_shape,
 )
 from tersor.grids import Scheme
-from tersor.models.sizes import check_sizes
+from tersor.models.in_transformers.sizes import check_sizes
 
 QUANTIZED_SUFFIXES = (
     "weight_packed",

@@ -14,19 +14,19 @@ from tersor.checkpoints.gateway.configuration import configuration, configuratio
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.published import as_published
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
 from tersor.formats import own
 from tersor.grids import Scheme
-from tersor.machine_memory import is_shortage
-from tersor.models.metamodel import longest_context
-from tersor.models.sizes import check_sizes
+from tersor.machine.memory import is_shortage
+from tersor.models.in_transformers.metamodel import longest_context
+from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import limits, one_path, yes_or_no
 from tersor.runtime.artifact import Artifact, artifact_of
-from tersor.runtime.packed_cache import PackedCache
-from tersor.runtime.use_kernels import use_kernels
+from tersor.runtime.linears.replacing import use_kernels
+from tersor.runtime.packed.cache import PackedCache
 
 
 def load(
@@ -42,9 +42,9 @@ def load(
     for its text part alone, as for most with images. Every parameter comes from the checkpoint:
     where transformers would leave one to chance, the model is refused.
 
-    Quantized linears run on tersor's native kernels (:mod:`tersor.runtime.use_kernels`); those for
-    which there is none run as without ``kernels``, and a warning says so. For integer weights
-    ``activation_bits`` of 8 rounds activations to int8, 16 only where the scheme does.
+    Quantized linears run on tersor's native kernels (:mod:`tersor.runtime.linears.replacing`);
+    those for which there is none run as without ``kernels``, and a warning says so. For integer
+    weights ``activation_bits`` of 8 rounds activations to int8, 16 only where the scheme does.
 
     Without ``kernels`` nothing is rounded but what the artifact says: weights are dequantized to
     ``dtype``, and activations, where the scheme quantizes them, are rounded as an integer kernel
@@ -185,7 +185,7 @@ def model_tokenizer(directory: str | Path) -> Any:
 
 
 def longest_window(directory: str | Path) -> int | None:
-    """:func:`~tersor.models.metamodel.longest_context` of the model in a directory."""
+    """How many tokens the model in a directory reads at most; None if its config does not say."""
     return longest_context(configuration(Path(directory)))
 
 

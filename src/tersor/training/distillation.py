@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tersor.digest import tensor_digest
 from tersor.errors import RecipeError
-from tersor.parallel import in_order
+from tersor.machine.parallel import in_order
 from tersor.training.adam import Adam
 from tersor.training.checkpoint import Checkpoint
 from tersor.training.latent import LatentLinear, LatentNorm, LatentScales

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
-from tersor.parallel import in_order
+from tersor.machine.parallel import in_order
 
 Loss = Callable[[int], Tensor]
 """The loss of a piece, with a graph."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.errors import RecipeError
-from tersor.parallel import in_order
+from tersor.machine.parallel import in_order
 from tersor.training.latent import LatentLinear
 from tersor.training.learner import BlockGradients
 

@@ -11,8 +11,8 @@ The first two choose scales for the pairs of ``models.pairs``, which ``models.fo
 from tersor.transforms.awq import Awq, awq_scale
 from tersor.transforms.biases import BiasedSource, with_biases
 from tersor.transforms.clip import ClipSearch, OutputClip
-from tersor.transforms.hadamard import Orthogonal, random_orthogonal
-from tersor.transforms.rotation import RotatedSource, Rotation, rotated
+from tersor.transforms.rotation.fold import RotatedSource, Rotation, rotated
+from tersor.transforms.rotation.hadamard import Orthogonal, random_orthogonal
 from tersor.transforms.round_trip import RoundTrip, round_rows
 from tersor.transforms.smoothquant import SmoothQuant, smoothquant_scale
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.models.architecture import describe
 from tersor.models.probing import bias_switches
-from tersor.models.values import canonical
+from tersor.models.vocabulary import canonical
 
 
 class BiasedSource:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from tersor.errors import SchemeError, SourceError
+from tersor.machine.parallel import in_order
 from tersor.models.pairs import Pair
-from tersor.parallel import in_order
 
 # Beyond these a norm's weight divided by the scale leaves what 16-bit floats hold well.
 _SMALLEST, _LARGEST = 1e-4, 1e4

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from tersor.checkpoints.huggingface import open_directory
+from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import open_source

@@ -7,8 +7,8 @@ from random import Random
 
 import gguf
 import numpy as np
-
 from checkpoints.gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
+
 from fuzz import entrances, seeds
 from fuzz.damage import damage, replace
 from fuzz.target import Seed, Target

@@ -59,7 +59,7 @@ def artifacts(
 
 def _update_card(folder: Path) -> Iterator[float]:
     import tersor
-    from tersor.pipeline.evaluation import update_card
+    from tersor.pipeline.studies.evaluate import update_card
 
     found = tersor.evaluate(
         folder / "model", base=folder / "model", texts=[folder / "text.txt"], context=16, windows=1

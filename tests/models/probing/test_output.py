@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from tersor.models.architecture import describe
-from tersor.models.metamodel import build
+from tersor.models.in_transformers.metamodel import build
 from tersor.models.probing import LogitRule, logit_rule
 
 WIDTHS = {

@@ -6,7 +6,7 @@ from typing import Any
 from tersor.models.architecture import Architecture
 from tersor.models.pairs import Pair, input_groups, pairs
 from tersor.models.probing import probed
-from tersor.models.values import canonical
+from tersor.models.vocabulary import canonical
 
 
 def forgotten(architecture: Architecture) -> Architecture:

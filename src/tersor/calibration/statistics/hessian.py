@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import _native
-from tersor.parallel import one_thread_each
+from tersor.machine.parallel import one_thread_each
 
 _Array = NDArray[np.float32] | NDArray[np.uint16]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tersor.checkpoints.adapters.settings import LoraSettings, read_settings
 from tersor.checkpoints.derived import Derived, DerivedSource, Reader
-from tersor.checkpoints.safetensors_file import StoredTensor, map_tensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, map_tensor, read_header
 from tersor.checkpoints.source import Source, TensorInfo, is_embedding, is_head
 from tersor.errors import SourceError, UnsafeSource
 

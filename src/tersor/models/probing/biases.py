@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from tersor.models.architecture import Architecture
-from tersor.models.probing.blocks import block_list, depth_of, text_config
-from tersor.models.probing.miniature import NoMiniature, miniature, token_ids, typed_config
+from tersor.models.probing.tiny.blocks import block_list, depth_of, text_config
+from tersor.models.probing.tiny.miniature import NoMiniature, miniature, token_ids, typed_config
 from tersor.models.probing.watching import logits_of
-from tersor.models.values import canonical
+from tersor.models.vocabulary import canonical
 
 _EQUAL = 1e-9
 

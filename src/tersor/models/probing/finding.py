@@ -7,16 +7,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from tersor.models.architecture import Architecture
-from tersor.models.probing.blocks import Stored, block_list, depth_of, kinds_of, text_config
 from tersor.models.probing.check import failing
 from tersor.models.probing.merging import merged
-from tersor.models.probing.miniature import NoMiniature, miniature, token_ids, typed_config
-from tersor.models.probing.naming import Naming, naming
 from tersor.models.probing.sharing import Block, Shared, shared_inputs
 from tersor.models.probing.stream import Stream, centred, stream_of
+from tersor.models.probing.tiny.blocks import Stored, block_list, depth_of, kinds_of, text_config
+from tersor.models.probing.tiny.miniature import NoMiniature, miniature, token_ids, typed_config
+from tersor.models.probing.tiny.naming import Naming, naming
 from tersor.models.probing.trial import Trials
 from tersor.models.probing.watching import Watched, logits_of, watch
-from tersor.models.values import SharedInput, canonical
+from tersor.models.vocabulary import SharedInput, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import reduce
 
 from tersor.models.probing.sharing import Shared
-from tersor.models.values import Rows, SharedInput
+from tersor.models.vocabulary import Rows, SharedInput
 
 
 def merged(blocks: Sequence[Sequence[Shared]]) -> tuple[SharedInput, ...]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tersor.models.architecture import Architecture
-from tersor.models.probing.blocks import depth_of, text_config
-from tersor.models.probing.miniature import miniature, token_ids
-from tersor.models.probing.precision import Doubled
+from tersor.models.probing.tiny.blocks import depth_of, text_config
+from tersor.models.probing.tiny.miniature import miniature, token_ids
+from tersor.models.probing.tiny.precision import Doubled
 
 _EQUAL = 1e-6
 

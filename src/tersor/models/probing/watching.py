@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from tersor.models.probing.precision import Doubled
+from tersor.models.probing.tiny.precision import Doubled
 
 # Functions in which a stored matrix meets hidden states, and the axis of its inputs in ``[-2:]``.
 _PRODUCTS: Mapping[Callable[..., Any], int] = {

@@ -1,0 +1,1 @@
+"""Results that appear complete or not at all."""

@@ -1,0 +1,1 @@
+"""The grids, one kind in each file."""

@@ -1,0 +1,1 @@
+"""The machine: its instructions, cores and memory."""

@@ -1,0 +1,1 @@
+"""What transformers makes of a checkpoint: its modules, their names and sizes."""

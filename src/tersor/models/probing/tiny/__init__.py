@@ -1,0 +1,1 @@
+"""The tiny model on which a family without a table is looked at."""

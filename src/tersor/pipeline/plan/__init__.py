@@ -1,6 +1,0 @@
-"""What will happen to every tensor, and how large the result will be, before any weight is read."""
-
-from tersor.pipeline.plan.make import make_plan
-from tersor.pipeline.plan.values import ModulePlan, Plan, TensorPlan, Unit
-
-__all__ = ["ModulePlan", "Plan", "TensorPlan", "Unit", "make_plan"]

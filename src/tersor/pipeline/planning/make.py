@@ -1,0 +1,223 @@
+"""What a recipe does to every tensor of a source, decided before any weight is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from tersor.byte_sizes import human_bytes
+from tersor.checkpoints.gateway.codeless import code_named
+from tersor.checkpoints.gateway.readable import refuse_unreadable
+from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
+from tersor.errors import RecipeError
+from tersor.formats import compressed_tensors, layout, own
+from tersor.grids import ActivationScheme, Scheme
+from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.experts import unfused_shapes
+from tersor.models.in_transformers.sizes import check_sizes
+from tersor.models.probing import probed
+from tersor.pipeline.planning.logits import trainable_logits
+from tersor.pipeline.planning.plan import ModulePlan, Plan, TensorPlan, Unit
+from tersor.recipes import Override, Recipe, matches, require_match
+from tersor.transforms import BiasedSource, RotatedSource
+
+_SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def make_plan(source: Source, recipe: Recipe) -> Plan:
+    """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
+
+    Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
+    :class:`~tersor.errors.SourceError` if the source is quantized already, transformers knows its
+    type and cannot read its ``config.json``, that makes other sizes than the tensors have, or its
+    ``generation_config.json`` makes no sense.
+    """
+    refuse_quantized(source)
+    refuse_unreadable(source.config, source.path)
+    shapes = shapes_of(source)
+    check_sizes(source.path, source.config, shapes)
+    architecture = describe(source.config, shapes)
+    if recipe.needs_calibration or recipe.rotation is not None:
+        architecture = probed(architecture, source.config, shapes)
+    if recipe.training is not None:
+        trainable_logits(source, architecture)
+    planner = _Planner(recipe, architecture, _untied_modules(source, architecture, recipe))
+    units = tuple(
+        Unit(name, tuple(planner.tensor(info) for info in infos))
+        for name, infos in _units(architecture, source.tensors)
+    )
+    notes = [architecture.note] if architecture.note else []
+    if code := code_named(source.config, "AutoModelForCausalLM"):
+        notes.append(f"the checkpoint's own code ({code}) is copied, and not run")
+    notes += getattr(source, "notes", ())
+    notes += planner.notes_of_untied(units)
+    if recipe.scaling is not None and not architecture.known:
+        notes.append("nothing is scaled: which linears follow which is not known for this model")
+    plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
+    _check_patterns(plan)
+    biases = (f"{module.module}.bias" in source.tensors for module in plan.quantized())
+    if recipe.bias_correction and not any(biases):
+        notes.append("no bias is corrected: no quantized linear has one")
+    obstacles = _obstacles(plan)
+    if not obstacles:
+        return replace(plan, notes=tuple(notes))
+    notes.append(
+        f"written in tersor's own format, which vLLM cannot load: {obstacles[0]}"
+        + (f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else "")
+    )
+    return replace(plan, method=own.METHOD, notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """``untied``: modules that ``recipe.untied`` is for."""
+
+    recipe: Recipe
+    architecture: Architecture
+    untied: tuple[str, ...]
+
+    def tensor(self, info: TensorInfo) -> TensorPlan:
+        if len(info.shape) not in (2, 3) or not info.name.endswith(".weight"):
+            role = self.architecture.role(info.name, info.shape)
+            if role is not Role.FUSED_EXPERTS:
+                return TensorPlan(info, ())
+        parts = unfused_shapes(self.architecture, info.name, info.shape)
+        if any(len(shape) != 2 for shape in parts.values()):
+            return TensorPlan(info, ())
+        modules = tuple(self._module(info, name, shape) for name, shape in parts.items())
+        return TensorPlan(info, modules)
+
+    def _module(self, info: TensorInfo, name: str, shape: tuple[int, ...]) -> ModulePlan:
+        module = name.removesuffix(".weight")
+        transposed = self.architecture.is_transposed(name)
+        out_features, in_features = reversed(shape) if transposed else shape
+        matrix = (out_features, in_features)
+        reason = self._reason_to_keep(info, module)
+        if reason:
+            kept = (TensorInfo(name, info.dtype, shape),)
+            return ModulePlan(module, matrix, transposed, None, None, reason, kept)
+        treatment = self._treatment(module)
+        assert treatment.scheme is not None
+        scheme = _applicable(treatment.scheme, self.architecture.role(name, shape))
+        outputs = tuple(
+            TensorInfo(f"{module}.{suffix}", entry.dtype, entry.shape)
+            for suffix, entry in layout(scheme, matrix, info.dtype).items()
+        )
+        return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", outputs)
+
+    def _treatment(self, module: str) -> Override:
+        return self.recipe.treatment(module, untied=module in self.untied)
+
+    def notes_of_untied(self, units: tuple[Unit, ...]) -> Iterator[str]:
+        """What the recipe's scheme for an untied embedding and head comes to."""
+        modules = (module for unit in units for tensor in unit.tensors for module in tensor.modules)
+        given = [
+            module
+            for module in modules
+            if module.module in self.untied
+            and module.scheme is not None
+            and module.scheme.weights == self.recipe.untied
+        ]
+        if given:
+            yield (
+                f"untied: {' and '.join(module.module for module in given)} get "
+                f"{self.recipe.untied}, together "
+                f"{human_bytes(sum(module.stored_bytes for module in given))}; --exclude leaves "
+                "them as they are"
+            )
+
+    def _reason_to_keep(self, info: TensorInfo, module: str) -> str:
+        role = self.architecture.role(info.name, info.shape)
+        included = self.recipe.includes(module) or module in self.untied
+        if info.dtype not in _SCALE_DTYPES:
+            return f"its type {info.dtype} is not a plain float"
+        if role not in (Role.LINEAR, Role.FUSED_EXPERTS) and not included:
+            kind = {Role.EMBEDDING: "embedding", Role.HEAD: "head"}.get(role)
+            return f"{kind}, not included" if kind else "not a linear of a block"
+        excluded = [pattern for pattern in self.recipe.exclude if matches(pattern, module)]
+        if excluded:
+            return f"excluded by {excluded[0]!r}"
+        if self._treatment(module).scheme is None:
+            return f"skipped by override {self._treatment(module).match!r}"
+        return ""
+
+
+def _untied_modules(source: Source, architecture: Architecture, recipe: Recipe) -> tuple[str, ...]:
+    """Embedding and head, if a rotation made two of one and the recipe has a scheme for them."""
+    head = source.untied if isinstance(source, BiasedSource | RotatedSource) else None
+    if head is None or recipe.untied is None or architecture.embedding is None:
+        return ()
+    return (architecture.embedding.removesuffix(".weight"), head.name.removesuffix(".weight"))
+
+
+def _applicable(scheme: Scheme, role: Role) -> Scheme:
+    """An embedding is looked up and has no activations to quantize."""
+    activations: ActivationScheme | None = scheme.activations
+    return Scheme(scheme.weights, None if role is Role.EMBEDDING else activations)
+
+
+def _units(
+    architecture: Architecture, tensors: Mapping[str, TensorInfo]
+) -> Iterator[tuple[str, list[TensorInfo]]]:
+    """Embedding and the like first, then the blocks in order, then the rest."""
+    blocks: dict[int, list[TensorInfo]] = {}
+    outside: list[TensorInfo] = []
+    for info in tensors.values():
+        block = architecture.block_of(info.name)
+        if block is None:
+            outside.append(info)
+        else:
+            blocks.setdefault(block, []).append(info)
+    first = [info for info in outside if info.name == architecture.embedding]
+    for info in first:
+        yield info.name, [info]
+    for block in sorted(blocks):
+        yield f"{architecture.container}.{block}", blocks[block]
+    for info in outside:
+        if info not in first:
+            yield info.name, [info]
+
+
+def _obstacles(plan: Plan) -> list[str]:
+    """Why compressed-tensors cannot hold the plan's quantized modules."""
+    found = []
+    alike = compressed_tensors.one_way(m.scheme for m in plan.quantized() if m.scheme is not None)
+    if plan.architecture.converted:
+        found.append(
+            "transformers joins tensors of this model while loading, or takes them apart, and "
+            "loses them where it reads compressed-tensors"
+        )
+    for module in plan.quantized():
+        assert module.scheme is not None
+        obstacle = compressed_tensors.obstacle(module.scheme, module.shape)
+        if module.transposed:
+            obstacle = "compressed-tensors has no transposed (Conv1D) linears"
+        if plan.architecture.is_private(f"{module.module}.weight"):
+            obstacle = "transformers has no names for single experts of this model"
+        if not alike and plan.architecture.embedding == f"{module.module}.weight":
+            obstacle = "readers of compressed-tensors decode embeddings as they do linears"
+        if obstacle:
+            found.append(f"{module.module}: {obstacle}")
+    return found
+
+
+def _check_patterns(plan: Plan) -> None:
+    recipe, modules = plan.recipe, [module.module for module in plan.modules()]
+    for pattern in recipe.include:
+        _refuse_tied_head(plan.architecture, pattern, modules)
+        require_match(pattern, modules, "--include")
+    for pattern in recipe.exclude:
+        require_match(pattern, modules, "--exclude")
+    for override in recipe.overrides:
+        require_match(override.match, modules, "override")
+    if not any(True for _ in plan.quantized()):
+        raise RecipeError("nothing would be quantized: check --exclude and the overrides")
+
+
+def _refuse_tied_head(architecture: Architecture, pattern: str, modules: list[str]) -> None:
+    absent = not any(matches(pattern, module) for module in modules)
+    if architecture.tied and architecture.head is None and absent and matches(pattern, "lm_head"):
+        embedding = (architecture.embedding or "").removesuffix(".weight")
+        raise RecipeError(
+            f"--include {pattern!r}: the head is tied to the embedding; include {embedding!r}"
+        )

@@ -1,0 +1,1 @@
+"""Measuring: one model against its original, several recipes against each other."""

@@ -1,0 +1,1 @@
+"""What surrounds the weights of an artifact, and how it is checked."""

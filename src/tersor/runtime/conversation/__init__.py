@@ -1,0 +1,1 @@
+"""What people say to a model, and what it answers."""

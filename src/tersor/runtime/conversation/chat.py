@@ -1,0 +1,64 @@
+"""A conversation with a model that has a chat template."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tersor.checkpoints.gateway.chat_template import ChatTemplate
+from tersor.errors import TextError
+from tersor.runtime.engine.engine import Engine
+from tersor.runtime.engine.sampling import Sampling
+
+
+def checked_template(tokenizer: Any, place: str, system: str) -> ChatTemplate:
+    """The chat template of a tokenizer, tried with the message ``system``, if any, and a word.
+
+    Raises :class:`TextError` if there is none, or it takes no system message,
+    :class:`~tersor.errors.SourceError` if it is broken or renders nothing of what is said.
+    """
+    if not ChatTemplate.exists(tokenizer):
+        raise TextError(f"{place}: the tokenizer has no chat template; use `tersor generate`")
+    template = ChatTemplate(tokenizer)
+    template.check(system)
+    return template
+
+
+class Conversation:
+    """Messages so far. The engine keeps what it has computed of them, so an answer costs its own
+    tokens and the question's only.
+
+    Raises as :func:`checked_template`.
+    """
+
+    def __init__(
+        self, engine: Engine, *, system: str = "", sampling: Sampling = Sampling()
+    ) -> None:
+        self._engine, self._sampling = engine, sampling
+        self._template = checked_template(engine.tokenizer, str(engine.directory), system)
+        self._system = [{"role": "system", "content": system}] if system else []
+        self.messages: list[dict[str, str]] = list(self._system)
+
+    def clear(self) -> None:
+        """Forget everything but the system message."""
+        self.messages = list(self._system)
+
+    def answer(self, question: str, *, max_new_tokens: int) -> Iterator[str]:
+        """Pieces of the answer. What was read of it becomes part of the conversation, even if
+        reading stops before its end.
+
+        Raises :class:`TextError` or :class:`~tersor.errors.SourceError` where the template refuses
+        the question or fails on it, or nothing fits behind it; then nothing has changed.
+        """
+        asked = [*self.messages, {"role": "user", "content": question}]
+        text = self._template.render(asked, answer_next=True)
+        tokens = self._engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        pieces: list[str] = []
+        try:
+            for token in self._engine.generate(
+                tokens, max_new_tokens=max_new_tokens, sampling=self._sampling
+            ):
+                if token.text:
+                    pieces.append(token.text)
+                    yield token.text
+        finally:
+            if pieces:
+                self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]

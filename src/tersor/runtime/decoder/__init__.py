@@ -1,0 +1,1 @@
+"""What the native decoder is made of: shape, names, weights, rotary embeddings."""

@@ -1,0 +1,294 @@
+"""The engine: a decoder's forward pass, cache and sampling, without torch in the loop."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tersor import _native
+from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.generation import end_tokens
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+from tersor.errors import OptionError
+from tersor.machine.instructions import TILED_LEVELS, level
+from tersor.machine.memory import shortage_named
+from tersor.options import Whole, limits, one_path, several, some_words, yes_or_no
+from tersor.runtime.artifact import open_stored
+from tersor.runtime.decoder.cache_size import refuse_too_long
+from tersor.runtime.decoder.shape import decoder_shape
+from tersor.runtime.decoder.weights import build, read_weights
+from tersor.runtime.engine.lookup import draft
+from tersor.runtime.engine.options import EngineOptions
+from tersor.runtime.engine.prompts import refuse_longer, token_ids
+from tersor.runtime.engine.sampling import Sampler, Sampling
+from tersor.runtime.engine.session import CHUNK, Session
+from tersor.runtime.engine.streaming import TextStream
+from tersor.runtime.packed.cache import PackedCache
+
+_LONGEST_CONTEXT = 32768
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that was made, the text that it adds, and why it is the last (``""``: it is not).
+
+    ``finish``: ``"end"`` at the model's end-of-text token, ``"stop"`` at a stop string,
+    ``"length"`` at a limit.
+    """
+
+    id: int
+    text: str
+    finish: str = ""
+
+
+class Engine:
+    """Runs a model directory, quantized or not, on the processor.
+
+    Architectures: :data:`tersor.runtime.decoder.shape.FAMILIES`. Raises :class:`EngineError` for
+    others, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError` for
+    directories that cannot be read, :class:`OptionError` for options that make no sense, and
+    :class:`~tersor.errors.OutOfMemory` for a context that this machine cannot hold.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        activation_bits: int = 8,
+        cache: str = "auto",
+        context: int | None = None,
+        batch: int = 1,
+        threads: int | None = None,
+        dense_bits: int | None = None,
+    ) -> None:
+        """
+        ``activation_bits``: 8 rounds activations to int8 for integer weights (fast), 16 leaves them
+        float32. ``cache``: type of keys and values, one of ``options.limits.CACHES``; ``auto`` is
+        int16, or bfloat16 with AMX where activations are rounded anyway. ``dense_bits``: 8 packs
+        matrices that are stored as floats (of a quantized model the head, mostly) at 8 bits per
+        channel, 16 leaves them; rows of the embedding are looked up unrounded either way. By
+        default 8 for quantized models whose activations are rounded, else 16. ``context``: longest
+        sequence in tokens; by default the model's, at most 32768. ``batch``: sequences at a time.
+        ``threads``: by default as many as torch uses.
+        """
+        options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
+        integer = options.activation_bits == 8
+        self.activation_bits, self.dense_bits = options.activation_bits, options.dense_bits
+        self.batch = limits.BATCH(batch)
+        self.directory = one_path("directory", directory)
+        self.cache = options.cache
+        if self.cache == "auto":
+            # The one that loses least of those that are as small as float16.
+            self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
+        packed = PackedCache(self.directory)
+        stored = open_stored(self.directory)
+        config = configuration(self.directory)
+        self.shape = decoder_shape(config)
+        self.ends = end_tokens(self.directory, config)
+        self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)
+        if self.context > self.shape.positions:
+            warnings.warn(
+                f"a context of {self.context} tokens is more than the {self.shape.positions} that "
+                "the model was made for",
+                stacklevel=2,
+            )
+        refuse_too_long(self.shape, self.cache, self.context, self.batch)
+        self.threads = options.threads or torch.get_num_threads()
+        with shortage_named(f"for the weights of {self.directory}"):
+            weights = read_weights(
+                stored, packed, self.shape, integer=integer, dense_bits=options.dense_bits
+            )
+        self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
+        self.products_per_token = weights.products_per_token
+        with shortage_named(f"for a context of {self.context} tokens"):
+            decoder = _native.Decoder(
+                build(self.shape, weights, self.context),
+                level(),
+                self.batch,
+                self.context,
+                self.cache,
+                self.threads,
+                CHUNK,
+            )
+        window = min(filter(None, self.shape.windows), default=0)
+        self._session = Session(decoder, self.batch, self.shape.vocabulary, window)
+        self._tokenizer: Any = None
+
+    def conditions(self) -> dict[str, Any]:
+        """What its numbers and its speed depend on besides the model; plain values."""
+        return {
+            "instructions": level(),
+            "activation_bits": self.activation_bits,
+            "dense_bits": self.dense_bits,
+            "cache": self.cache,
+            "context": self.context,
+            "threads": self.threads,
+        }
+
+    @property
+    def tokenizer(self) -> Any:
+        """The directory's tokenizer, loaded when it is first needed."""
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self.directory)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values when every sequence is as long as the context."""
+        return self._session.cache_bytes
+
+    def logits(self, tokens: Sequence[int], *, last: int | None = None) -> Tensor:
+        """Logits after the ``last`` of ``tokens``, by default after each: ``(n, vocabulary)``.
+
+        What the first sequence holds already of ``tokens`` is not run again. Raises
+        :class:`~tersor.errors.TextError` for tokens that the model or the context does not have.
+        """
+        ids = token_ids(tokens, self.shape.vocabulary)
+        refuse_longer(ids, self.context, self.context)
+        count = len(ids) if last is None else Whole("last", 1, len(ids))(last)
+        return self._session.extend(0, ids, count)
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_new_tokens: int = 64,
+        sampling: Sampling = Sampling(),
+        stop: str | Sequence[str] = (),
+        speculate: int = 0,
+        ignore_end: bool = False,
+    ) -> Iterator[Token]:
+        """Continue a text or tokens, token by token.
+
+        ``stop``: a string, or strings, that end the answer. ``speculate``: how many tokens to guess
+        from earlier text at a time and check together; the tokens made are the same.
+        ``ignore_end``: go on after the model's end-of-text token. Keys and values of the previous
+        call are used as far as the prompt repeats it. Raises :class:`~tersor.errors.TextError` if
+        the prompt is empty or too long, and :class:`OptionError`, both before the first token.
+        """
+        count = limits.MAX_NEW_TOKENS(max_new_tokens)
+        guessed = limits.SPECULATE(speculate)
+        goes_on = yes_or_no("ignore_end", ignore_end)
+        stops = some_words("stop", stop)
+        tokens = self._tokens(prompt)
+        stream = TextStream(self.tokenizer, tokens, stops)
+        return self._generate(tokens, stream, count, Sampler(sampling), guessed, goes_on)
+
+    def generate_batch_tokens(
+        self, prompts: Sequence[Sequence[int]], count: int, *, sampling: Sampling = Sampling()
+    ) -> Iterator[tuple[int, ...]]:
+        """The next ``count`` tokens of every prompt, one of each at a time; needs no tokenizer."""
+        texts = self._several(prompts)
+        room = self.context - max(map(len, texts))
+        steps = Whole("count", 1, room + 1, f"behind the prompts in a context of {self.context}")
+        return self._tokens_together(texts, steps(count), sampling)
+
+    def _tokens_together(
+        self, texts: list[list[int]], count: int, sampling: Sampling
+    ) -> Iterator[tuple[int, ...]]:
+        samplers = [Sampler(sampling) for _ in texts]
+        rows = self._first(texts)
+        for made in range(count):
+            if made:
+                rows = list(self._session.step(range(len(texts)), texts))
+            chosen = tuple(s.choose(row) for s, row in zip(samplers, rows, strict=True))
+            for text, token in zip(texts, chosen, strict=True):
+                text.append(token)
+            yield chosen
+
+    def generate_batch(
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        *,
+        max_new_tokens: int = 64,
+        sampling: Sampling = Sampling(),
+        stop: str | Sequence[str] = (),
+    ) -> Iterator[tuple[int, Token]]:
+        """Continue several prompts together; yields the index of a prompt and its next token.
+
+        Every prompt has a sampler of its own, with the same seed.
+        """
+        count, stops = limits.MAX_NEW_TOKENS(max_new_tokens), some_words("stop", stop)
+        texts = self._several(prompts)
+        streams = [TextStream(self.tokenizer, tokens, stops) for tokens in texts]
+        return self._together(texts, streams, count, sampling)
+
+    def _together(
+        self, texts: list[list[int]], streams: list[TextStream], count: int, sampling: Sampling
+    ) -> Iterator[tuple[int, Token]]:
+        samplers = [Sampler(sampling) for _ in texts]
+        ends = [min(len(t) + count, self.context) for t in texts]
+        rows = self._first(texts)
+        active = list(range(len(texts)))
+        while active:
+            for slot, row in zip(list(active), rows, strict=True):
+                made = samplers[slot].choose(row)
+                texts[slot].append(made)
+                full = len(texts[slot]) >= ends[slot]
+                token = self._named(streams[slot], made, full, ignore_end=False)
+                yield slot, token
+                if token.finish:
+                    active.remove(slot)
+            if active:
+                rows = list(self._session.step(active, texts))
+
+    def _generate(
+        self,
+        tokens: list[int],
+        stream: TextStream,
+        max_new_tokens: int,
+        sampler: Sampler,
+        speculate: int,
+        ignore_end: bool,
+    ) -> Iterator[Token]:
+        limit = min(len(tokens) + max_new_tokens, self.context)
+        drafted: list[int] = []
+        while True:
+            rows = self._session.extend(0, tokens + drafted, 1 + len(drafted))
+            for i, row in enumerate(rows):
+                made = sampler.choose(row)
+                tokens.append(made)
+                token = self._named(stream, made, len(tokens) >= limit, ignore_end)
+                yield token
+                if token.finish:
+                    return
+                if i < len(drafted) and made != drafted[i]:
+                    break
+            room = limit - len(tokens) - 1
+            drafted = draft(tokens, min(speculate, room)) if speculate and room > 0 else []
+
+    def _named(self, stream: TextStream, made: int, full: bool, ignore_end: bool) -> Token:
+        if made in self.ends and not ignore_end:
+            return Token(made, stream.finish(), "end")
+        text = stream.push(made)
+        if stream.stopped:
+            return Token(made, text, "stop")
+        if full:
+            return Token(made, text + stream.finish(), "length")
+        return Token(made, text)
+
+    def _tokens(self, prompt: str | Sequence[int]) -> list[int]:
+        given = self.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+        tokens = token_ids(given, self.shape.vocabulary)
+        refuse_longer(tokens, self.context - 1, self.context)
+        return tokens
+
+    def _several(self, prompts: Sequence[str | Sequence[int]]) -> list[list[int]]:
+        texts = several("prompts", prompts, lambda _, prompt: self._tokens(prompt), str)
+        if not 1 <= len(texts) <= self.batch:
+            raise OptionError(
+                "prompts", f"must be 1 to {self.batch}, the batch of this engine, not {len(texts)}"
+            )
+        return texts
+
+    def _first(self, texts: Sequence[list[int]]) -> list[Tensor]:
+        """Logits after each of several prompts, which go to the first slots."""
+        return [self._session.extend(slot, tokens, 1)[0] for slot, tokens in enumerate(texts)]

@@ -1,0 +1,1 @@
+"""Linears with packed weights, for transformers models and for the engine."""

@@ -1,0 +1,54 @@
+"""Activations whose codes were fixed when a model was quantized, as the kernels take them.
+
+With codes ``a = clip(round(x/s) + z)`` a linear is ``s·W·a − s·z·W·1 + b``: the kernels compute the
+first term, and the second, which no token changes, goes into the bias.
+"""
+
+import torch
+from torch import Tensor
+
+from tersor.errors import FormatError
+from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
+from tersor.runtime.artifact import Artifact
+from tersor.runtime.linears.kernels import FixedInput, PackedLinear, linear
+
+
+def is_static_for_kernels(scheme: Scheme) -> bool:
+    """Whether a scheme fixes activations in a way that the kernels have."""
+    activations = scheme.activations
+    if activations is None or activations.dynamic:
+        return False
+    grid = activations.tensor.grid
+    return (
+        activations.tensor.granularity is Granularity.TENSOR
+        and isinstance(grid, IntegerGrid)
+        and grid.bits == 8
+        and grid.symmetry is not Symmetry.SIGNED_SCALE
+    )
+
+
+def fixed_input(artifact: Artifact, module: str) -> FixedInput | None:
+    """How a module's activations were fixed; ``None`` if the kernels find their range.
+
+    Raises :class:`FormatError` if the scheme fixes it and the artifact does not say how.
+    """
+    scheme = artifact.schemes[module]
+    if not is_static_for_kernels(scheme):
+        return None
+    stored, activations = artifact.input(module), scheme.activations
+    if stored is None:
+        raise FormatError(f"{module} has static activations, but no tensor {module}.input_scale")
+    assert activations is not None
+    grid = activations.tensor.grid
+    assert isinstance(grid, IntegerGrid)
+    zero = grid.offset if stored.zero_point is None else int(stored.zero_point)
+    return FixedInput(float(stored.scale), zero - grid.offset, grid.code_min - grid.offset)
+
+
+def with_zero(packed: PackedLinear, fixed: FixedInput | None, bias: Tensor | None) -> Tensor | None:
+    """The bias ``(out,)``, float32, less what the zero of a fixed input adds to every product."""
+    if fixed is None or fixed.zero == 0:
+        return bias
+    sums = linear(torch.ones(1, packed.columns), packed)[0]
+    added = sums * (fixed.scale * fixed.zero)
+    return -added if bias is None else bias.float() - added

@@ -1,0 +1,1 @@
+"""Packed weights, kept between runs in files that are mapped."""

@@ -1,0 +1,1 @@
+"""Rotations folded into the weights."""
