@@ -191,7 +191,7 @@ def test_a_matrix_in_three_dimensions_is_refused_by_the_engine(tmp_path: Path) -
 
 def test_shapes_are_those_of_the_model_before(out: Path) -> None:
     before = load_file(out.parent / "model" / "model.safetensors")
-    assert open_artifact(out).shapes() == {n: tuple(t.shape) for n, t in before.items()}
+    assert open_artifact(out).shapes == {n: tuple(t.shape) for n, t in before.items()}
 
 
 def test_sizes_that_are_not_those_of_the_weights_are_refused(out: Path) -> None:

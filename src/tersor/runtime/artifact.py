@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import FormatError
 from tersor.formats import (
-    PARAMETERS,
     InputParameters,
     QuantizedLinear,
     check,
@@ -21,8 +21,6 @@ from tersor.formats import (
     decode,
     decode_input,
     own,
-    refuse_unsound,
-    stored_shape,
 )
 from tersor.grids import Scheme
 from tersor.models.in_transformers.sizes import check_sizes
@@ -62,22 +60,18 @@ class Artifact:
         with _named(self.source.path):
             return decode(self._tensors(module), self.schemes[module], module)
 
-    def refuse_misfits(self) -> None:
-        """Hold types and shapes of every quantized linear against its scheme; reads no codes.
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of every tensor of the unquantized model, by its name there; reads no codes.
 
-        Raises :class:`FormatError` naming the first tensor that does not fit.
+        Raises :class:`FormatError` naming the first tensor that does not fit its scheme, or holds a
+        scale that is not finite.
         """
+        found = {name: self.source.tensors[name].shape for name in self.plain_names()}
         with _named(self.source.path):
             for module, scheme in self.schemes.items():
-                check(self._tensors(module), scheme, module)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of every tensor of the unquantized model, by its name there; reads no codes."""
-        found = {name: self.source.tensors[name].shape for name in self.plain_names()}
-        for module, scheme in self.schemes.items():
-            tensors = self._by_suffix(module, ("weight", "weight_packed", "weight_shape"))
-            shape = stored_shape(tensors, scheme, module)
-            found[f"{module}.weight"] = shape[::-1] if module in self.transposed else shape
+                shape = check(self._tensors(module), scheme, module)
+                found[f"{module}.weight"] = shape[::-1] if module in self.transposed else shape
         return found
 
     def input(self, module: str) -> InputParameters | None:
@@ -133,7 +127,7 @@ def artifact_of(source: Source) -> Artifact:
         raise FormatError(f"{source.path} is not quantized: config.json has no quantization_config")
     with _named(source.path):
         found = _described(source, config)
-    found.refuse_misfits()
+    _ = found.shapes
     return found
 
 
@@ -142,11 +136,9 @@ def _described(source: Source, config: Mapping[str, Any]) -> Artifact:
     modules = _quantized_modules(source.tensors)
     match config.get("quant_method"):
         case compressed_tensors.METHOD:
-            _refuse_unsound(source)
             schemes = compressed_tensors.schemes_of(config, modules)
             return Artifact(source, schemes, frozenset())
         case own.METHOD:
-            _refuse_unsound(source)
             schemes = own.schemes_of(config)
             missing = sorted(set(modules) ^ set(schemes))
             if missing:
@@ -177,15 +169,9 @@ def open_stored(directory: Path) -> Stored:
     source = open_directory(directory)
     quantized = "quantization_config" in source.config
     artifact = artifact_of(source) if quantized else None
-    shapes = shapes_of(source) if artifact is None else artifact.shapes()
+    shapes = shapes_of(source) if artifact is None else artifact.shapes
     check_sizes(directory, source.config, shapes)
     return Stored(source, artifact)
-
-
-def _refuse_unsound(source: Source) -> None:
-    for name in source.tensors:
-        if name.rpartition(".")[2] in PARAMETERS:
-            refuse_unsound(name, source.read([name])[name])
 
 
 def _quantized_modules(names: Iterable[str]) -> list[str]:

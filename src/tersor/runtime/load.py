@@ -70,7 +70,7 @@ def load(
 
         cache = PackedCache(directory) if kernels else None
         artifact = artifact_of(source)
-    shapes = shapes_of(plain) if artifact is None else artifact.shapes()
+    shapes = shapes_of(plain) if artifact is None else artifact.shapes
     check_sizes(directory, plain.config, shapes)
     if plain is not source:
         model = _from_source(plain, config, dtype)

@@ -8,6 +8,7 @@ whether the header is sound, and each tensor is mapped with its own extent.
 """
 
 import json
+import mmap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor.checkpoints.files import reading, refuse_lfs_pointer
@@ -89,7 +91,7 @@ def map_tensor(stored: StoredTensor) -> Tensor:
         return torch.empty(info.shape, dtype=info.dtype)
     try:
         with reading(stored.path):
-            raw = np.memmap(stored.path, np.uint8, "c", stored.offset, (info.nbytes,))
+            raw = _mapped(stored.path, stored.offset, info.nbytes)
     except ValueError as error:
         raise SourceError(
             f"{stored.path}: changed while it was being read (tensor {info.name!r})"
@@ -99,6 +101,19 @@ def map_tensor(stored: StoredTensor) -> Tensor:
     if stored.offset % info.dtype.itemsize:
         values = values.clone()
     return values.view(info.dtype).reshape(info.shape)
+
+
+def _mapped(path: Path, offset: int, nbytes: int) -> NDArray[np.uint8]:
+    """Bytes of a file, copy-on-write. Raises :class:`ValueError` if it ends before them.
+
+    Not ``np.memmap``, which asks for the state of every directory on the way, for every tensor.
+    """
+    before = offset % mmap.ALLOCATIONGRANULARITY
+    with path.open("rb") as file:
+        mapped = mmap.mmap(
+            file.fileno(), before + nbytes, access=mmap.ACCESS_COPY, offset=offset - before
+        )
+    return np.frombuffer(mapped, np.uint8, nbytes, before)
 
 
 def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
