@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tersor.machine.instructions import levels
-from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine import engine as engine_module
+from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.session import CHUNK
 from tersor.runtime.load import load
 from tiny_models import ODD, save_tiny, tokens
