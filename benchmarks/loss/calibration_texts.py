@@ -71,7 +71,7 @@ def main() -> None:
                 model, text.windows, base=base, skip=text.skip, first_tokens=text.first_tokens
             )
             row[f"KL {text.name}"] = f"{found.kl_mean:.4f}"
-            row[f"same top {text.name}"] = f"{found.same_top:.4f}"
+            row[f"same top {text.name}"] = f"{found.top1_agreement:.4f}"
         rows[name] = row
         print(json.dumps(row), flush=True)
         store.write_text(json.dumps(rows, indent=1), encoding="utf-8")

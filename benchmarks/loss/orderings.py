@@ -74,7 +74,7 @@ def _per_tensor(recipe: Recipe) -> Recipe:
 
 def report_orderings(comparison: Comparison) -> None:
     for text in dict.fromkeys(row["text"] for row in comparison.rows):
-        kl = {row["recipe"]: row["KL"] for row in comparison.rows if row["text"] == text}
+        kl = {row["recipe"]: row["kl_mean"] for row in comparison.rows if row["text"] == text}
         print(f"\norderings on {text} (KL)")
         for claim, better, worse in orderings(kl):
             verdict = "holds" if kl[better] <= kl[worse] else "DOES NOT HOLD"

@@ -12,7 +12,7 @@ Names are imported when they are first used, so that ``import tersor`` costs not
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tersor.api import compare, evaluate, generate, quantize, restore
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
 
+    __version__: str
+
 __all__ = [
     "Adjustments",
     "Engine",
@@ -29,6 +31,7 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Token",
+    "__version__",
     "compare",
     "evaluate",
     "generate",
@@ -54,8 +57,17 @@ _HOMES = {
     "load_recipe": "tersor.recipes",
 }
 
+# A checker that saw this function would take any name for one of the package's.
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tersor' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from tersor.version import own_version
+
+            return own_version()
+        if name not in _HOMES:
+            raise AttributeError(f"module 'tersor' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -212,4 +212,4 @@ def test_sources_are_those_of_quantize(
     assert compare(model, "vanilla-int8", out, *flags) == 0, capsys.readouterr().err
     rows = json.loads((out / "compare.json").read_text())["rows"]
     # The original is what was quantized: an adapter or a scale left out would be seen.
-    assert 0 < rows[1]["KL"] < 1e-3
+    assert 0 < rows[1]["kl_mean"] < 1e-3

@@ -47,7 +47,7 @@ def test_a_model_agrees_with_itself_exactly(case: tuple[Tensor, Tensor, Tensor])
     found = agreement(log_probabilities(p), log_probabilities(p), targets)
     assert float(found.kl.abs().max()) == 0.0
     assert float(found.delta_p.abs().max()) == 0.0
-    assert bool(found.same_top.all())
+    assert bool(found.top1_agrees.all())
 
 
 @given(two_logits())

@@ -40,7 +40,7 @@ def naive(model: Bigram, base: Bigram, windows: Tensor, skip: int) -> dict[str, 
         "kl_p90": float(quantile(0.9)),
         "kl_p99": float(quantile(0.99)),
         "kl_max": max(kl),
-        "same_top": sum(same) / count,
+        "top1_agreement": sum(same) / count,
         "rms_delta_p": math.sqrt(sum(delta) / count),
         "ln_ppl_ratio": mean - base_mean,
     }
@@ -72,7 +72,7 @@ def test_a_model_against_itself_is_exactly_equal() -> None:
     model, windows = random_bigram(0, size=5), random_windows(1)
     record = evaluate_model(model, windows, base=LiveBase(model, windows))
     assert (record.kl_mean, record.kl_max, record.rms_delta_p) == (0.0, 0.0, 0.0)
-    assert (record.same_top, record.ln_ppl_ratio) == (1.0, 0.0)
+    assert (record.top1_agreement, record.ln_ppl_ratio) == (1.0, 0.0)
 
 
 def test_a_uniform_model_has_the_vocabulary_as_perplexity() -> None:

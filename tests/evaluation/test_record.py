@@ -24,7 +24,7 @@ def example(**changes: object) -> Evaluation:
 
 
 def test_survives_json() -> None:
-    record = example(kl_mean=0.25, same_top=0.5)
+    record = example(kl_mean=0.25, top1_agreement=0.5)
     read = json.loads(json.dumps(record.to_dict(), allow_nan=False))
     lists = {name: tuple(read[name]) for name in ("texts", "text_sha256", "notes", "first_tokens")}
     assert Evaluation(**(read | lists)) == record

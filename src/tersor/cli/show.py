@@ -16,7 +16,15 @@ from tersor.pipeline.planning import Plan
 from tersor.pipeline.result import Result
 from tersor.pipeline.studies.compare import Comparison
 from tersor.pipeline.writing.surroundings import description, reading
-from tersor.report import damage_warning, duration, figure, print_table, size, worst_first
+from tersor.report import (
+    damage_warning,
+    duration,
+    figure,
+    for_people,
+    print_table,
+    size,
+    worst_first,
+)
 from tersor.runtime.measuring.bench import Bench
 from tersor.version import versions
 
@@ -95,7 +103,7 @@ def evaluations(
         {name: value for name, value in _evaluation_row(one).items() if value is not None}
         for one in found
     ]
-    print_table(rows, "")
+    print_table(for_people(rows), "")
     print(_protocol(found[0]))
     for note in dict.fromkeys(note for one in found for note in one.notes):
         print(f"read       {note}")
@@ -132,7 +140,7 @@ def comparison(made: Comparison, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(made.document())
         return
-    print_table(made.rows, "")
+    print_table(for_people(made.rows), "")
     for line in made.lines():
         print(line)
     print(f"written: {out / 'compare.csv'}, compare.json, compare.md")
@@ -175,13 +183,13 @@ def _evaluation_row(one: Evaluation) -> dict[str, Any]:
         "text": one.texts[0],
         "tokens": one.tokens,
         "perplexity": one.perplexity,
-        "± of nll": one.nll_stderr,
-        "base": one.base_perplexity,
-        "KL": one.kl_mean,
-        "KL median": one.kl_median,
-        "KL p99": one.kl_p99,
-        "same top": one.same_top,
-        "RMS Δp": one.rms_delta_p,
+        "nll_stderr": one.nll_stderr,
+        "base_perplexity": one.base_perplexity,
+        "kl_mean": one.kl_mean,
+        "kl_median": one.kl_median,
+        "kl_p99": one.kl_p99,
+        "top1_agreement": one.top1_agreement,
+        "rms_delta_p": one.rms_delta_p,
     }
 
 

@@ -17,12 +17,13 @@ _CHUNK = 1 << 23
 class Agreement:
     """How a model's predictions agree with a base's, one entry per position.
 
-    ``kl (rows,)`` fp64 in nats, ``same_top (rows,)`` bool, ``delta_p (rows,)`` fp64: probability of
-    the true token under the model minus that under the base.
+    ``kl (rows,)`` fp64 in nats, ``top1_agrees (rows,)`` bool: the likeliest token is the same,
+    ``delta_p (rows,)`` fp64: probability of the true token under the model minus that under the
+    base.
     """
 
     kl: Tensor
-    same_top: Tensor
+    top1_agrees: Tensor
     delta_p: Tensor
 
 
@@ -52,7 +53,7 @@ def agreement(log_p: Tensor, log_q: Tensor, targets: Tensor) -> Agreement:
         kl[rows] = (p.exp() * (p - q)).sum(-1, dtype=torch.float64)
     return Agreement(
         kl=kl.clamp_min(0.0),
-        same_top=log_p.argmax(-1) == log_q.argmax(-1),
+        top1_agrees=log_p.argmax(-1) == log_q.argmax(-1),
         delta_p=true_token(log_q, targets).exp() - true_token(log_p, targets).exp(),
     )
 

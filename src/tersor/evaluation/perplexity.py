@@ -93,7 +93,7 @@ def _summary(
     """By the fields of the record."""
     kl = torch.cat([a.kl for a in agreements])
     delta_p = torch.cat([a.delta_p for a in agreements])
-    same_top = torch.cat([a.same_top for a in agreements])
+    same = torch.cat([a.top1_agrees for a in agreements])
     base_nll = -float(torch.cat(base_log_likelihoods).mean())
     return {
         "base_perplexity": _exp(base_nll),
@@ -102,7 +102,7 @@ def _summary(
         "kl_p90": _quantile(kl, 0.9),
         "kl_p99": _quantile(kl, 0.99),
         "kl_max": float(kl.max()),
-        "same_top": float(same_top.double().mean()),
+        "top1_agreement": float(same.double().mean()),
         "rms_delta_p": float(delta_p.square().mean().sqrt()),
         "ln_ppl_ratio": nll - base_nll,
     }

@@ -22,7 +22,7 @@ class Evaluation:
     - ``perplexity``: ``exp(nll)``.
     - ``kl_*``: mean, quantiles and maximum over the positions of
       ``Σ_v p(v)·(ln p(v) − ln q(v))``, p of the base and q of this model.
-    - ``same_top``: share of positions at which both models find the same token most likely.
+    - ``top1_agreement``: share of positions at which both models find the same token most likely.
     - ``rms_delta_p``: root of the mean squared difference of the true token's probability.
     - ``ln_ppl_ratio``: ``ln(perplexity / base_perplexity)``.
     """
@@ -46,7 +46,7 @@ class Evaluation:
     kl_p90: float | None = None
     kl_p99: float | None = None
     kl_max: float | None = None
-    same_top: float | None = None
+    top1_agreement: float | None = None
     rms_delta_p: float | None = None
     ln_ppl_ratio: float | None = None
 

@@ -165,7 +165,7 @@ def _loss_table(evaluation: Mapping[str, Any], stored_bytes: float | None) -> st
         ("KL divergence, mean", evaluation.get("kl_mean")),
         ("KL divergence, median", evaluation.get("kl_median")),
         ("KL divergence, 99th percentile", evaluation.get("kl_p99")),
-        ("same most likely token", evaluation.get("same_top")),
+        ("same most likely token", evaluation.get("top1_agreement")),
     ]
     first = ", ".join(map(str, evaluation.get("first_tokens") or ()))
     behind = f" (each begins with the tokenizer's first token, {first})" if first else ""

@@ -32,7 +32,7 @@ from tersor.pipeline.studies.evaluate import (
 from tersor.pipeline.whole_model.given_texts import refuse_texts
 from tersor.recipes import Recipe
 from tersor.recipes.naming import ORIGINAL, TABLES, check_different
-from tersor.report import to_csv, to_markdown
+from tersor.report import for_people, to_csv, to_markdown
 from tersor.runtime.load import load, load_source
 from tersor.version import versions
 
@@ -73,7 +73,7 @@ class Comparison:
         """Write ``compare.csv``, ``compare.json`` and ``compare.md``."""
         document = json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
         lines = "".join(f"- {line}\n" for line in self.lines())
-        texts = (to_csv(self.rows), document, f"{to_markdown(self.rows)}\n{lines}")
+        texts = (to_csv(self.rows), document, f"{to_markdown(for_people(self.rows))}\n{lines}")
         for name, text in zip(TABLES, texts, strict=True):
             write_text(directory / name, text)
 
@@ -219,14 +219,14 @@ def _row(
     return {
         "recipe": name,
         "scheme": scheme,
-        "bits": round(bits, 3),
-        "MB": round(total / 1e6, 1),
+        "bits_per_quantized_weight": round(bits, 4),
+        "bytes": total,
         "text": evaluation.texts[0],
         "perplexity": evaluation.perplexity,
-        "KL": evaluation.kl_mean,
-        "KL median": evaluation.kl_median,
-        "KL p99": evaluation.kl_p99,
-        "same top": evaluation.same_top,
+        "kl_mean": evaluation.kl_mean,
+        "kl_median": evaluation.kl_median,
+        "kl_p99": evaluation.kl_p99,
+        "top1_agreement": evaluation.top1_agreement,
         "seconds": round(seconds, 2),
     }
 
