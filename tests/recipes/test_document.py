@@ -7,19 +7,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from every_scheme import LINEARS, label
-from tersor.errors import RecipeError, SchemeError
+from every_scheme import LINEARS
+from tersor.errors import RecipeError
 from tersor.grids import (
     FloatGrid,
     Granularity,
     IntegerGrid,
-    Scheme,
     Symmetry,
     fp4,
     kmeans,
     log2,
     nf4,
 )
+from tersor.grids.document import scheme_from_dict
 from tersor.ranges import (
     Entropy,
     ImportanceWeighted,
@@ -34,8 +34,6 @@ from tersor.recipes import (
     Recipe,
     dump,
     parse,
-    scheme_from_dict,
-    scheme_to_dict,
 )
 
 MINIMAL: dict[str, Any] = {"name": "mine", "weights": {"grid": "int", "bits": 4}}
@@ -285,21 +283,6 @@ def test_bombs_are_harmless_wherever_they_lie() -> None:
 
 
 # Nothing is lost
-
-
-@pytest.mark.parametrize(
-    "scheme", [s for s in LINEARS if getattr(s.weights.grid, "signed", True)], ids=label
-)
-def test_schemes_there_and_back(scheme: Scheme) -> None:
-    assert scheme_from_dict(scheme_to_dict(scheme)) == scheme
-
-
-def test_schemes_of_nonsense() -> None:
-    for data in ({}, {"weights": None}, {"weights": []}):
-        with pytest.raises(RecipeError, match="weights: "):
-            scheme_from_dict(data)
-    with pytest.raises(SchemeError):
-        scheme_from_dict({"weights": {"grid": "int", "bits": 7}})
 
 
 RANGES = [

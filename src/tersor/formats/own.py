@@ -10,7 +10,7 @@ from typing import Any
 
 from tersor.errors import FormatError, RecipeError, SchemeError
 from tersor.grids import Scheme
-from tersor.recipes import scheme_from_dict, scheme_to_dict
+from tersor.grids.document import scheme_from_dict, scheme_to_dict
 
 METHOD = "tersor"
 VERSION = 1

@@ -2,7 +2,7 @@
 
 from tersor.options import did_you_mean
 from tersor.recipes.adjust import Adjustments
-from tersor.recipes.document import dump, parse, scheme_from_dict, scheme_to_dict
+from tersor.recipes.document import dump, parse
 from tersor.recipes.library import load_recipe, preset_names, preset_text
 from tersor.recipes.made import Made, refuse_other_texts
 from tersor.recipes.patterns import matches, require_match
@@ -24,6 +24,4 @@ __all__ = [
     "preset_text",
     "refuse_other_texts",
     "require_match",
-    "scheme_from_dict",
-    "scheme_to_dict",
 ]

@@ -1,31 +1,25 @@
 """Recipes as YAML. Pydantic checks what people write; everything behind it is a frozen value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import Field, StrictBool, StrictInt
 
 from tersor.calibration.precision import Precision
+from tersor.documents import Document, validated, within
 from tersor.errors import RecipeError, SchemeError
-from tersor.grids import (
-    ActivationScheme,
-    AnyGrid,
-    FloatGrid,
-    Granularity,
-    IntegerGrid,
-    ScaleFormat,
-    Scheme,
-    Symmetry,
-    TensorScheme,
-    fp4,
-    kmeans,
-    log2,
-    nf4,
+from tersor.grids import Scheme
+from tersor.grids.document import (
+    ActivationDocument,
+    TensorDocument,
+    scheme_from_dict,
+    scheme_to_dict,
+    tensor_to_dict,
 )
-from tersor.options import Whole, did_you_mean, limits
-from tersor.recipes.made import MadeDocument, MadeSourceDocument, MadeTextDocument
+from tersor.options import limits
+from tersor.recipes.made import MadeDocument
 from tersor.recipes.methods import method_to_dict, parse_method
 from tersor.recipes.patterns import check_pattern
 from tersor.recipes.range_document import parse_range, range_to_dict
@@ -40,83 +34,10 @@ _SCALINGS: dict[str, type[Awq | SmoothQuant]] = {"awq": Awq, "smoothquant": Smoo
 _TRAININGS: dict[str, type[Distill | Qat]] = {"distill": Distill, "qat": Qat}
 _ROTATIONS: dict[str, type[Rotation]] = {"random": Rotation}
 
-_FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
-    "nf4": nf4,
-    "fp4": fp4,
-    "fp8_e4m3": lambda: FloatGrid("fp8_e4m3"),
-    "fp8_e5m2": lambda: FloatGrid("fp8_e5m2"),
-}
-
-
-def _within(bounds: Whole) -> Any:
-    return Field(ge=bounds.least, le=bounds.most)
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-_D = TypeVar("_D", bound=_Document)
 _M = TypeVar("_M")
 
 
-class TensorDocument(_Document):
-    """A :class:`TensorScheme` as written in a recipe."""
-
-    grid: Literal["int", "nf4", "fp4", "log2", "kmeans", "fp8_e4m3", "fp8_e5m2"]
-    bits: StrictInt | None = None
-    symmetry: Symmetry | None = None
-    granularity: Granularity = Granularity.CHANNEL
-    group_size: Annotated[StrictInt, _within(limits.GROUP_SIZE)] | None = None
-    scale: ScaleFormat = ScaleFormat.FLOAT
-
-    def value(self) -> TensorScheme:
-        """The scheme. Raises :class:`SchemeError` if the parts do not fit together."""
-        return TensorScheme(self._grid(), self.granularity, self.group_size, self.scale)
-
-    def _grid(self) -> AnyGrid:
-        if self.symmetry is not None and self.grid != "int":
-            raise SchemeError(f"symmetry belongs to grid int, not to {self.grid}")
-        if self.grid in _FIXED_GRIDS:
-            grid = _FIXED_GRIDS[self.grid]()
-            if self.bits not in (None, grid.bits):
-                raise SchemeError(f"grid {self.grid} has {grid.bits} bits, not {self.bits}")
-            return grid
-        if self.bits is None:
-            raise SchemeError(f"grid {self.grid} needs bits")
-        if self.grid == "int":
-            return IntegerGrid(self.bits, self.symmetry or Symmetry.RESTRICTED)
-        return log2(self.bits) if self.grid == "log2" else kmeans(self.bits)
-
-    @classmethod
-    def of(cls, scheme: TensorScheme) -> "TensorDocument":
-        """The document of a scheme."""
-        grid = scheme.grid
-        integer = isinstance(grid, IntegerGrid)
-        return cls.model_validate(
-            {
-                "grid": "int" if integer else grid.name,
-                "bits": grid.bits if integer or grid.name in ("log2", "kmeans") else None,
-                "symmetry": grid.symmetry if isinstance(grid, IntegerGrid) else None,
-                "granularity": scheme.granularity,
-                "group_size": scheme.group_size,
-                "scale": scheme.scale_format,
-            }
-        )
-
-
-class ActivationDocument(TensorDocument):
-    """An :class:`ActivationScheme` as written in a recipe."""
-
-    granularity: Granularity = Granularity.TOKEN
-    dynamic: StrictBool = True
-
-    def activations(self) -> ActivationScheme:
-        """The scheme. Raises :class:`SchemeError` if the parts do not fit together."""
-        return ActivationScheme(self.value(), self.dynamic)
-
-
-class OverrideDocument(_Document):
+class OverrideDocument(Document):
     """One entry of ``overrides``; keys it leaves out are taken from the recipe."""
 
     match: str
@@ -126,16 +47,16 @@ class OverrideDocument(_Document):
     range: Any = None
 
 
-class CalibrationDocument(_Document):
+class CalibrationDocument(Document):
     """``calibration`` of a recipe."""
 
-    tokens: Annotated[StrictInt, _within(limits.TOKENS)] = Calibration.tokens
-    window: Annotated[StrictInt, _within(limits.WINDOW)] = Calibration.window
+    tokens: Annotated[StrictInt, within(limits.TOKENS)] = Calibration.tokens
+    window: Annotated[StrictInt, within(limits.WINDOW)] = Calibration.window
     precision: Precision = Calibration.precision
     memory: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = Calibration.memory
 
 
-class RecipeDocument(_Document):
+class RecipeDocument(Document):
     """A whole recipe file."""
 
     name: str
@@ -155,7 +76,7 @@ class RecipeDocument(_Document):
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
     calibration: CalibrationDocument = CalibrationDocument()
-    seed: Annotated[StrictInt, _within(limits.SEED)] = 0
+    seed: Annotated[StrictInt, within(limits.SEED)] = 0
     made: MadeDocument | None = None
 
 
@@ -166,7 +87,7 @@ def parse(text: str, origin: str) -> Recipe:
     """
     data = read_mapping(text, origin)
     try:
-        return _recipe(_validate(RecipeDocument, data, ""))
+        return _recipe(validated(RecipeDocument, data, ""))
     except (RecipeError, SchemeError) as error:
         raise RecipeError(f"{origin}: {error}") from None
 
@@ -180,7 +101,7 @@ def dump(recipe: Recipe) -> str:
     if recipe.rotation is not None:
         document["rotation"] = method_to_dict(recipe.rotation, _ROTATIONS)
     if recipe.untied is not None:
-        document["untied"] = _tensor_to_dict(recipe.untied)
+        document["untied"] = tensor_to_dict(recipe.untied)
     if recipe.scaling is not None:
         document["scaling"] = method_to_dict(recipe.scaling, _SCALINGS)
     document["rounding"] = method_to_dict(recipe.rounding, _ROUNDINGS)
@@ -197,33 +118,6 @@ def dump(recipe: Recipe) -> str:
     if recipe.made is not None:
         document["made"] = recipe.made.to_dict()
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-
-
-def scheme_from_dict(data: Mapping[str, Any]) -> Scheme:
-    """A :class:`Scheme` from ``{"weights": …, "activations": …}``.
-
-    Raises :class:`RecipeError` or :class:`SchemeError`.
-    """
-    weights = _validate(TensorDocument, data.get("weights"), "weights").value()
-    activations = data.get("activations")
-    if activations is None:
-        return Scheme(weights)
-    checked = _validate(ActivationDocument, activations, "activations")
-    return Scheme(weights, checked.activations())
-
-
-def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
-    """Inverse of :func:`scheme_from_dict`; plain JSON types."""
-    weights = _tensor_to_dict(scheme.weights)
-    if scheme.activations is None:
-        return {"weights": weights}
-    activations = _tensor_to_dict(scheme.activations.tensor)
-    dynamic = {"dynamic": scheme.activations.dynamic}
-    return {"weights": weights, "activations": activations | dynamic}
-
-
-def _tensor_to_dict(scheme: TensorScheme) -> dict[str, Any]:
-    return TensorDocument.of(scheme).model_dump(mode="json", exclude_none=True)
 
 
 def _recipe(document: RecipeDocument) -> Recipe:
@@ -289,37 +183,6 @@ def _inherited(base: TensorDocument | None, own: dict[str, Any]) -> dict[str, An
 
 
 _DEPENDENT = {"grid": ("bits", "symmetry", "scale"), "granularity": ("group_size",)}
-
-
-def _validate(model: type[_D], data: Any, where: str) -> _D:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        errors = error.errors()
-        # A misspelt key also leaves the right one missing: the misspelling is the better message.
-        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-        path = ".".join(filter(None, [where, *map(str, first["loc"])]))
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(model, first["loc"][:-1])
-            hint = did_you_mean(str(first["loc"][-1]), known)
-            raise RecipeError(f"unknown key {path!r}{hint}") from None
-        raise RecipeError(f"{path}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
-
-
-def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    nested: dict[str, type[BaseModel]] = {
-        "weights": TensorDocument,
-        "activations": ActivationDocument,
-        "untied": TensorDocument,
-        "overrides": OverrideDocument,
-        "calibration": CalibrationDocument,
-        "made": MadeDocument,
-        "source": MadeSourceDocument,
-        "texts": MadeTextDocument,
-    }
-    names = [part for part in path if isinstance(part, str)]
-    owner = nested[names[-1]] if names and names[-1] in nested else model
-    return list(owner.model_fields)
 
 
 def _override_document(override: Override) -> dict[str, Any]:

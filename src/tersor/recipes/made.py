@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from tersor.calibration.text import TextIdentity
+from tersor.documents import Document
 from tersor.errors import TextError
 
 WAY_OUT = "take `made` out of the recipe to calibrate on another"
@@ -86,21 +87,17 @@ def _listed(texts: Sequence[TextIdentity]) -> str:
     return ", then ".join(said)
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 _Digest = Annotated[str, Field(strict=True, pattern="^[0-9a-f]{32,64}$")]
 
 
-class MadeSourceDocument(_Document):
+class MadeSourceDocument(Document):
     """``made.source`` of a recipe."""
 
     name: StrictStr
     digest: _Digest
 
 
-class MadeTextDocument(_Document):
+class MadeTextDocument(Document):
     """One entry of ``made.texts``."""
 
     name: StrictStr
@@ -110,7 +107,7 @@ class MadeTextDocument(_Document):
     built_in: StrictBool | None = None
 
 
-class MadeDocument(_Document):
+class MadeDocument(Document):
     """``made`` of a recipe."""
 
     recipe: _Digest
