@@ -3,7 +3,8 @@
 Where several values are meant, one alone may be given: a string is never taken letter by letter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -14,11 +15,11 @@ from tersor.evaluation import Evaluation
 from tersor.machine.memory import shortage_named
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import of_kind, one_path, several, some_paths, yes_or_no
-from tersor.pipeline.request import known_recipe, requested
+from tersor.pipeline.request import requested
 from tersor.pipeline.result import Result
 from tersor.pipeline.studies.compare import Comparison, compare_recipes
 from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
-from tersor.recipes import Adjustments, Recipe
+from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
 from tersor.runtime.conversation.generate import generate_text
 from tersor.runtime.engine.options import EngineOptions
 
@@ -30,7 +31,7 @@ AnyPath = str | Path
 def quantize(
     source: AnyPath,
     out: AnyPath,
-    recipe: AnyPath | Recipe = "w4",
+    recipe: AnyRecipe = "w4",
     *,
     adjustments: Adjustments = Adjustments(),
     calibration: AnyPath | Sequence[AnyPath] = (),
@@ -123,7 +124,7 @@ def evaluate(
 @shortage_named("to compare")
 def compare(
     source: AnyPath,
-    recipes: AnyPath | Recipe | Sequence[AnyPath | Recipe],
+    recipes: AnyRecipe | Sequence[AnyRecipe],
     out: AnyPath,
     *,
     texts: AnyPath | Sequence[AnyPath] = (),
@@ -141,7 +142,7 @@ def compare(
     """
     return compare_recipes(
         one_path("source", source),
-        several("recipes", recipes, known_recipe, str, Path, Recipe),
+        several("recipes", recipes, known_recipe, str, PathLike, Mapping, Recipe),
         one_path("out", out),
         texts=some_paths("texts", texts),
         calibration=some_paths("calibration", calibration),

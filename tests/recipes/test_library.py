@@ -1,10 +1,14 @@
 """Presets, and recipes from files."""
 
+import json
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
+import yaml
 
-from tersor.errors import RecipeError
+from tersor.errors import OptionError, RecipeError
 from tersor.grids import Granularity, IntegerGrid, ScaleFormat, Symmetry, nf4
 from tersor.ranges import MeanSquaredError
 from tersor.recipes import dump, load_recipe, parse, preset_names, preset_text
@@ -108,6 +112,62 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_recipe(latin)
 
 
-def test_the_text_of_a_recipe_is_no_name() -> None:
-    with pytest.raises(RecipeError, match="no recipe"):
-        load_recipe(preset_text("w4") * 40)
+MINE = {
+    "name": "mine",
+    "weights": {"grid": "int", "bits": 3, "granularity": "group", "group_size": 32},
+    "overrides": [{"match": "o_proj", "skip": True}],
+}
+
+
+def test_every_form_of_a_recipe_is_the_same_value(tmp_path: Path) -> None:
+    text = yaml.safe_dump(MINE)
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    recipe = load_recipe(MINE)
+    assert (recipe.name, recipe.scheme.weights.group_size) == ("mine", 32)
+    flow = yaml.safe_dump(MINE, default_flow_style=True, width=10_000).strip()
+    assert "\n" not in flow
+    for given in (text, flow, file, str(file), recipe, recipe.to_dict(), MappingProxyType(MINE)):
+        assert load_recipe(given) == recipe
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_as_a_mapping_of_plain_json(name: str) -> None:
+    recipe = load_recipe(name)
+    assert load_recipe(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_the_text_of_a_preset_is_a_recipe() -> None:
+    assert load_recipe(preset_text("w4")) == load_recipe("w4")
+
+
+@pytest.mark.parametrize("name", ["W4", "W4_ASYM", "Rotate_GPTQ", "NF4"])
+def test_names_in_capitals_and_with_underscores(name: str) -> None:
+    found = load_recipe(name)
+    assert found.name == name.lower().replace("_", "-")
+    assert preset_text(name) == preset_text(found.name)
+
+
+def test_a_file_goes_before_a_preset_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w4").write_text(yaml.safe_dump(MINE), encoding="utf-8")
+    assert load_recipe("w4").name == "mine"
+
+
+def test_what_is_wrong_in_a_text_or_a_mapping() -> None:
+    wrong = MINE | {"rouding": "gptq"}
+    for given, origin in ((wrong, "given as a mapping"), (yaml.safe_dump(wrong), "given as text")):
+        with pytest.raises(RecipeError, match=f"^recipe {origin}: unknown key 'rouding'; did you"):
+            load_recipe(given)
+    with pytest.raises(RecipeError, match="recipe given as text is not YAML"):
+        load_recipe("weights: {grid: int")
+    with pytest.raises(RecipeError, match="recipe given as a mapping: "):
+        load_recipe({1: 2})
+
+
+@pytest.mark.parametrize("given", [3, None, ["w4"], "", b"w4"])
+def test_what_is_no_form_of_a_recipe(given: Any) -> None:
+    with pytest.raises(OptionError, match=r"^recipe must be a preset, a file"):
+        load_recipe(given)

@@ -13,7 +13,7 @@ from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import Progress, quantize_to
 from tersor.pipeline.result import Result
 from tersor.pipeline.whole_model.given_texts import refuse_texts
-from tersor.recipes import Adjustments, Recipe, load_recipe
+from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Request:
 def requested(
     source: str | Path,
     out: str | Path,
-    recipe: str | Path | Recipe = "w4",
+    recipe: AnyRecipe = "w4",
     *,
     adjustments: Adjustments = Adjustments(),
     calibration: str | Path | Sequence[str | Path] = (),
@@ -72,11 +72,6 @@ def requested(
     needed = plan.bytes_at_most
     OutputDirectory(place, force=replace_it, needed_bytes=needed, source=opened.path).check()
     return Request(opened, plan, place, tuple(texts), state, replace_it)
-
-
-def known_recipe(name: str, value: str | Path | Recipe) -> Recipe:
-    """A recipe by the name of a preset, from a file, or as a value."""
-    return value if isinstance(value, Recipe) else load_recipe(one_path(name, value))
 
 
 def _refuse_unheard(recipe: Recipe, texts: Sequence[Path], checkpoint: Path | None) -> None:

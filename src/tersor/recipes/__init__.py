@@ -2,8 +2,14 @@
 
 from tersor.options import did_you_mean
 from tersor.recipes.adjust import Adjustments
-from tersor.recipes.document import dump, parse
-from tersor.recipes.library import load_recipe, preset_names, preset_text
+from tersor.recipes.document import dump, parse, recipe_from_dict, recipe_to_dict
+from tersor.recipes.library import (
+    AnyRecipe,
+    known_recipe,
+    load_recipe,
+    preset_names,
+    preset_text,
+)
 from tersor.recipes.made import Made, refuse_other_texts
 from tersor.recipes.patterns import matches, require_match
 from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
@@ -11,17 +17,21 @@ from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
 __all__ = [
     "Adjustments",
     "AnyRange",
+    "AnyRecipe",
     "Calibration",
     "Made",
     "Override",
     "Recipe",
     "did_you_mean",
     "dump",
+    "known_recipe",
     "load_recipe",
     "matches",
     "parse",
     "preset_names",
     "preset_text",
+    "recipe_from_dict",
+    "recipe_to_dict",
     "refuse_other_texts",
     "require_match",
 ]

@@ -85,15 +85,25 @@ def parse(text: str, origin: str) -> Recipe:
 
     Raises :class:`RecipeError` naming the key; unknown keys are refused.
     """
-    data = read_mapping(text, origin)
+    return recipe_from_dict(read_mapping(text, origin), origin)
+
+
+def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
+    """The same from the mapping that the YAML describes."""
     try:
-        return _recipe(validated(RecipeDocument, data, ""))
+        return _recipe(validated(RecipeDocument, dict(data), ""))
     except (RecipeError, SchemeError) as error:
         raise RecipeError(f"{origin}: {error}") from None
 
 
 def dump(recipe: Recipe) -> str:
     """The YAML that recreates the recipe."""
+    document = recipe_to_dict(recipe)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Inverse of :func:`recipe_from_dict`; plain JSON types."""
     document: dict[str, Any] = {"name": recipe.name, "description": recipe.description}
     document |= scheme_to_dict(recipe.scheme)
     document["range"] = range_to_dict(recipe.range)
@@ -117,7 +127,7 @@ def dump(recipe: Recipe) -> str:
     document["seed"] = recipe.seed
     if recipe.made is not None:
         document["made"] = recipe.made.to_dict()
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    return document
 
 
 def _recipe(document: RecipeDocument) -> Recipe:

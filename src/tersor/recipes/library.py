@@ -1,15 +1,21 @@
-"""Presets shipped with the package, and recipes from files."""
+"""Presets shipped with the package, and recipes in whatever form they are given."""
 
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from os import PathLike
 from pathlib import Path
+from reprlib import repr as clipped
+from typing import Any
 
-from tersor.errors import RecipeError
-from tersor.options import did_you_mean, one_path
-from tersor.recipes.document import parse
+from tersor.errors import OptionError, RecipeError
+from tersor.options import did_you_mean
+from tersor.recipes.document import parse, recipe_from_dict
 from tersor.recipes.recipe import Recipe
+
+AnyRecipe = str | PathLike[str] | Mapping[str, Any] | Recipe
+"""A preset's name, a YAML file, YAML text, the mapping that it describes, or the value."""
 
 
 @cache
@@ -25,21 +31,47 @@ def preset_names() -> tuple[str, ...]:
 
 
 def preset_text(name: str) -> str:
-    """YAML of a preset. Raises :class:`RecipeError` with a suggestion if there is none."""
-    if name not in _presets():
-        raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
-    return _presets()[name].read_text(encoding="utf-8")
+    """YAML of a preset, whose name may be written ``W4_ASYM``.
 
-
-def load_recipe(name_or_file: str | Path) -> Recipe:
-    """A preset by name, or a recipe from a YAML file.
-
-    Anything that ends in ``.yaml`` or ``.yml`` or exists as a file is a file. Raises
-    :class:`RecipeError` naming the file or key.
+    Raises :class:`RecipeError` with a suggestion if there is none.
     """
-    path = one_path("recipe", name_or_file)
-    if path.suffix not in (".yaml", ".yml") and not _is_file(path):
-        return parse(preset_text(str(name_or_file)), f"preset {name_or_file}")
+    found = _presets().get(name.casefold().replace("_", "-"))
+    if found is None:
+        raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
+    return found.read_text(encoding="utf-8")
+
+
+def load_recipe(recipe: AnyRecipe) -> Recipe:
+    """A recipe by a preset's name, from a YAML file, from YAML text, or from a mapping.
+
+    What exists as a file, or ends in ``.yaml`` or ``.yml``, is a file. What has several lines, a
+    brace or a colon with a space is YAML. Anything else is a name, in small letters or capitals.
+
+    Raises :class:`RecipeError` naming the file or key, :class:`~tersor.errors.OptionError` for what
+    is none of these.
+    """
+    return known_recipe("recipe", recipe)
+
+
+def known_recipe(option: str, value: Any) -> Recipe:
+    """The same for what was given as ``option``, which errors name."""
+    if isinstance(value, Recipe):
+        return value
+    if isinstance(value, Mapping):
+        return recipe_from_dict(value, "recipe given as a mapping")
+    if not isinstance(value, (str, PathLike)) or not str(value):
+        raise OptionError(
+            option, f"must be a preset, a file, YAML or a mapping, not {clipped(value)}"
+        )
+    text, path = str(value), Path(value)
+    if _is_file(path) or (path.suffix in (".yaml", ".yml") and "\n" not in text):
+        return _from_file(path)
+    if "\n" in text or "{" in text or ": " in text:
+        return parse(text, "recipe given as text")
+    return parse(preset_text(text), f"preset {text}")
+
+
+def _from_file(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -52,5 +84,5 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # too long a name, as when somebody passes the text of a recipe
+    except (OSError, ValueError):  # too long a name, or a zero byte in it: the text of a recipe
         return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tersor.calibration.precision import Precision
 from tersor.errors import OptionError, RecipeError, SchemeError
@@ -121,6 +122,12 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
         if isinstance(self.activation_range, ClipSearch):
             raise RecipeError(f"recipe {self.name!r}: range clip is for weights")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The mapping that its YAML describes, of plain JSON types; ``load_recipe`` reads it."""
+        from tersor.recipes.document import recipe_to_dict  # which knows this class
+
+        return recipe_to_dict(self)
 
     @property
     def _override_ranges(self) -> tuple[AnyRange, ...]:
