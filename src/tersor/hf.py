@@ -7,8 +7,8 @@
 
 transformers has no discovery of quantization methods: it skips those that it does not know. So
 artifacts name a file of weights that there is not, by which it refuses them without this import
-(:func:`tersor.formats.own.refused_by_others`); those of before load as random weights, with a
-warning. :func:`tersor.load` needs no such care, nor do artifacts in compressed-tensors format.
+(:mod:`tersor.formats.kinds.own`); those of before load as random weights, with a warning.
+:func:`tersor.load` needs no such care, nor do artifacts in compressed-tensors format.
 
 Everything that depends on the version of transformers' quantizer interface (5.x) is in this file.
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 from tersor.checkpoints.source import Source
 from tersor.evaluation import Evaluation
-from tersor.formats.readers import readings_line
+from tersor.formats.kinds.compressed_tensors.engines import readings_line
 from tersor.pipeline.planning import Plan
 from tersor.pipeline.result import Result
 from tersor.pipeline.studies.compare import Comparison

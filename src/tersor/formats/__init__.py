@@ -1,7 +1,9 @@
 """Codecs between quantized linears and on-disk layouts."""
 
-from tersor.formats import compressed_tensors, own
-from tersor.formats.codec import (
+from tersor.formats.kinds.compressed_tensors import description as compressed_tensors
+from tersor.formats.kinds.own import description as own
+from tersor.formats.sound import PARAMETERS, refuse_unsound
+from tersor.formats.storage.codec import (
     InputParameters,
     QuantizedLinear,
     check,
@@ -10,8 +12,7 @@ from tersor.formats.codec import (
     encode,
     stored_shape,
 )
-from tersor.formats.layout import Entry, Storage, layout, storage_for
-from tersor.formats.sound import PARAMETERS, refuse_unsound
+from tersor.formats.storage.layout import Entry, Storage, layout, storage_for
 
 __all__ = [
     "PARAMETERS",

@@ -9,7 +9,7 @@ import torch
 
 from tersor.checkpoints.source import TensorInfo
 from tersor.formats import compressed_tensors, own
-from tersor.formats.readers import Reading, Stored, readings
+from tersor.formats.kinds.compressed_tensors.engines import Reading, Stored, readings
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.in_transformers.in_memory import InMemory, in_memory

@@ -8,7 +8,7 @@ from tersor.checkpoints.huggingface.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
 from tersor.formats import own
-from tersor.formats.readers import Reading, readings_line
+from tersor.formats.kinds.compressed_tensors.engines import Reading, readings_line
 from tersor.pipeline.result import Result
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import source_name

@@ -1,7 +1,7 @@
 """compressed-tensors: what vLLM, SGLang and transformers load as it is.
 
 Only the description in ``config.json`` is made here; the tensors come from
-:mod:`tersor.formats.codec`. Keys are kept to the minimum since readers refuse unknown ones.
+:mod:`tersor.formats.storage.codec`. Keys are kept to the minimum since readers refuse unknown ones.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tersor.errors import FormatError, SchemeError
-from tersor.formats.layout import Storage, storage_for
+from tersor.formats.storage.layout import Storage, storage_for
 from tersor.grids import (
     ActivationScheme,
     FloatGrid,

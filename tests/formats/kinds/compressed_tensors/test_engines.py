@@ -6,7 +6,7 @@ import pytest
 
 from every_scheme import MXFP4, NVFP4
 from tersor.formats import compressed_tensors, own
-from tersor.formats.readers import Reading, Stored, readings, readings_line
+from tersor.formats.kinds.compressed_tensors.engines import Reading, Stored, readings, readings_line
 from tersor.grids import Granularity, Scheme, TensorScheme
 from tersor.models.architecture import Role
 from tersor.recipes import Adjustments, load_recipe, preset_names

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tersor.errors import FormatError
-from tersor.formats.layout import Storage, layout, scale_shape, storage_for
 from tersor.formats.sound import PARAMETERS, refuse_unsound
+from tersor.formats.storage.layout import Storage, layout, scale_shape, storage_for
 from tersor.grids import (
     Granularity,
     IntegerGrid,
@@ -41,7 +41,7 @@ class QuantizedLinear:
 
 
 def encode(linear: QuantizedLinear) -> dict[str, Tensor]:
-    """Suffix → tensor, as :func:`tersor.formats.layout.layout` describes."""
+    """Suffix → tensor, as :func:`tersor.formats.storage.layout.layout` describes."""
     weight, storage = linear.weight, storage_for(linear.scheme)
     weights = linear.scheme.weights
     tensors = _encode_codes(weight, storage)

@@ -1,7 +1,7 @@
 """What a linear's tensors are called on disk, and their shapes: one layout per storage format.
 
-Every layout is a pure description; :mod:`tersor.formats.codec` turns quantized tensors into it and
-back. Suffixes follow compressed-tensors: ``<module>.<suffix>``.
+Every layout is a pure description; :mod:`tersor.formats.storage.codec` turns quantized tensors into
+it and back. Suffixes follow compressed-tensors: ``<module>.<suffix>``.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,1 @@
+"""The formats, one in each folder."""

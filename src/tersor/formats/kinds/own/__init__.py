@@ -1,0 +1,1 @@
+"""tersor's own format, for what nobody else can hold."""

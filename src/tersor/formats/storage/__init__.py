@@ -1,0 +1,1 @@
+"""How the tensors of a quantized linear are stored, for the formats that share it."""
