@@ -66,7 +66,7 @@ def load(
     plain = as_published(source)
     artifact = cache = None
     if plain is source and "quantization_config" in source.config:
-        import tersor.hf  # noqa: F401 - registers the quantizer
+        import tersor.runtime.transformers_plugin  # noqa: F401 - registers the quantizer
 
         cache = PackedCache(directory) if kernels else None
         artifact = artifact_of(source)
