@@ -129,3 +129,8 @@ def tokens(seed: int = 0, batch: int = 4, length: int = 24) -> torch.Tensor:
     """Random token ids ``(batch, length)``."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(3, VOCABULARY, (batch, length), generator=generator)
+
+
+def logits_of(engine: Any, tokens: list[int], **options: Any) -> torch.Tensor:
+    """What :meth:`Engine.logits` returns, as a tensor."""
+    return torch.from_numpy(engine.logits(tokens, **options))

@@ -25,7 +25,7 @@ from tersor.runtime.artifact import open_artifact
 from tersor.runtime.decoder.shape import FAMILIES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
-from tiny_models import ODD, save_text, save_tokenizer, tiny, tokens
+from tiny_models import ODD, logits_of, save_text, save_tokenizer, tiny, tokens
 
 TEXT = tokens(batch=1, length=47)[0].tolist()
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -112,7 +112,7 @@ def hold(case: Case, directory: Path) -> None:
         assert close(exact, by_hand(out), 1e-5)
     for cache in CACHES:
         try:
-            found = Engine(out, activation_bits=16, cache=cache).logits(TEXT)
+            found = logits_of(Engine(out, activation_bits=16, cache=cache), TEXT)
         except EngineError:
             # Activations that no kernel rounds: transformers runs those.
             assert rounds
@@ -120,7 +120,7 @@ def hold(case: Case, directory: Path) -> None:
         few = cache == "float32" and dtype != "bfloat16"
         steps = rounds * (FEW_STEPS if few else STEPS)
         assert close(found, exact, MOST[cache] + steps), cache
-    assert bool(Engine(out).logits(TEXT).isfinite().all())
+    assert bool(logits_of(Engine(out), TEXT).isfinite().all())
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: "-".join(map(str, case)))

@@ -73,7 +73,7 @@ class EngineTasks(TemplateLM):  # type: ignore[misc]
         if not count:
             return 0.0, True
         targets = torch.tensor(tokens[-count:])
-        logits = self._engine.logits(tokens[:-1], last=count).log_softmax(-1)
+        logits = torch.from_numpy(self._engine.logits(tokens[:-1], last=count)).log_softmax(-1)
         likely = logits.gather(1, targets[:, None]).double().sum()
         return float(likely), bool((logits.argmax(-1) == targets).all())
 

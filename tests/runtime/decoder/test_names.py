@@ -13,7 +13,7 @@ from tersor.runtime.conversation.generate import generate_text
 from tersor.runtime.decoder.names import decoder_names
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
-from tiny_models import ODD, randomized, save_tiny, save_tokenizer, tiny, tokens
+from tiny_models import ODD, logits_of, randomized, save_tiny, save_tokenizer, tiny, tokens
 
 TEXT = tokens(batch=1, length=31)[0].tolist()
 EXACT: dict[str, Any] = {"activation_bits": 16, "cache": "float32"}
@@ -59,7 +59,7 @@ def test_the_text_part_of_a_model_with_images(tmp_path: Path, name: str) -> None
     model.set_attn_implementation("eager")
     with torch.inference_mode():
         exact = model(input_ids=torch.tensor([TEXT])).logits[0]
-    found = Engine(tmp_path, **EXACT).logits(TEXT)
+    found = logits_of(Engine(tmp_path, **EXACT), TEXT)
     torch.testing.assert_close(found, exact, rtol=0, atol=3e-5)
 
 
@@ -76,10 +76,10 @@ def test_bare_decoders(tmp_path: Path, family: str) -> None:
         exact = model(torch.tensor([TEXT])).logits[0]
         rounded = load(tmp_path / "w4", kernels=False)(torch.tensor([TEXT])).logits[0]
     torch.testing.assert_close(
-        Engine(tmp_path / "bare", **EXACT).logits(TEXT), exact, rtol=0, atol=3e-5
+        logits_of(Engine(tmp_path / "bare", **EXACT), TEXT), exact, rtol=0, atol=3e-5
     )
     torch.testing.assert_close(
-        Engine(tmp_path / "w4", **EXACT).logits(TEXT), rounded, rtol=0, atol=3e-5
+        logits_of(Engine(tmp_path / "w4", **EXACT), TEXT), rounded, rtol=0, atol=3e-5
     )
     assert generate_text(tmp_path / "w4", "abcdef", max_new_tokens=3)
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tersor.errors import EngineError, SourceError
 from tersor.runtime.decoder.shape import FAMILIES, decoder_shape
 from tersor.runtime.engine.engine import Engine
-from tiny_models import ODD, save_tiny, tokens
+from tiny_models import ODD, logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=31)[0].tolist()
 GEMMA = ("gemma2", "gemma3_text")
@@ -61,11 +61,11 @@ def theirs(directory: Path) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stray_fields_change_nothing(tmp_path: Path, family: str) -> None:
     save_tiny(family, tmp_path, **ODD[family])
-    before = Engine(tmp_path, activation_bits=16, cache="float32").logits(TEXT)
+    before = logits_of(Engine(tmp_path, activation_bits=16, cache="float32"), TEXT)
     stray = {name: value for name, (value, readers) in FIELDS.items() if family not in readers}
     assert "embedding_multiplier" in stray
     with_fields(tmp_path, stray)
-    found = Engine(tmp_path, activation_bits=16, cache="float32").logits(TEXT)
+    found = logits_of(Engine(tmp_path, activation_bits=16, cache="float32"), TEXT)
     assert torch.equal(found, before)
     torch.testing.assert_close(found, theirs(tmp_path), rtol=0, atol=3e-5)
 
@@ -88,7 +88,7 @@ def test_fields_that_are_read_are_read(tmp_path: Path, family: str, name: str) -
         pytest.skip("a stray field")
     extra = {"use_sliding_window": True, "max_window_layers": 1} if family == "qwen3" else {}
     save_tiny(family, tmp_path, **{**ODD[family], **extra, name: value})
-    found = Engine(tmp_path, activation_bits=16, cache="float32").logits(TEXT)
+    found = logits_of(Engine(tmp_path, activation_bits=16, cache="float32"), TEXT)
     torch.testing.assert_close(found, theirs(tmp_path), rtol=0, atol=3e-5)
 
 
@@ -98,18 +98,18 @@ def test_biases_are_those_that_the_code_has(tmp_path: Path, family: str) -> None
     if family == "llama":
         switch["mlp_bias"] = True
     save_tiny(family, tmp_path, **ODD[family], **switch)
-    found = Engine(tmp_path, activation_bits=16, cache="float32").logits(TEXT)
+    found = logits_of(Engine(tmp_path, activation_bits=16, cache="float32"), TEXT)
     torch.testing.assert_close(found, theirs(tmp_path), rtol=0, atol=3e-5)
 
 
 def test_biases_that_the_code_does_not_have_are_left_out_and_said(tmp_path: Path) -> None:
     save_tiny("mistral", tmp_path, **ODD["mistral"])
-    before = Engine(tmp_path).logits(TEXT)
+    before = logits_of(Engine(tmp_path), TEXT)
     held = load_file(tmp_path / "model.safetensors")
     held["model.layers.1.self_attn.q_proj.bias"] = torch.ones(60)
     save_file(held, tmp_path / "model.safetensors", metadata={"format": "pt"})
     engine = Engine(tmp_path)
-    assert torch.equal(engine.logits(TEXT), before)
+    assert torch.equal(logits_of(engine, TEXT), before)
     assert any("layers.1.self_attn.q_proj.bias" in note for note in engine.notes)
 
 

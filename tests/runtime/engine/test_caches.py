@@ -9,7 +9,7 @@ import torch
 from tersor.machine.instructions import levels
 from tersor.options.limits import CACHES
 from tersor.runtime.engine.engine import Engine
-from tiny_models import ODD, tiny, tokens
+from tiny_models import ODD, logits_of, tiny, tokens
 
 TEXT = tokens(batch=1, length=70)[0].tolist()
 MOST = {"float32": 1e-4, "float16": 2e-3, "int16": 1e-3, "bfloat16": 3e-2, "int8": 6e-2}
@@ -39,7 +39,7 @@ def test_large_and_small_keys_and_values(
 ) -> None:
     monkeypatch.setenv("TERSOR_ISA", level)
     exact = saved(tmp_path, factor)
-    found = Engine(tmp_path, activation_bits=16, cache=cache).logits(TEXT)
+    found = logits_of(Engine(tmp_path, activation_bits=16, cache=cache), TEXT)
     assert float((found - exact).abs().max() / exact.abs().max()) < MOST[cache]
 
 
@@ -48,7 +48,7 @@ def test_what_float16_holds_is_kept_as_before(tmp_path: Path) -> None:
     saved(tmp_path / "large", 2.0**18)
     saved(tmp_path / "held", 2.0**5)
     found = {
-        name: Engine(tmp_path / name, activation_bits=16, cache="float16").logits(TEXT)
+        name: logits_of(Engine(tmp_path / name, activation_bits=16, cache="float16"), TEXT)
         for name in ("one", "large", "held")
     }
     # Powers of two change no bit of what is rounded, whether float16 holds them or a scale does.

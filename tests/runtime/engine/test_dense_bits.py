@@ -9,7 +9,7 @@ import tersor
 from tersor.errors import OptionError, SourceError
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
-from tiny_models import save_tiny, tokens
+from tiny_models import logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=30)[0].tolist()
 HEAD = "lm_head.weight"
@@ -32,9 +32,9 @@ def test_the_head_is_rounded_per_channel_and_rows_of_the_embedding_are_not(artif
     weight = model.lm_head.weight.detach()
     scale = weight.abs().amax(1, keepdim=True) / 127
     rounded = (weight / scale).round() * scale
-    found = Engine(artifact, dense_bits=8, **given).logits(TEXT)
+    found = logits_of(Engine(artifact, dense_bits=8, **given), TEXT)
     torch.testing.assert_close(found, states @ rounded.T, rtol=0, atol=3e-5)
-    exact = Engine(artifact, **given).logits(TEXT)
+    exact = logits_of(Engine(artifact, **given), TEXT)
     torch.testing.assert_close(exact, states @ weight.T, rtol=0, atol=3e-5)
 
 
@@ -43,12 +43,14 @@ def test_it_is_the_default_where_activations_are_rounded_and_said(artifact: Path
     assert any("--dense-bits 16" in note for note in packed.notes)
     assert not dense.notes
     assert packed.bytes_per_token < dense.bytes_per_token
-    assert torch.equal(Engine(artifact, dense_bits=8).logits(TEXT), packed.logits(TEXT))
+    assert torch.equal(logits_of(Engine(artifact, dense_bits=8), TEXT), logits_of(packed, TEXT))
 
 
 def test_unquantized_models_stay_as_they_are(artifact: Path) -> None:
     model = artifact.parent / "model"
-    assert torch.equal(Engine(model).logits(TEXT), Engine(model, dense_bits=16).logits(TEXT))
+    assert torch.equal(
+        logits_of(Engine(model), TEXT), logits_of(Engine(model, dense_bits=16), TEXT)
+    )
 
 
 def test_other_widths_are_refused(artifact: Path) -> None:
@@ -67,12 +69,12 @@ def test_a_bare_decoder_with_a_tied_head_runs(tmp_path: Path, family: str) -> No
     model = save_tiny(family, tmp_path / "whole", tie_word_embeddings=True)
     model.model.save_pretrained(tmp_path / "bare")
     given = {"activation_bits": 16, "cache": "float32"}
-    whole = Engine(tmp_path / "whole", **given).logits(TEXT)
-    assert torch.equal(Engine(tmp_path / "bare", **given).logits(TEXT), whole)
+    whole = logits_of(Engine(tmp_path / "whole", **given), TEXT)
+    assert torch.equal(logits_of(Engine(tmp_path / "bare", **given), TEXT), whole)
     tersor.quantize(
         tmp_path / "bare", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=16)
     )
-    found = Engine(tmp_path / "w4", **given).logits(TEXT)
+    found = logits_of(Engine(tmp_path / "w4", **given), TEXT)
     with torch.inference_mode():
         expected = load(tmp_path / "w4", kernels=False)(torch.tensor([TEXT])).logits[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-5)

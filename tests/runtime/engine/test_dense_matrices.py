@@ -12,7 +12,7 @@ from tersor.ranges import MinMax
 from tersor.rounding.nearest import nearest
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
-from tiny_models import ODD, save_tiny, tokens
+from tiny_models import ODD, logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=31)[0].tolist()
 EXACT = {"activation_bits": 16, "cache": "float32"}
@@ -47,8 +47,8 @@ def test_the_head_is_rounded_and_rows_of_the_embedding_are_not(tmp_path: Path, t
     out = artifact(tmp_path, tied=tied)
     engine = Engine(out, dense_bits=8, **EXACT)
     exact = reference(out, head_only=True)
-    torch.testing.assert_close(engine.logits(TEXT), exact, rtol=0, atol=3e-5)
-    assert float((exact - Engine(out, **EXACT).logits(TEXT)).abs().max()) > 1e-3
+    torch.testing.assert_close(logits_of(engine, TEXT), exact, rtol=0, atol=3e-5)
+    assert float((exact - logits_of(Engine(out, **EXACT), TEXT)).abs().max()) > 1e-3
     assert any("lm_head stored as floats at 8 bits" in note for note in engine.notes)
 
 
@@ -56,7 +56,7 @@ def test_a_model_that_is_not_quantized_is_packed_when_asked(tmp_path: Path) -> N
     artifact(tmp_path, tied=True)
     engine = Engine(tmp_path / "model", dense_bits=8, **EXACT)
     exact = reference(tmp_path / "model", head_only=False)
-    torch.testing.assert_close(engine.logits(TEXT), exact, rtol=0, atol=3e-5)
+    torch.testing.assert_close(logits_of(engine, TEXT), exact, rtol=0, atol=3e-5)
     assert any("15 linears stored as floats" in note for note in engine.notes)
 
 
@@ -72,8 +72,8 @@ def test_packed_weights_that_are_kept_are_those_that_were_asked_for(
     if cache == "off":
         monkeypatch.setenv("TERSOR_CACHE", "off")
     out = artifact(tmp_path, tied=True)
-    both = [Engine(out, dense_bits=bits, **EXACT).logits(TEXT) for bits in (8, 16)]
-    again = [Engine(out, dense_bits=bits, **EXACT).logits(TEXT) for bits in (8, 16)]
+    both = [logits_of(Engine(out, dense_bits=bits, **EXACT), TEXT) for bits in (8, 16)]
+    again = [logits_of(Engine(out, dense_bits=bits, **EXACT), TEXT) for bits in (8, 16)]
     assert not torch.equal(both[0], both[1])
     assert all(torch.equal(a, b) for a, b in zip(both, again, strict=True))
 

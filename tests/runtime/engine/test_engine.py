@@ -22,7 +22,7 @@ from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.engine.session import CHUNK
 from tersor.runtime.load import load
-from tiny_models import save_text, save_tiny, save_tokenizer, tokens
+from tiny_models import logits_of, save_text, save_tiny, save_tokenizer, tokens
 
 # Windows shorter than the text, and layers of both kinds where a family has them.
 SMALLER: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ def test_logits_are_those_of_transformers(
 ) -> None:
     monkeypatch.setenv("TERSOR_ISA", level)
     save_tiny(family, tmp_path, **SMALLER.get(family, {}))
-    found = Engine(tmp_path, **FLOAT).logits(TEXT)
+    found = logits_of(Engine(tmp_path, **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(tmp_path, TEXT), rtol=0, atol=3e-5)
 
 
@@ -91,10 +91,10 @@ def test_long_prompts_with_a_cache_of_pairs(
     exact = expected(tmp_path, text)
     monkeypatch.setenv("TERSOR_ISA", level)
     engine = Engine(tmp_path, threads=2, **{**FLOAT, "cache": cache})
-    found = engine.logits(text)
+    found = logits_of(engine, text)
     assert 0 < float((found - exact).square().mean().sqrt() / exact.std()) < most
-    engine.logits([1])
-    assert torch.equal(engine.logits(text, last=2), found[-2:])
+    logits_of(engine, [1])
+    assert torch.equal(logits_of(engine, text, last=2), found[-2:])
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -103,21 +103,21 @@ def test_one_token_at_a_time_gives_the_same_bits(
     request: pytest.FixtureRequest, artifact: str, cache: str
 ) -> None:
     engine = Engine(request.getfixturevalue(artifact), cache=cache)
-    whole = engine.logits(TEXT)
-    single = [engine.logits([TEXT[0]])]  # forgets the rest
-    single += [engine.logits(TEXT[: i + 1], last=1) for i in range(1, len(TEXT))]
+    whole = logits_of(engine, TEXT)
+    single = [logits_of(engine, [TEXT[0]])]  # forgets the rest
+    single += [logits_of(engine, TEXT[: i + 1], last=1) for i in range(1, len(TEXT))]
     assert torch.equal(torch.cat(single), whole)
     for last in (1, 3, 20):
-        engine.logits([TEXT[0]])
-        assert torch.equal(engine.logits(TEXT, last=last), whole[-last:])
+        logits_of(engine, [TEXT[0]])
+        assert torch.equal(logits_of(engine, TEXT, last=last), whole[-last:])
 
 
 def test_prompts_longer_than_a_chunk(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path, max_position_embeddings=2 * CHUNK + 40)
     text = tokens(batch=1, length=2 * CHUNK + 33)[0].tolist()
-    found = Engine(tmp_path, **FLOAT).logits(text)
+    found = logits_of(Engine(tmp_path, **FLOAT), text)
     torch.testing.assert_close(found, expected(tmp_path, text), rtol=0, atol=3e-5)
-    last = Engine(tmp_path, **FLOAT).logits(text, last=3)
+    last = logits_of(Engine(tmp_path, **FLOAT), text, last=3)
     assert torch.equal(last, found[-3:])
 
 
@@ -132,7 +132,7 @@ def test_float_activations_give_what_is_simulated(llama: Path, recipe: str) -> N
         with pytest.raises(EngineError, match="activations"):
             Engine(out)
         return
-    found = Engine(out, **FLOAT).logits(TEXT)
+    found = logits_of(Engine(out, **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(out, TEXT), rtol=0, atol=3e-5)
 
 
@@ -154,7 +154,7 @@ def test_integer_activations_give_what_native_linears_give(llama: Path, recipe: 
     small = replace(load_recipe(recipe), calibration=BUDGET)
     texts = [text] if small.needs_calibration else []
     tersor.quantize(llama, out, _small_groups(recipe).apply(small), calibration=texts)
-    found = Engine(out, cache="float32", dense_bits=16).logits(TEXT)
+    found = logits_of(Engine(out, cache="float32", dense_bits=16), TEXT)
     theirs = expected(out, TEXT, kernels=True)
     # A value near the middle of two codes may fall on either side.
     assert float((found - theirs).abs().mean()) < 2e-3
@@ -165,15 +165,15 @@ def test_quantized_embeddings_serve_as_head(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model", tie_word_embeddings=True)
     adjustments = tersor.Adjustments(group_size=32, include=("model.embed_tokens",))
     tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=adjustments)
-    found = Engine(tmp_path / "out", **FLOAT).logits(TEXT)
+    found = logits_of(Engine(tmp_path / "out", **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(tmp_path / "out", TEXT), rtol=0, atol=3e-5)
 
 
 def test_smaller_caches_cost_memory_less_and_accuracy_little(llama: Path) -> None:
     engines = {cache: Engine(llama, activation_bits=16, cache=cache) for cache in CACHES}
-    exact = engines["float32"].logits(TEXT)
+    exact = logits_of(engines["float32"], TEXT)
     for cache, most in (("float16", 0.01), ("bfloat16", 0.05), ("int16", 0.002), ("int8", 0.2)):
-        assert float((engines[cache].logits(TEXT) - exact).abs().max()) < most
+        assert float((logits_of(engines[cache], TEXT) - exact).abs().max()) < most
     assert engines["float32"].cache_bytes == 2 * engines["bfloat16"].cache_bytes
     # A scale for every key and value is a quarter of what 16 codes of 8 bits take.
     assert engines["float16"].cache_bytes <= 1.15 * engines["bfloat16"].cache_bytes
@@ -189,7 +189,7 @@ def test_the_cache_that_fits(llama: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_threads_change_no_bit(quantized: Path) -> None:
-    found = [Engine(quantized, threads=count).logits(TEXT) for count in (1, 2, 3, 5)]
+    found = [logits_of(Engine(quantized, threads=count), TEXT) for count in (1, 2, 3, 5)]
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
@@ -200,23 +200,23 @@ def test_threads_that_take_tokens_of_their_own_change_no_bit(tmp_path: Path) -> 
         tmp_path / "llama", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=32)
     )
     text = tokens(batch=1, length=337)[0].tolist()
-    alone = Engine(tmp_path / "w4", threads=1).logits(text)
+    alone = logits_of(Engine(tmp_path / "w4", threads=1), text)
     for threads in (2, 3, 5):
         engine = Engine(tmp_path / "w4", threads=threads)
         for last in (1, 9, 337):
-            engine.logits([1])
-            assert torch.equal(engine.logits(text, last=last), alone[-last:])
+            logits_of(engine, [1])
+            assert torch.equal(logits_of(engine, text, last=last), alone[-last:])
 
 
 def test_engines_in_several_threads_at_once(quantized: Path) -> None:
     engine = Engine(quantized, threads=2)
-    alone = engine.logits(TEXT)
+    alone = logits_of(engine, TEXT)
     engines, found = [Engine(quantized, threads=2) for _ in range(3)], []
 
     def run(one: Engine) -> None:
         for _ in range(20):
-            one.logits([1])
-            found.append(one.logits(TEXT))
+            logits_of(one, [1])
+            found.append(logits_of(one, TEXT))
 
     threads = [threading.Thread(target=run, args=(one,)) for one in (*engines, engines[0])]
     for thread in threads:
@@ -281,7 +281,7 @@ def test_interleaved_generations_do_not_disturb_each_other(quantized: Path) -> N
     rows = []
     for row in batch:
         rows.append(row)
-        engine.logits([3, 4])
+        logits_of(engine, [3, 4])
     assert [list(column) for column in zip(*rows, strict=True)] == alone
 
 
@@ -366,13 +366,13 @@ def test_stretched_rotary_embeddings(tmp_path: Path, kind: str) -> None:
     if kind == "linear":
         parameters = {k: parameters[k] for k in ("rope_type", "rope_theta", "factor")}
     save_tiny("llama", tmp_path, rope_parameters=parameters)
-    found = Engine(tmp_path, **FLOAT).logits(TEXT)
+    found = logits_of(Engine(tmp_path, **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(tmp_path, TEXT), rtol=0, atol=3e-5)
 
 
 def test_biases(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path, attention_bias=True, mlp_bias=True)
-    found = Engine(tmp_path, **FLOAT).logits(TEXT)
+    found = logits_of(Engine(tmp_path, **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(tmp_path, TEXT), rtol=0, atol=3e-5)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.session import CHUNK
-from tiny_models import ODD, save_tiny, tokens
+from tiny_models import ODD, logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=2 * CHUNK + 50)[0].tolist()
 
@@ -39,15 +39,15 @@ def saved(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("writes", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_prompt_goes_on_where_it_failed(saved: Path, number: int, writes: bool) -> None:
-    expected = Engine(saved).logits(TEXT, last=4)
+    expected = logits_of(Engine(saved), TEXT, last=4)
     engine = Engine(saved)
     failing: Any = Failing(engine._session._decoder, number, writes=writes)
     engine._session._decoder = failing
     with pytest.raises(MemoryError):
-        engine.logits(TEXT, last=4)
-    assert torch.equal(engine.logits(TEXT, last=4), expected)
+        logits_of(engine, TEXT, last=4)
+    assert torch.equal(logits_of(engine, TEXT, last=4), expected)
     assert failing.tokens == len(TEXT)
-    assert torch.equal(engine.logits(TEXT, last=4), expected)
+    assert torch.equal(logits_of(engine, TEXT, last=4), expected)
     assert failing.tokens == len(TEXT) + 4
 
 

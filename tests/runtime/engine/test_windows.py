@@ -12,7 +12,7 @@ from tersor.runtime.engine import engine as engine_module
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.session import CHUNK
 from tersor.runtime.load import load
-from tiny_models import ODD, save_tiny, tokens
+from tiny_models import ODD, logits_of, save_tiny, tokens
 
 CONTEXT = 2 * CHUNK + 300
 TEXT = tokens(batch=1, length=CONTEXT)[0].tolist()
@@ -64,13 +64,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_long_texts(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(saved(tmp_path, family), **FLOAT)
     assert engine.shape.windows == WINDOWS[family]
-    found = engine.logits(TEXT)
+    found = logits_of(engine, TEXT)
     model = load(tmp_path, kernels=False)
     model.set_attn_implementation("eager")
     with torch.inference_mode():
         exact = model(torch.tensor([TEXT])).logits[0]
     torch.testing.assert_close(found, exact, rtol=0, atol=3e-5)
-    assert torch.equal(found, whole(monkeypatch, tmp_path, **FLOAT).logits(TEXT))
+    assert torch.equal(found, logits_of(whole(monkeypatch, tmp_path, **FLOAT), TEXT))
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_the_bits_of_a_cache_of_everything(
 ) -> None:
     monkeypatch.setenv("TERSOR_ISA", level)
     options: dict[str, Any] = {"cache": cache, "threads": 2}
-    reference = whole(monkeypatch, saved(tmp_path), **options).logits(TEXT[:900])
+    reference = logits_of(whole(monkeypatch, saved(tmp_path), **options), TEXT[:900])
     engine = Engine(tmp_path, **options)
     # A layer keeps 768 positions: single tokens and few go over their end, then a prompt does.
-    engine.logits(TEXT[:750])
-    single = [engine.logits(TEXT[: i + 1], last=1) for i in range(750, 780)]
-    few = [engine.logits(TEXT[: i + 5], last=5) for i in range(780, 800, 5)]
-    rest = engine.logits(TEXT[:900], last=100)
+    logits_of(engine, TEXT[:750])
+    single = [logits_of(engine, TEXT[: i + 1], last=1) for i in range(750, 780)]
+    few = [logits_of(engine, TEXT[: i + 5], last=5) for i in range(780, 800, 5)]
+    rest = logits_of(engine, TEXT[:900], last=100)
     assert torch.equal(torch.cat([*single, *few, rest]), reference[750:])
 
 
@@ -100,22 +100,22 @@ def test_texts_that_part(
     saved(tmp_path)
     engine, reference = Engine(tmp_path), whole(monkeypatch, tmp_path)
     random, text, furthest = Random(3), TEXT[:], len(TEXT)
-    engine.logits(text, last=1)
+    logits_of(engine, text, last=1)
     reused = 0
     for back in (1, 60, CHUNK, 200, 40, CHUNK + 30, 700, 1, 300, 1200, CONTEXT):
         start = max(len(text) - back, 0)
         end = min(start + random.randrange(1, 400), CONTEXT)
         text = text[:start] + [random.randrange(3, 100) for _ in range(start, end)]
         counted.clear()
-        found = engine.logits(text, last=1)
+        found = logits_of(engine, text, last=1)
         ran = sum(counted)
         assert ran in (len(text) - start, len(text))
         if start >= furthest - CHUNK:
             assert ran == len(text) - start
         furthest = len(text) if ran == len(text) else max(furthest, len(text))
         reused += ran < len(text)
-        reference.logits(TEXT[:1])
-        assert torch.equal(found, reference.logits(text, last=1))
+        logits_of(reference, TEXT[:1])
+        assert torch.equal(found, logits_of(reference, text, last=1))
     assert 3 <= reused < 10
 
 
@@ -123,10 +123,10 @@ def test_a_text_that_fits_into_what_is_kept_is_never_run_again(
     tmp_path: Path, counted: list[int]
 ) -> None:
     engine = Engine(saved(tmp_path))
-    engine.logits(TEXT[: CHUNK + 36])
+    logits_of(engine, TEXT[: CHUNK + 36])
     counted.clear()
-    engine.logits(TEXT[:300], last=1)
-    engine.logits(TEXT[:20], last=1)
+    logits_of(engine, TEXT[:300], last=1)
+    logits_of(engine, TEXT[:20], last=1)
     assert counted == [1, 1]
 
 
@@ -157,7 +157,7 @@ def test_sequences_together_after_another_use_of_a_slot(tmp_path: Path) -> None:
     for row in batch:
         found.append(row)
         # The slot goes far beyond what it has made, with the same beginning.
-        engine.logits([*TEXT[:20], *(t for (t,) in found), *TEXT[:1200]], last=1)
+        logits_of(engine, [*TEXT[:20], *(t for (t,) in found), *TEXT[:1200]], last=1)
     assert found == first
 
 
@@ -176,7 +176,7 @@ def test_how_much_is_kept(tmp_path: Path, window: int | None, kept: int) -> None
 def test_what_is_forgotten_is_refused(tmp_path: Path) -> None:
     engine = Engine(saved(tmp_path))
     session = engine._session
-    engine.logits(TEXT)
+    logits_of(engine, TEXT)
     with pytest.raises(ValueError, match="no longer held"):
         session._run(
             [5], [0], [CONTEXT - CHUNK - 300], [0], torch.empty(1, engine.shape.vocabulary)

@@ -24,7 +24,7 @@ from tersor.runtime.packed.mapped_file import (
     write_packed,
 )
 from tersor.runtime.packed.store import OFF
-from tiny_models import save_tiny, tokens
+from tiny_models import logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=12)[0].tolist()
 
@@ -50,13 +50,13 @@ def key_of(file: Path) -> str:
 def test_the_second_time_weights_are_mapped(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Engine(artifact).logits(TEXT)
+    first = logits_of(Engine(artifact), TEXT)
     (file,) = kept()
     assert len(read_packed(file, key_of(file))) == 15  # the head too, at 8 bits
     monkeypatch.setattr(
         "tersor.runtime.linears.replacing.pack_linear", None
     )  # nothing is packed again
-    assert torch.equal(Engine(artifact).logits(TEXT), first)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), first)
     load(artifact)(torch.tensor([TEXT]))
 
 
@@ -65,15 +65,15 @@ def test_another_artifact_in_the_same_place(artifact: Path) -> None:
     before = kept()
     adjustments = tersor.Adjustments(bits=3, group_size=32)
     tersor.quantize(artifact.parent / "model", artifact, "w4", adjustments=adjustments, force=True)
-    fresh = Engine(artifact).logits(TEXT)
+    fresh = logits_of(Engine(artifact), TEXT)
     assert len(kept()) == 1
     assert kept() != before
-    assert torch.equal(Engine(artifact).logits(TEXT), fresh)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), fresh)
 
 
 @pytest.mark.parametrize("damage", ["short", "magic", "version", "empty", "header", "zero"])
 def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) -> None:
-    first = Engine(artifact).logits(TEXT)
+    first = logits_of(Engine(artifact), TEXT)
     (file,) = kept()
     data, key = file.read_bytes(), key_of(file)
     broken = {
@@ -87,17 +87,17 @@ def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) ->
     assert broken[damage] != data
     file.write_bytes(broken[damage])
     assert read_packed(file, key) == {}
-    assert torch.equal(Engine(artifact).logits(TEXT), first)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), first)
     assert file.read_bytes() == data
 
 
 def test_a_cache_that_cannot_be_written(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Engine(artifact).logits(TEXT)
+    expected = logits_of(Engine(artifact), TEXT)
     monkeypatch.setenv("TERSOR_CACHE", str(artifact / "config.json" / "no"))
     with pytest.warns(UserWarning, match="TERSOR_CACHE=off"):
-        assert torch.equal(Engine(artifact).logits(TEXT), expected)
+        assert torch.equal(logits_of(Engine(artifact), TEXT), expected)
     monkeypatch.setenv("TERSOR_CACHE", OFF)
-    assert torch.equal(Engine(artifact).logits(TEXT), expected)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), expected)
 
 
 def test_an_interrupted_write_leaves_nothing(
@@ -143,9 +143,9 @@ def rewritten(old: Path, new: Path) -> None:
 def test_other_weights_under_the_same_names_sizes_and_times(
     artifact: Path, change: Callable[[Path, Path], None]
 ) -> None:
-    before = Engine(artifact).logits(TEXT)
+    before = logits_of(Engine(artifact), TEXT)
     other = other_weights(artifact)
-    expected = Engine(other).logits(TEXT)
+    expected = logits_of(Engine(other), TEXT)
     model = artifact / "model.safetensors"
     status = model.stat()
     for path in (model, other / model.name):
@@ -155,7 +155,7 @@ def test_other_weights_under_the_same_names_sizes_and_times(
     os.utime(model, ns=(status.st_atime_ns, status.st_mtime_ns))
     now = model.stat()
     assert (now.st_size, now.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-    assert torch.equal(Engine(artifact).logits(TEXT), expected)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), expected)
     assert torch.equal(load(artifact)(torch.tensor([TEXT])).logits, load_other(artifact))
     assert not torch.equal(expected, before)
 
@@ -185,14 +185,14 @@ def test_weights_that_change_while_they_are_packed_are_not_kept(
 
 
 def test_a_file_that_is_another_artifacts_is_not_read(artifact: Path) -> None:
-    expected = Engine(artifact).logits(TEXT)
+    expected = logits_of(Engine(artifact), TEXT)
     (file,) = kept()
     other = other_weights(artifact)
     Engine(other)
     (foreign,) = set(kept()) - {file}
     shutil.copy2(foreign, file)
     assert read_packed(file, key_of(foreign)) != {}
-    assert torch.equal(Engine(artifact).logits(TEXT), expected)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), expected)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tersor.errors import RecipeError
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.packed.mapped_file import Origin, write_packed
 from tersor.runtime.packed.store import DEFAULT_LIMIT, Store, store
-from tiny_models import save_tiny, tokens
+from tiny_models import logits_of, save_tiny, tokens
 
 TEXT = tokens(batch=1, length=12)[0].tolist()
 
@@ -78,12 +78,12 @@ def test_what_was_used_longest_ago_goes_first(
     old("a1", 1)
     monkeypatch.setenv("TERSOR_CACHE_LIMIT", str(3 * size + 10))
     mapped = Engine(paths[1])
-    before = mapped.logits(TEXT)
+    before = logits_of(mapped, TEXT)
     old("a1", 20)
     Engine(paths[3])
     assert sorted(held()) == ["a0", "a2", "a3"]
-    assert torch.equal(Engine(paths[1]).logits(TEXT), before)
-    assert torch.equal(mapped.logits(TEXT[:6]), before[:6])  # still mapped, though removed
+    assert torch.equal(logits_of(Engine(paths[1]), TEXT), before)
+    assert torch.equal(logits_of(mapped, TEXT[:6]), before[:6])  # still mapped, though removed
 
 
 def test_files_of_deleted_artifacts_go_before_all_others(artifact: Path) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from tersor import _native
 from tersor.checkpoints.gateway.configuration import configuration
@@ -21,7 +22,7 @@ from tersor.runtime.artifact import open_stored
 from tersor.runtime.decoder.cache_size import refuse_too_long
 from tersor.runtime.decoder.shape import decoder_shape
 from tersor.runtime.decoder.weights import build, read_weights
-from tersor.runtime.engine.lookup import draft
+from tersor.runtime.engine.decoding import Text, next_tokens
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.prompts import refuse_longer, token_ids
 from tersor.runtime.engine.sampling import Sampler, Sampling
@@ -145,7 +146,7 @@ class Engine:
         """Bytes of keys and values when every sequence is as long as the context."""
         return self._session.cache_bytes
 
-    def logits(self, tokens: Sequence[int], *, last: int | None = None) -> Tensor:
+    def logits(self, tokens: Sequence[int], *, last: int | None = None) -> NDArray[np.float32]:
         """Logits after the ``last`` of ``tokens``, by default after each: ``(n, vocabulary)``.
 
         What the first sequence holds already of ``tokens`` is not run again. Raises
@@ -180,29 +181,20 @@ class Engine:
         stops = some_words("stop", stop)
         tokens = self._tokens(prompt)
         stream = TextStream(self.tokenizer, tokens, stops)
-        return self._generate(tokens, stream, count, Sampler(sampling), guessed, goes_on)
+        text = Text(tokens, min(len(tokens) + count, self.context), Sampler(sampling))
+        return (token for _, token in self._streamed([text], [stream], goes_on, guessed))
 
     def generate_batch_tokens(
         self, prompts: Sequence[Sequence[int]], count: int, *, sampling: Sampling = Sampling()
     ) -> Iterator[tuple[int, ...]]:
         """The next ``count`` tokens of every prompt, one of each at a time; needs no tokenizer."""
-        texts = self._several(prompts)
-        room = self.context - max(map(len, texts))
+        given = self._several(prompts)
+        room = self.context - max(map(len, given))
         steps = Whole("count", 1, room + 1, f"behind the prompts in a context of {self.context}")
-        return self._tokens_together(texts, steps(count), sampling)
-
-    def _tokens_together(
-        self, texts: list[list[int]], count: int, sampling: Sampling
-    ) -> Iterator[tuple[int, ...]]:
-        samplers = [Sampler(sampling) for _ in texts]
-        rows = self._first(texts)
-        for made in range(count):
-            if made:
-                rows = list(self._session.step(range(len(texts)), texts))
-            chosen = tuple(s.choose(row) for s, row in zip(samplers, rows, strict=True))
-            for text, token in zip(texts, chosen, strict=True):
-                text.append(token)
-            yield chosen
+        wanted = steps(count)
+        texts = [Text(tokens, len(tokens) + wanted, Sampler(sampling)) for tokens in given]
+        made = (token for _, token in next_tokens(self._session, texts))
+        return zip(*[made] * len(texts), strict=True)
 
     def generate_batch(
         self,
@@ -217,53 +209,23 @@ class Engine:
         Every prompt has a sampler of its own, with the same seed.
         """
         count, stops = limits.MAX_NEW_TOKENS(max_new_tokens), some_words("stop", stop)
-        texts = self._several(prompts)
-        streams = [TextStream(self.tokenizer, tokens, stops) for tokens in texts]
-        return self._together(texts, streams, count, sampling)
+        given = self._several(prompts)
+        streams = [TextStream(self.tokenizer, tokens, stops) for tokens in given]
+        texts = [Text(t, min(len(t) + count, self.context), Sampler(sampling)) for t in given]
+        return self._streamed(texts, streams)
 
-    def _together(
-        self, texts: list[list[int]], streams: list[TextStream], count: int, sampling: Sampling
-    ) -> Iterator[tuple[int, Token]]:
-        samplers = [Sampler(sampling) for _ in texts]
-        ends = [min(len(t) + count, self.context) for t in texts]
-        rows = self._first(texts)
-        active = list(range(len(texts)))
-        while active:
-            for slot, row in zip(list(active), rows, strict=True):
-                made = samplers[slot].choose(row)
-                texts[slot].append(made)
-                full = len(texts[slot]) >= ends[slot]
-                token = self._named(streams[slot], made, full, ignore_end=False)
-                yield slot, token
-                if token.finish:
-                    active.remove(slot)
-            if active:
-                rows = list(self._session.step(active, texts))
-
-    def _generate(
+    def _streamed(
         self,
-        tokens: list[int],
-        stream: TextStream,
-        max_new_tokens: int,
-        sampler: Sampler,
-        speculate: int,
-        ignore_end: bool,
-    ) -> Iterator[Token]:
-        limit = min(len(tokens) + max_new_tokens, self.context)
-        drafted: list[int] = []
-        while True:
-            rows = self._session.extend(0, tokens + drafted, 1 + len(drafted))
-            for i, row in enumerate(rows):
-                made = sampler.choose(row)
-                tokens.append(made)
-                token = self._named(stream, made, len(tokens) >= limit, ignore_end)
-                yield token
-                if token.finish:
-                    return
-                if i < len(drafted) and made != drafted[i]:
-                    break
-            room = limit - len(tokens) - 1
-            drafted = draft(tokens, min(speculate, room)) if speculate and room > 0 else []
+        texts: list[Text],
+        streams: list[TextStream],
+        ignore_end: bool = False,
+        guesses: int = 0,
+    ) -> Iterator[tuple[int, Token]]:
+        """The index of a text and its next token, until each has come to an end."""
+        for slot, made in next_tokens(self._session, texts, guesses=guesses):
+            token = self._named(streams[slot], made, texts[slot].ended, ignore_end)
+            texts[slot].ended = bool(token.finish)
+            yield slot, token
 
     def _named(self, stream: TextStream, made: int, full: bool, ignore_end: bool) -> Token:
         if made in self.ends and not ignore_end:
@@ -288,7 +250,3 @@ class Engine:
                 "prompts", f"must be 1 to {self.batch}, the batch of this engine, not {len(texts)}"
             )
         return texts
-
-    def _first(self, texts: Sequence[list[int]]) -> list[Tensor]:
-        """Logits after each of several prompts, which go to the first slots."""
-        return [self._session.extend(slot, tokens, 1)[0] for slot, tokens in enumerate(texts)]

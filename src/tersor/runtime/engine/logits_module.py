@@ -31,6 +31,5 @@ class EngineModule(nn.Module):
         """
         del use_cache
         (tokens,) = input_ids.tolist()
-        with torch.inference_mode():
-            logits = self.engine.logits(tokens, last=logits_to_keep or None)
-        return SimpleNamespace(logits=logits[None])
+        logits = self.engine.logits(tokens, last=logits_to_keep or None)
+        return SimpleNamespace(logits=torch.from_numpy(logits)[None])

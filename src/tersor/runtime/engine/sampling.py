@@ -4,7 +4,8 @@ import math
 import random
 from dataclasses import dataclass, fields
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from tersor import _native
 from tersor.errors import NonFiniteWeight, OptionError
@@ -50,7 +51,7 @@ class Sampler:
         self._sampling = of_kind("sampling", sampling, Sampling)
         self._random = random.Random(self._sampling.seed)
 
-    def choose(self, logits: Tensor) -> int:
+    def choose(self, logits: NDArray[np.float32]) -> int:
         """A token for float32 logits ``(vocabulary,)``.
 
         Raises :class:`NonFiniteWeight` if its own is not finite: NaN anywhere before the head makes
@@ -59,9 +60,9 @@ class Sampler:
         rule = self._sampling
         uniform = self._random.random() if rule.temperature > 0 else 0.0
         token = _native.sample(
-            logits.numpy(), rule.temperature, rule.top_k, rule.top_p, rule.min_p, uniform
+            logits, rule.temperature, rule.top_k, rule.top_p, rule.min_p, uniform
         )
-        if not math.isfinite(logits[token].item()):
+        if not math.isfinite(logits[token]):
             raise NonFiniteWeight(
                 "logits hold NaN or infinity: a weight is damaged or an activation overflows; "
                 "make or download the model again"

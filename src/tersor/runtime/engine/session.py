@@ -4,8 +4,7 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from tersor import _native
 
@@ -38,7 +37,7 @@ class Session:
         """Bytes of keys and values when every slot is full."""
         return self._decoder.cache_bytes
 
-    def extend(self, slot: int, tokens: list[int], wanted: int) -> Tensor:
+    def extend(self, slot: int, tokens: list[int], wanted: int) -> NDArray[np.float32]:
         """Logits ``(wanted, vocabulary)`` after each of the last ``wanted`` of ``tokens``.
 
         Only what the slot does not hold already is run; all of it, if the tokens part from what
@@ -47,7 +46,7 @@ class Session:
         with self._lock:
             held = self._held[slot]
             start = self._resume(slot, min(_common(held, tokens), len(tokens) - wanted))
-            logits = torch.empty(wanted, self._vocabulary)
+            logits = np.empty((wanted, self._vocabulary), np.float32)
             unwanted = len(tokens) - wanted
             for first in range(start, len(tokens), CHUNK):
                 last = min(first + CHUNK, len(tokens))
@@ -62,12 +61,12 @@ class Session:
                 held.extend(tokens[first:last])
             return logits
 
-    def step(self, slots: Sequence[int], texts: Sequence[list[int]]) -> Tensor:
+    def step(self, slots: Sequence[int], texts: Sequence[list[int]]) -> NDArray[np.float32]:
         """Logits ``(slots, vocabulary)`` after the last token of the text of every slot."""
         with self._lock:
             for slot in slots:
                 self.extend(slot, texts[slot][:-1], 0)  # nothing to do, unless others used the slot
-            logits = torch.empty(len(slots), self._vocabulary)
+            logits = np.empty((len(slots), self._vocabulary), np.float32)
             last = [texts[slot][-1] for slot in slots]
             positions = [len(texts[slot]) - 1 for slot in slots]
             for slot, position in zip(slots, positions, strict=True):
@@ -97,14 +96,14 @@ class Session:
         slots: Sequence[int],
         positions: Sequence[int],
         wanted: Sequence[int],
-        logits: Tensor,
+        logits: NDArray[np.float32],
     ) -> None:
         self._decoder.run(
             np.array(ids, dtype=np.int64),
             np.array(slots, dtype=np.int64),
             np.array(positions, dtype=np.int64),
             np.array(wanted, dtype=np.int64),
-            logits.numpy(),
+            logits,
         )
 
 
