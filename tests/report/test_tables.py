@@ -1,11 +1,9 @@
-"""The same rows as CSV, Markdown and a terminal table."""
+"""The same rows as CSV and Markdown."""
 
 import csv
 import io
 
-import pytest
-
-from tersor.report import print_table, to_csv, to_markdown
+from tersor.report import to_csv, to_markdown
 
 ROWS = (
     {"recipe": "original", "KL": None, "bits": 16.0},
@@ -26,11 +24,3 @@ def test_markdown_has_one_line_per_row() -> None:
     assert len(lines) == 4
     assert lines[2] == "| original | – | 16 |"
     assert "0.4098" in lines[3]
-
-
-def test_terminal_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    wide = [{f"column {i}": "x" * 12 for i in range(8)}]
-    print_table(wide, "wide")
-    printed = capsys.readouterr().out
-    assert printed.count("x" * 12) == 8
-    assert "\x1b" not in printed

@@ -10,21 +10,14 @@ from statistics import median
 from typing import Any
 
 from tersor.checkpoints.source import Source
+from tersor.cli.layout import print_table, say
 from tersor.evaluation import Evaluation
 from tersor.formats.kinds.compressed_tensors.engines import readings_line
 from tersor.pipeline.planning import Plan
 from tersor.pipeline.result import Result
 from tersor.pipeline.studies.compare import Comparison
 from tersor.pipeline.writing.surroundings import description, reading
-from tersor.report import (
-    damage_warning,
-    duration,
-    figure,
-    for_people,
-    print_table,
-    size,
-    worst_first,
-)
+from tersor.report import damage_warning, duration, figure, for_people, size, worst_first
 from tersor.runtime.measuring.bench import Bench
 from tersor.version import versions
 
@@ -50,13 +43,13 @@ def plan(planned: Plan, as_json: bool) -> None:
             }
         )
         return
-    print(f"recipe     {planned.recipe.name}: {planned.recipe.scheme}")
-    print(f"quantize   {len(quantized)} matrices")
+    say(f"recipe     {planned.recipe.name}: {planned.recipe.scheme}")
+    say(f"quantize   {len(quantized)} matrices")
     for module in kept:
-        print(f"keep       {module.module} ({module.reason})")
+        say(f"keep       {module.module} ({module.reason})")
     _print_sizes(planned, planned.notes)
     if planned.bytes_at_most > planned.total_bytes:
-        print(
+        say(
             f"note       scales that float16 cannot hold (under 7.6e-6) take float32: "
             f"at most {size(planned.bytes_at_most)}"
         )
@@ -74,20 +67,20 @@ def result(done: Result, source: Source, as_json: bool) -> None:
         return
     quantized = worst_first(done.records)
     worst = quantized[0]
-    print(f"recipe     {done.plan.recipe.name}: {done.plan.recipe.scheme}")
-    print(f"quantized  {len(quantized)} matrices in {duration(done.seconds)}")
-    print(f"worst      {worst.module}, SQNR {figure(worst.sqnr_db, 3)} dB")
+    say(f"recipe     {done.plan.recipe.name}: {done.plan.recipe.scheme}")
+    say(f"quantized  {len(quantized)} matrices in {duration(done.seconds)}")
+    say(f"worst      {worst.module}, SQNR {figure(worst.sqnr_db, 3)} dB")
     for record in done.records:
         if record.reason:
-            print(f"kept       {record.module} ({record.reason})")
+            say(f"kept       {record.module} ({record.reason})")
     for text in done.texts:
-        print(f"{text.done:<10} on {text.line()}")
+        say(f"{text.done:<10} on {text.line()}")
     _print_sizes(done.plan, done.notes)
     if done.repetition is not None:
-        print(f"repeats    {done.repetition.line()}")
-    print(f"written    {done.directory}")
+        say(f"repeats    {done.repetition.line()}")
+    say(f"written    {done.directory}")
     if warning := damage_warning(done.records):
-        print(f"WARNING    {warning}")
+        say(f"WARNING    {warning}")
 
 
 def evaluations(
@@ -103,10 +96,10 @@ def evaluations(
         {name: value for name, value in _evaluation_row(one).items() if value is not None}
         for one in found
     ]
-    print_table(for_people(rows), "")
-    print(_protocol(found[0]))
+    print_table(for_people(rows), ("text",))
+    say(_protocol(found[0]))
     for note in dict.fromkeys(note for one in found for note in one.notes):
-        print(f"read       {note}")
+        say(f"read       {note}")
 
 
 @contextmanager
@@ -140,10 +133,10 @@ def comparison(made: Comparison, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(made.document())
         return
-    print_table(for_people(made.rows), "")
+    print_table(for_people(made.rows), ("recipe", "text"))
     for line in made.lines():
-        print(line)
-    print(f"written: {out / 'compare.csv'}, compare.json, compare.md")
+        say(line, 2)
+    say(f"written: {out / 'compare.csv'}, compare.json, compare.md", 2)
 
 
 def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
@@ -153,25 +146,25 @@ def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
         return
     of_bandwidth = found.bandwidth / found.roofline.bandwidth
     of_products = found.products / found.roofline.products
-    print(
+    say(
         f"prefill    {_rates(found.prefill)}, {found.prompt_tokens} tokens: "
         f"{found.products / 1e9:.0f} G products/s, {of_products:.0%} of "
         f"{found.roofline.products / 1e9:.0f}"
     )
-    print(
+    say(
         f"decode     {_rates(found.decode)}, {found.new_tokens} tokens: "
         f"{found.bandwidth / 1e9:.1f} GB/s of weights, {of_bandwidth:.0%} of "
         f"{found.roofline.bandwidth / 1e9:.1f}"
     )
-    print(f"weights    {size(found.bytes_per_token)} per token")
+    say(f"weights    {size(found.bytes_per_token)} per token")
     of = found.conditions
-    print(f"threads    {of['threads']}, batch {found.batch}")
-    print(
+    say(f"threads    {of['threads']}, batch {found.batch}")
+    say(
         f"kernels    {of['instructions']}, activations of {of['activation_bits']} bits, cache "
         f"{of['cache']}"
     )
     for note in notes:
-        print(f"note       {note}")
+        say(f"note       {note}")
 
 
 def _rates(rates: Sequence[float]) -> str:
@@ -194,15 +187,15 @@ def _evaluation_row(one: Evaluation) -> dict[str, Any]:
 
 
 def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
-    print(f"size       {size(planned.total_bytes)}, was {size(planned.source_bytes)}")
-    print(
+    say(f"size       {size(planned.total_bytes)}, was {size(planned.source_bytes)}")
+    say(
         f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "
         f"{planned.bits_per_weight:.3f} per parameter"
     )
-    print(f"format     {planned.method}")
-    print(f"readers    {readings_line(planned.readings())}")
+    say(f"format     {planned.method}")
+    say(f"readers    {readings_line(planned.readings())}")
     for note in notes:
-        print(f"note       {note}")
+        say(f"note       {note}")
 
 
 def print_json(document: Any) -> None:

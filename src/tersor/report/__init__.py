@@ -4,7 +4,7 @@ from tersor.report.card import CardFacts, model_card, takes_loss, with_loss
 from tersor.report.columns import COLUMNS, Column, for_people
 from tersor.report.command import RECIPE, quantize_command
 from tersor.report.record import LayerRecord, damage_warning, damaged, worst_first
-from tersor.report.tables import print_table, to_csv, to_markdown
+from tersor.report.tables import Row, cell, to_csv, to_markdown
 from tersor.report.text import duration, figure, size
 
 __all__ = [
@@ -13,13 +13,14 @@ __all__ = [
     "CardFacts",
     "Column",
     "LayerRecord",
+    "Row",
+    "cell",
     "damage_warning",
     "damaged",
     "duration",
     "figure",
     "for_people",
     "model_card",
-    "print_table",
     "quantize_command",
     "size",
     "takes_loss",

@@ -1,4 +1,4 @@
-"""Rows of plain values as CSV, Markdown and terminal tables."""
+"""Rows of plain values as CSV and Markdown."""
 
 import csv
 import io
@@ -23,28 +23,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table; numbers are right-aligned and shortened."""
     columns = list(rows[0])
     rules = ["---:" if isinstance(rows[0][c], int | float) else "---" for c in columns]
-    lines = [columns, rules, *([_cell(row[c]) for c in columns] for row in rows)]
+    lines = [columns, rules, *([cell(row[c]) for c in columns] for row in rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def print_table(rows: Sequence[Row], title: str) -> None:
-    """Print a table to standard output, as wide as it needs to be."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in rows[0]:
-        numeric = isinstance(rows[-1][column], int | float)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as people read it; ``–`` for one that is missing."""
     if isinstance(value, float):
         return figure(value)
     return "–" if value is None else str(value)
