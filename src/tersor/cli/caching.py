@@ -30,6 +30,7 @@ def _default(context: typer.Context, as_json: Json = False) -> None:
 @cache.command("list")
 def show_kept(as_json: Json = False) -> None:
     """List them: size, last use, whether the artifact is gone, and its directory."""
+    from tersor.cli.layout import say
     from tersor.cli.show import print_json
     from tersor.report import size
     from tersor.runtime.packed.store import OFF, store
@@ -42,11 +43,11 @@ def show_kept(as_json: Json = False) -> None:
         return
     limit = 0 if found is None else found.limit()
     for one in kept:
-        print(f"{size(one.size):>8}  {_when(one)}  {_state(one):<4}  {_whose(one)}")
+        say(f"{size(one.size):>8}  {_when(one)}  {_state(one):<4}  {_whose(one)}")
     if found is None:
         print(f"nothing is kept: TERSOR_CACHE={OFF}")
     else:
-        print(f"{size(total)} of at most {size(limit)} in {found.directory}")
+        say(f"{size(total)} of at most {size(limit)} in {found.directory}", 2)
 
 
 @cache.command()
