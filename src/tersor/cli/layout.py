@@ -1,10 +1,10 @@
-"""How lines and tables fit a terminal: every number whole. In a pipe: as wide as they need to be."""
+"""How lines and tables fit a terminal, every number whole; in a pipe lines are never broken."""
 
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tersor.report import Row, cell
 
