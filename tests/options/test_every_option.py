@@ -62,7 +62,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **__: object) -> None:
         raise WeightsRead
 
-    monkeypatch.setattr("tersor.checkpoints.huggingface.directory.map_tensor", read)
+    monkeypatch.setattr("tersor.checkpoints.huggingface.safetensors_file.StoredTensor._bytes", read)
     monkeypatch.setattr("tersor.checkpoints.gguf.source.GGUFSource.read", read)
     monkeypatch.setattr("tersor.runtime.load.stored_model", read)
     monkeypatch.setattr("tersor.runtime.load.given_model", read)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 import tiny_models
-from tersor.checkpoints import Source, TensorInfo, open_source
+from tersor.checkpoints.source import Source, TensorInfo, open_source
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
 from tersor.models.architecture import Architecture, describe
 from tersor.models.experts import fuse

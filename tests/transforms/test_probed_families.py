@@ -14,7 +14,7 @@ from torch import Tensor
 
 import probed_families
 import tiny_models
-from tersor.checkpoints import Source, open_source
+from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture, describe
 from tersor.models.folding import fold

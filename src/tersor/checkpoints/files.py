@@ -2,12 +2,16 @@
 
 import errno
 import json
+import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tersor.checkpoints.output.staging import Staging
 from tersor.errors import OutputError, SourceError
@@ -79,6 +83,20 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.replace(path)
         finally:
             staging.discard()
+
+
+def map_bytes(path: Path, offset: int, nbytes: int) -> NDArray[np.uint8]:
+    """Bytes of a file, mapped copy-on-write; the mapping ends with the last view of them.
+
+    Raises :class:`ValueError` if the file ends before them, and :class:`OSError`. Not
+    ``np.memmap``, which asks for the state of every directory on the way, each time.
+    """
+    before = offset % mmap.ALLOCATIONGRANULARITY
+    with path.open("rb") as file:
+        mapped = mmap.mmap(
+            file.fileno(), before + nbytes, access=mmap.ACCESS_COPY, offset=offset - before
+        )
+    return np.frombuffer(mapped, np.uint8, nbytes, before)
 
 
 def refuse_lfs_pointer(path: Path) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tersor.errors import OptionError, SourceError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 GGUF_MAGIC = b"GGUF"
 
@@ -19,7 +20,7 @@ class TensorInfo:
     """Name, dtype and shape of one stored tensor."""
 
     name: str
-    dtype: torch.dtype
+    dtype: "torch.dtype"
     shape: tuple[int, ...]
 
     @property
@@ -49,7 +50,7 @@ class Source(Protocol):
         """Everything the checkpoint holds, in block order (``block_order``)."""
         ...
 
-    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+    def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
         """The named tensors, as ``tensors`` describes them.
 
         Memory is held, or pages stay mapped, only while the tensor itself lives: each can be let

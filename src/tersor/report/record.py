@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tersor.grids import ErrorParts
+if TYPE_CHECKING:
+    from tersor.grids import ErrorParts
 
 # Half of a matrix, or of what it computes, is noise.
 _LOST_DB, _LOST_OUTPUT = 3.0, 0.5
@@ -73,7 +74,7 @@ class LayerRecord:
         return values | {"bits_per_weight": round(self.bits_per_weight, 4)}
 
 
-def with_errors(record: LayerRecord, parts: ErrorParts, digest: str) -> LayerRecord:
+def with_errors(record: LayerRecord, parts: "ErrorParts", digest: str) -> LayerRecord:
     """The record completed by what was measured."""
     return replace(
         record,

@@ -15,7 +15,7 @@ from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.huggingface.directory import open_directory
-from tersor.checkpoints.published import as_published
+from tersor.checkpoints.published.reading import as_published
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
 from tersor.formats import own

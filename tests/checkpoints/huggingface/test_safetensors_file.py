@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tersor.checkpoints.huggingface.safetensors_file import map_tensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import read_header
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn,
@@ -21,7 +21,7 @@ def test_every_dtype_comes_back(dtype, tmp_path):
     save_file(tensors, tmp_path / "a.safetensors")
     header = read_header(tmp_path / "a.safetensors")
     for name, expected in tensors.items():
-        read = map_tensor(header[name])
+        read = header[name].tensor()
         assert read.dtype == dtype
         assert read.shape == expected.shape
         assert read.tolist() == expected.tolist()
@@ -35,7 +35,7 @@ def test_unaligned_tensor_is_copied_to_an_aligned_place(tmp_path):
     path.write_bytes(struct.pack("<Q", len(text)) + text + struct.pack("<2f", 1.5, -2.0))
     stored = read_header(path)["a"]
     assert stored.offset % 4 != 0
-    values = map_tensor(stored)
+    values = stored.tensor()
     assert values.tolist() == [1.5, -2.0]
     assert values.data_ptr() % 4 == 0
 
@@ -44,7 +44,7 @@ def test_a_small_tensor_does_not_keep_its_neighbours_mapped(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file({"large": torch.zeros(2**20), "small": torch.ones(4)}, path)
     header = read_header(path)
-    large, small = map_tensor(header["large"]), map_tensor(header["small"])
+    large, small = header["large"].tensor(), header["small"].tensor()
     assert _mapped(path) == pytest.approx(4 * 2**20, abs=3 * 4096)
     del large
     gc.collect()

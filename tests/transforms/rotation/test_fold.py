@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import tiny_models
-from tersor.checkpoints import Source, open_source
+from tersor.checkpoints.source import Source, open_source
 from tersor.errors import RecipeError, SourceError
 from tersor.transforms import Rotation, rotated
 

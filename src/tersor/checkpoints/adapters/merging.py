@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tersor.checkpoints.adapters.settings import LoraSettings, read_settings
 from tersor.checkpoints.derived import Derived, DerivedSource, Reader
-from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, map_tensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, read_header
 from tersor.checkpoints.source import Source, TensorInfo, is_embedding, is_head
 from tersor.errors import SourceError, UnsafeSource
 
@@ -156,15 +156,15 @@ def _pair(
 
 
 def _add(info: TensorInfo, pair: _Pair, base: StoredTensor | None, read: Reader) -> Tensor:
-    weight = read(info.name) if base is None else map_tensor(base)
-    change = map_tensor(pair.b).float() @ map_tensor(pair.a).float()
+    weight = read(info.name) if base is None else base.tensor()
+    change = pair.b.tensor().float() @ pair.a.tensor().float()
     change = change.T if pair.transposed else change
     return torch.add(weight.float(), change, alpha=pair.scale).to(info.dtype)
 
 
 def _replace(tensor: StoredTensor, info: TensorInfo, read: Reader) -> Tensor:
     del read
-    return map_tensor(tensor).to(info.dtype)
+    return tensor.tensor().to(info.dtype)
 
 
 def _wrong(directory: Path, info: TensorInfo, what: str) -> SourceError:

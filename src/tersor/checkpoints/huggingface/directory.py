@@ -1,33 +1,34 @@
 """Hugging Face directories: ``config.json`` and safetensors, in one file or in shards."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from tersor.checkpoints.adapters import ADAPTER_CONFIG, merged, refuse_adapter
+from tersor.checkpoints.adapters.settings import ADAPTER_CONFIG, refuse_adapter
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.huggingface.companions import copy_companions, refuse_pointers
 from tersor.checkpoints.huggingface.config_fields import check_fields
-from tersor.checkpoints.huggingface.pickled import INDEX as PICKLED_INDEX
-from tersor.checkpoints.huggingface.pickled import SINGLE as PICKLED_SINGLE
-from tersor.checkpoints.huggingface.pickled import PickledDirectory
-from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, map_tensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, read_header
 from tersor.checkpoints.huggingface.shards import check_shard, read_index
 from tersor.checkpoints.mistaken import refuse_mistaken
-from tersor.checkpoints.published import as_published
-from tersor.checkpoints.source import Source, block_order, unknown_tensor
+from tersor.checkpoints.source import Source, TensorInfo, block_order, unknown_tensor
 from tersor.errors import SourceError, UnsafeSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLED_SINGLE = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
 
 
 class SafetensorsDirectory:
     """A ``Source`` over ``model.safetensors`` or its shards. Shards may be symbolic links.
 
-    ``notes``: what lies beside the weights that are read and looks like weights too.
+    ``stored``: where every tensor lies, in block order. ``notes``: what lies beside the weights
+    that are read and looks like weights too. Only ``tensors`` and ``read`` need torch.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
@@ -37,21 +38,26 @@ class SafetensorsDirectory:
         both = (path / SINGLE).exists() and (path / INDEX).exists()
         # transformers takes the single file as well.
         self.notes = (f"{SINGLE} is read; {INDEX} beside it is not",) if both else ()
-        self._stored = {name: stored[name] for name in block_order(stored)}
-        self.tensors = {name: tensor.info for name, tensor in self._stored.items()}
+        self.stored = {name: stored[name] for name in block_order(stored)}
 
-    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """What is stored: see ``Source.tensors``."""
+        return {name: tensor.info for name, tensor in self.stored.items()}
+
+    def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
         """The named tensors, each mapped by itself: see ``Source.read``."""
-        return {name: map_tensor(self._find(name)) for name in names}
+        return {name: self.find(name).tensor() for name in names}
 
     def copy_companions(self, directory: Path) -> tuple[str, ...]:
         """Copy what is neither weights nor ``config.json``: see ``Source.copy_companions``."""
         return copy_companions(self.path, directory, self.config)
 
-    def _find(self, name: str) -> StoredTensor:
-        if name not in self._stored:
+    def find(self, name: str) -> StoredTensor:
+        """One of ``stored``. Raises :class:`SourceError` for an unknown name."""
+        if name not in self.stored:
             raise unknown_tensor(self.path, name)
-        return self._stored[name]
+        return self.stored[name]
 
 
 def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:
@@ -69,6 +75,8 @@ def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:
 
 def open_published(path: Path, *, allow_pickle: bool = False) -> Source:
     """:func:`open_directory`; what is published in FP8 or MXFP4 is dequantized while it is read."""
+    from tersor.checkpoints.published.reading import as_published
+
     return as_published(open_directory(path, allow_pickle=allow_pickle))
 
 
@@ -79,6 +87,9 @@ def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
         UnsafeSource: pickled weights of the adapter too.
         SourceError: no adapter, or one that cannot be merged.
     """
+    from tersor.checkpoints.adapters.merging import merged
+    from tersor.checkpoints.published.reading import as_published
+
     if path.is_file():
         raise SourceError(
             f"{path}: a file, so no adapter lies beside the weights; leave out --merge-adapter"
@@ -102,6 +113,8 @@ def _as_stored(path: Path, allow_pickle: bool) -> Source:
             f"{path / pickled}: pickled weights can run code while loading; "
             "convert them to safetensors, or pass --allow-pickle if you trust their origin"
         )
+    from tersor.checkpoints.huggingface.pickled import PickledDirectory
+
     return PickledDirectory(path, config)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tersor.checkpoints.adapters import ADAPTER_CONFIG
+from tersor.checkpoints.adapters.settings import ADAPTER_CONFIG
 from tersor.checkpoints.huggingface.directory import INDEX, SINGLE
 
 

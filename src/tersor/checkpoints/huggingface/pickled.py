@@ -15,12 +15,11 @@ from torch import Tensor
 
 from tersor.checkpoints.files import reading, refuse_lfs_pointer
 from tersor.checkpoints.huggingface.companions import copy_companions
+from tersor.checkpoints.huggingface.directory import PICKLED_INDEX as INDEX
+from tersor.checkpoints.huggingface.directory import PICKLED_SINGLE as SINGLE
 from tersor.checkpoints.huggingface.shards import check_shard, read_index
 from tersor.checkpoints.source import TensorInfo, block_order, unknown_tensor
 from tersor.errors import SourceError, UnsafeSource
-
-SINGLE = "pytorch_model.bin"
-INDEX = "pytorch_model.bin.index.json"
 
 
 class PickledDirectory:

@@ -8,50 +8,109 @@ whether the header is sound, and each tensor is mapped with its own extent.
 """
 
 import json
-import mmap
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tersor.checkpoints.files import reading, refuse_lfs_pointer
+from tersor.checkpoints.files import map_bytes, reading, refuse_lfs_pointer
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import SourceError
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "C64": torch.complex64,
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# What torch calls each type, and numpy; where numpy has none, the bits of its values.
+_TYPES = {
+    "F64": ("float64", np.float64),
+    "F32": ("float32", np.float32),
+    "F16": ("float16", np.float16),
+    "BF16": ("bfloat16", np.uint16),
+    "F8_E4M3": ("float8_e4m3fn", np.uint8),
+    "F8_E5M2": ("float8_e5m2", np.uint8),
+    "F8_E8M0": ("float8_e8m0fnu", np.uint8),
+    "I64": ("int64", np.int64),
+    "I32": ("int32", np.int32),
+    "I16": ("int16", np.int16),
+    "I8": ("int8", np.int8),
+    "U64": ("uint64", np.uint64),
+    "U32": ("uint32", np.uint32),
+    "U16": ("uint16", np.uint16),
+    "U8": ("uint8", np.uint8),
+    "BOOL": ("bool", np.bool_),
+    "C64": ("complex64", np.complex64),
 }
 _LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies: ``info.nbytes`` bytes from ``offset`` in ``path``."""
+    """Where one tensor lies: ``nbytes`` bytes from ``offset`` in ``path``.
 
-    info: TensorInfo
+    ``kind``: the type of its values as the format calls it (``BF16``, ``F32``, ``U8``).
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
     path: Path
     offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the values in bytes."""
+        return prod(self.shape) * self._numpy.itemsize
+
+    @property
+    def info(self) -> TensorInfo:
+        """Name, torch's type and shape."""
+        return TensorInfo(self.name, self._torch, self.shape)
+
+    @property
+    def _numpy(self) -> "np.dtype[Any]":
+        return np.dtype(_TYPES[self.kind][1])
+
+    @property
+    def _torch(self) -> "torch.dtype":
+        import torch
+
+        dtype: torch.dtype = getattr(torch, _TYPES[self.kind][0])
+        return dtype
+
+    def array(self) -> NDArray[Any]:
+        """The values, mapped copy-on-write from the file; as bits where numpy has no such type.
+
+        Raises:
+            SourceError: the file became unreadable or shorter since its header was read.
+        """
+        return self._bytes().view(self._numpy).reshape(self.shape)
+
+    def tensor(self) -> "Tensor":
+        """The same for torch. The mapping ends with the tensor's storage."""
+        import torch
+
+        if self.nbytes == 0:
+            return torch.empty(self.shape, dtype=self._torch)
+        return torch.from_numpy(self._bytes()).view(self._torch).reshape(self.shape)
+
+    def _bytes(self) -> NDArray[np.uint8]:
+        """Pages are resident once touched."""
+        if self.nbytes == 0:
+            return np.empty(0, np.uint8)
+        try:
+            with reading(self.path):
+                raw = map_bytes(self.path, self.offset, self.nbytes)
+        except ValueError as error:
+            raise SourceError(
+                f"{self.path}: changed while it was being read (tensor {self.name!r})"
+            ) from error
+        # The format does not promise alignment, kernels want it.
+        return raw.copy() if self.offset % self._numpy.itemsize else raw
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -64,7 +123,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
     refuse_lfs_pointer(path)
     try:
-        with reading(path), safe_open(str(path), framework="pt") as file:
+        with reading(path), safe_open(str(path), framework="np") as file:
             names = list(file.offset_keys())
     except SafetensorError as error:
         raise SourceError(
@@ -78,44 +137,6 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return {name: _stored(path, name, header[name], start) for name in names}
 
 
-def map_tensor(stored: StoredTensor) -> Tensor:
-    """The tensor, mapped copy-on-write from its file: pages are resident once touched.
-
-    The mapping ends with the tensor's storage.
-
-    Raises:
-        SourceError: the file became unreadable or shorter since its header was read.
-    """
-    info = stored.info
-    if info.nbytes == 0:
-        return torch.empty(info.shape, dtype=info.dtype)
-    try:
-        with reading(stored.path):
-            raw = _mapped(stored.path, stored.offset, info.nbytes)
-    except ValueError as error:
-        raise SourceError(
-            f"{stored.path}: changed while it was being read (tensor {info.name!r})"
-        ) from error
-    values = torch.from_numpy(raw)
-    # The format does not promise alignment, torch's kernels want it.
-    if stored.offset % info.dtype.itemsize:
-        values = values.clone()
-    return values.view(info.dtype).reshape(info.shape)
-
-
-def _mapped(path: Path, offset: int, nbytes: int) -> NDArray[np.uint8]:
-    """Bytes of a file, copy-on-write. Raises :class:`ValueError` if it ends before them.
-
-    Not ``np.memmap``, which asks for the state of every directory on the way, for every tensor.
-    """
-    before = offset % mmap.ALLOCATIONGRANULARITY
-    with path.open("rb") as file:
-        mapped = mmap.mmap(
-            file.fileno(), before + nbytes, access=mmap.ACCESS_COPY, offset=offset - before
-        )
-    return np.frombuffer(mapped, np.uint8, nbytes, before)
-
-
 def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
@@ -124,8 +145,7 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _stored(path: Path, name: str, entry: dict[str, Any], start: int) -> StoredTensor:
-    dtype = _DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise SourceError(f"{path}: tensor {name!r} has the unsupported dtype {entry['dtype']}")
-    info = TensorInfo(name, dtype, tuple(entry["shape"]))
-    return StoredTensor(info, path, start + entry["data_offsets"][0])
+    kind = entry["dtype"]
+    if kind not in _TYPES:
+        raise SourceError(f"{path}: tensor {name!r} has the unsupported dtype {kind}")
+    return StoredTensor(name, kind, tuple(entry["shape"]), path, start + entry["data_offsets"][0])

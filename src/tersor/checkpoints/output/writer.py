@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tersor.checkpoints.files import replacing, write_failure, write_json
 from tersor.checkpoints.huggingface.directory import INDEX, SINGLE
-from tersor.checkpoints.huggingface.safetensors_file import map_tensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import read_header
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import OutputError, ReadBackError, SourceError
 
@@ -220,7 +220,7 @@ def _read_back(path: Path, tensors: Mapping[str, Tensor]) -> None:
     if stored.keys() != tensors.keys():
         raise ReadBackError("holds other tensors than were written")
     for name, tensor in tensors.items():
-        written = map_tensor(stored[name])
+        written = stored[name].tensor()
         if written.dtype != tensor.dtype or written.shape != tensor.shape:
             raise ReadBackError(f"tensor {name!r} changed its type")
         if not torch.equal(_bits(written), _bits(tensor)):

@@ -1,5 +1,6 @@
-"""Checkpoints that their makers publish in few bits, read as the bfloat16 models they stand for."""
+"""Checkpoints that their makers publish in few bits, read as the bfloat16 models they stand for.
 
-from tersor.checkpoints.published.reading import as_published
-
-__all__ = ["as_published"]
+reading   which are
+fp8       scales for blocks, channels or tensors
+mxfp4     blocks of 32 values with an exponent
+"""
