@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/*/*)
+NATIVE := $(wildcard native/* native/*/* native/*/*/*)
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 DEMO_OUT ?= demo-out
 
 .PHONY: demo test test-sweep fuzz check sanitize test-arm arm-tools format bench clean FORCE
@@ -46,19 +47,19 @@ fuzz: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/robustness.md
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
-SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon_dotprod kernels/neon_i8mm kernels/portable pool
+SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon/neon_dotprod kernels/neon/neon_i8mm kernels/portable threads/pool
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 sanitize:
 	set -e; for kind in address,undefined thread; do \
 	  dir=build/sanitize-$$kind; mkdir -p $$dir; \
 	  build="$(CXX) -std=c++20 -O1 -g -Wno-psabi -fsanitize=$$kind -fno-sanitize-recover=all -Inative"; \
-	  $$build $(AVX2) -c native/kernels/avx2.cpp -o $$dir/avx2.o; \
-	  $$build $(AVX512) -c native/kernels/avx512_vnni.cpp -o $$dir/avx512.o; \
-	  $$build $(AVX512) -mavx512bf16 -c native/kernels/avx512_bf16.cpp -o $$dir/avx512_bf16.o; \
-	  $$build $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 -c native/kernels/amx.cpp -o $$dir/amx.o; \
-	  $$build $(AVX2) -mavxvnni -c native/kernels/avx_vnni.cpp -o $$dir/avx_vnni.o; \
-	  $$build $(AVX512) -c native/kernels/avx512vl_vnni.cpp -o $$dir/avx512vl.o; \
+	  $$build $(AVX2) -c native/kernels/avx2/avx2.cpp -o $$dir/avx2.o; \
+	  $$build $(AVX512) -c native/kernels/avx512/avx512_vnni.cpp -o $$dir/avx512.o; \
+	  $$build $(AVX512) -mavx512bf16 -c native/kernels/avx512/avx512_bf16.cpp -o $$dir/avx512_bf16.o; \
+	  $$build $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 -c native/kernels/amx/amx.cpp -o $$dir/amx.o; \
+	  $$build $(AVX2) -mavxvnni -c native/kernels/avx2/avx_vnni.cpp -o $$dir/avx_vnni.o; \
+	  $$build $(AVX512) -c native/kernels/avx2/avx512vl_vnni.cpp -o $$dir/avx512vl.o; \
 	  $$build tests/native/sanitized.cpp $(SANITIZED:%=native/%.cpp) $$dir/*.o -pthread -o $$dir/run; \
 	  $$dir/run; \
 	done
@@ -68,10 +69,10 @@ sanitize:
 # packages g++-aarch64-linux-gnu and qemu-user.
 ARM_CXX ?= aarch64-linux-gnu-g++
 ARM_RUN ?= qemu-aarch64
-ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/engine/*.cpp) native/pool.cpp)
-build/arm/kernels/neon_dotprod.o: ARM_FLAGS := -march=armv8.2-a+dotprod
-build/arm/kernels/neon_i8mm.o: ARM_FLAGS := -march=armv8.2-a+dotprod+i8mm
-build/arm/%.o: native/%.cpp $(wildcard native/* native/*/*) | arm-tools
+ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/kernels/*/*.cpp native/engine/*.cpp) native/threads/pool.cpp)
+build/arm/kernels/neon/neon_dotprod.o: ARM_FLAGS := -march=armv8.2-a+dotprod
+build/arm/kernels/neon/neon_i8mm.o: ARM_FLAGS := -march=armv8.2-a+dotprod+i8mm
+build/arm/%.o: native/%.cpp $(NATIVE) | arm-tools
 	mkdir -p $(@D)
 	$(ARM_CXX) -std=c++20 -O2 -Wall -Wextra -Wno-psabi -Inative $(ARM_FLAGS) -c $< -o $@
 

@@ -1,9 +1,9 @@
-#include "cache.hpp"
+#include "engine/cache.hpp"
 
 #include <algorithm>
 #include <new>
 
-#include "../sizes.hpp"
+#include "memory/sizes.hpp"
 
 namespace tersor {
 namespace {

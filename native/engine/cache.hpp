@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "../kernels/attention.hpp"
+#include "kernels/keys_values.hpp"
 
 namespace tersor {
 

@@ -1,11 +1,11 @@
-#include "decoder.hpp"
+#include "engine/decoder.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "../pool.hpp"
-#include "../sizes.hpp"
-#include "step.hpp"
+#include "threads/pool.hpp"
+#include "memory/sizes.hpp"
+#include "engine/step.hpp"
 
 namespace tersor {
 namespace {

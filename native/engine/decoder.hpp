@@ -10,9 +10,9 @@
 #include <mutex>
 #include <vector>
 
-#include "../aligned.hpp"
-#include "cache.hpp"
-#include "model.hpp"
+#include "memory/aligned.hpp"
+#include "engine/cache.hpp"
+#include "engine/model.hpp"
 
 namespace tersor {
 

@@ -1,4 +1,4 @@
-#include "sample.hpp"
+#include "engine/sample.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "step.hpp"
+#include "engine/step.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,8 +1,8 @@
 // One thread's way through a step of a decoder.
 #pragma once
 
-#include "barrier.hpp"
-#include "decoder.hpp"
+#include "threads/barrier.hpp"
+#include "engine/decoder.hpp"
 
 namespace tersor {
 

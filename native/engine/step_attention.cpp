@@ -1,5 +1,5 @@
 // The attention of a step: from queries, keys and values to what the heads find.
-#include "step.hpp"
+#include "engine/step.hpp"
 
 namespace tersor {
 // Queries of all heads, then keys, then values lie in a row of `attention_`.

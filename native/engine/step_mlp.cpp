@@ -1,5 +1,5 @@
 // The gated linears of a step.
-#include "step.hpp"
+#include "engine/step.hpp"
 
 #include <algorithm>
 

@@ -11,7 +11,7 @@
 #include <sys/auxv.h>
 #endif
 
-#include "kernels.hpp"
+#include "kernels/kernels.hpp"
 
 namespace tersor {
 namespace {

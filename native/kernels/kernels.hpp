@@ -1,9 +1,9 @@
 // What a level of instructions offers: one table of functions for each, chosen at run time.
 #pragma once
 
-#include "attention.hpp"
-#include "float_linear.hpp"
-#include "linear.hpp"
+#include "kernels/keys_values.hpp"
+#include "kernels/float_weights.hpp"
+#include "kernels/packed_weights.hpp"
 
 namespace tersor {
 

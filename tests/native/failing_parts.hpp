@@ -7,7 +7,7 @@
 
 #include "checking.hpp"
 #include "engine/step.hpp"
-#include "parallel.hpp"
+#include "threads/parallel.hpp"
 
 namespace failing {
 

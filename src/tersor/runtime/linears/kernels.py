@@ -1,9 +1,9 @@
 """Native linears: packed weights times activations, which are quantized on the way or not.
 
 :func:`linear`: activations become int8 codes per token and group; products and sums are exact
-integers, scaled in float32 (``native/kernels/linear.hpp``). :func:`float_linear`: weights are
-decoded on the way, all else is float32 (``float_linear.hpp``). The level of instructions is
-:func:`tersor.machine.instructions.level`.
+integers, scaled in float32 (``native/kernels/packed_weights.hpp``). Weights of
+:func:`float_linear` are decoded on the way, and all else is float32 (``float_weights.hpp``). The
+level of instructions is :func:`tersor.machine.instructions.level`.
 """
 
 from dataclasses import dataclass, replace

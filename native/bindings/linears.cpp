@@ -1,0 +1,169 @@
+// Python bindings of the linears.
+#include "bindings/linears.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "bindings/fixed_input.hpp"
+#include "bindings/kernels.hpp"
+#include "bindings/packed_arrays.hpp"
+#include "threads/pool.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using namespace tersor;
+
+using Codes = Array<const std::uint8_t, 1>;
+using Zeros = std::optional<Array<const std::uint8_t, 3>>;
+template <typename Value>
+using Panels = Array<const Value, 3>;
+
+void pack(Matrix<const std::uint8_t> codes, Array<std::uint8_t, 1> packed, std::size_t group,
+          unsigned bits, std::size_t threads) {
+  const std::size_t rows = codes.shape(0), columns = codes.shape(1);
+  check(packed.shape(0) == packed_bytes(packed_shape(rows, columns, group, bits)), "wrong size of packed");
+  check(threads > 0, "at least one thread");
+  const std::uint8_t* const from = codes.data();
+  std::uint8_t* const to = packed.data();
+  nb::gil_scoped_release release;
+  std::fill(to, to + packed.shape(0), std::uint8_t{0});
+  const std::size_t panels = (rows + kPanelRows - 1) / kPanelRows, parts = std::min(threads, panels);
+  auto body = [&](std::size_t part) {
+    const Share share(panels, parts, part);
+    pack_panels(from, rows, columns, group, bits, to, share.first * kPanelRows,
+                std::min(share.last * kPanelRows, rows));
+  };
+  in_parts(parts, body);
+}
+
+void multiply(const Kernels& kernels, const PackedWeights& weights, const FixedInput& input,
+              const Matrix<const float>& x, Matrix<float>& y, std::size_t threads) {
+  const std::size_t tokens = x.shape(0), groups = weights.groups();
+  const std::size_t width = weights.chunks() * kChunk;
+  std::vector<std::int8_t> codes(tokens * width);
+  std::vector<float> scales(tokens * groups);
+  std::vector<std::int32_t> sums(tokens * groups);
+  auto quantize = [&](std::size_t part) {
+    const Share share(tokens, std::min(threads, tokens), part);
+    kernels.quantize(x.data() + share.first * weights.columns, weights.columns,
+                     share.last - share.first, weights.columns, weights.group, input,
+                     {codes.data() + share.first * width, scales.data() + share.first * groups,
+                      sums.data() + share.first * groups});
+  };
+  // One token is quantized sooner than it is shared.
+  if (tokens < 8) {
+    kernels.quantize(x.data(), weights.columns, tokens, weights.columns, weights.group, input,
+                     {codes.data(), scales.data(), sums.data()});
+  } else {
+    in_parts(std::min(threads, tokens), quantize);
+  }
+  const QuantizedTokens quantized = {codes.data(), scales.data(), sums.data(), tokens};
+  const std::size_t parts = std::min(threads, weights.panels());
+  auto rows = [&](std::size_t part) {
+    const PanelShare share(weights.panels(), parts, part);
+    kernels.linear(weights, quantized, {y.data(), weights.rows, false}, share.first, share.last);
+  };
+  in_parts(parts, rows);
+}
+
+void check_sizes(const Matrix<const float>& x, const Matrix<float>& y, std::size_t threads) {
+  check(x.shape(0) == y.shape(0), "x and y differ in tokens");
+  check(threads > 0, "at least one thread");
+}
+
+template <typename Scale>
+void linear(const std::string& level, Matrix<const float> x, Codes packed, Panels<Scale> scales,
+            Zeros zeros, int zero, std::size_t group, unsigned bits, const Input& input,
+            Matrix<float> y, std::size_t threads) {
+  check_sizes(x, y, threads);
+  const PackedWeights weights = packed_in<Scale>(
+      packed_shape(y.shape(1), x.shape(1), group, bits), packed, scales, zeros, zero);
+  const FixedInput fixed = fixed_input(input);
+  const Kernels& kernels = kernels_of(level);
+  nb::gil_scoped_release release;
+  if (x.shape(0) > 0) multiply(kernels, weights, fixed, x, y, threads);
+}
+
+void multiply_floats(const Kernels& kernels, const FloatWeights& weights,
+                     const Matrix<const float>& x, Matrix<float>& y, std::size_t threads) {
+  const std::size_t parts = std::min(threads, weights.panels());
+  auto rows = [&](std::size_t part) {
+    const PanelShare share(weights.panels(), parts, part);
+    kernels.float_linear(weights, x.data(), weights.columns, x.shape(0),
+                         {y.data(), weights.rows, false}, share.first, share.last);
+  };
+  if (x.shape(0) > 0) in_parts(parts, rows);
+}
+
+template <typename Scale>
+void float_linear(const std::string& level, Matrix<const float> x, Codes packed,
+                  Panels<Scale> scales, Zeros zeros, int zero, std::size_t group, unsigned bits,
+                  std::optional<Array<const float, 1>> levels, Matrix<float> y,
+                  std::size_t threads) {
+  check_sizes(x, y, threads);
+  check(!levels || (levels->shape(0) == 16 && bits == 4), "a codebook has 16 levels and 4 bits");
+  const PackedWeights weights = packed_in<Scale>(
+      packed_shape(y.shape(1), x.shape(1), group, bits), packed, scales, zeros, zero);
+  const Kernels& kernels = kernels_of(level);
+  const FloatWeights floats = {nullptr, nullptr, &weights, levels ? levels->data() : nullptr,
+                               weights.rows, weights.columns};
+  nb::gil_scoped_release release;
+  multiply_floats(kernels, floats, x, y, threads);
+}
+
+template <typename Value>
+void dense_linear(const std::string& level, Matrix<const float> x, Panels<Value> panels,
+                  Matrix<float> y, std::size_t threads) {
+  check_sizes(x, y, threads);
+  FloatWeights weights = {nullptr, nullptr, nullptr, nullptr, y.shape(1), x.shape(1)};
+  check(weights.rows > 0 && weights.columns > 0, "a weight has rows and columns");
+  check(panels.shape(0) == weights.panels() && panels.shape(1) == weights.columns &&
+            panels.shape(2) == kPanelRows,
+        "dense weights are (panels, columns, 16)");
+  if constexpr (std::is_same_v<Value, float>) {
+    weights.wide = panels.data();
+  } else {
+    weights.narrow = panels.data();
+  }
+  const Kernels& kernels = kernels_of(level);
+  nb::gil_scoped_release release;
+  multiply_floats(kernels, weights, x, y, threads);
+}
+
+template <typename Value>
+void define_for(nb::module_& m) {
+  m.def("linear", &linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+        nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
+        nb::arg("bits"), nb::arg("fixed").none(), nb::arg("y"), nb::arg("threads"),
+        "y = x W^T with x quantized per token and group, or by (scale, zero, lowest); uint16 scales "
+        "are bfloat16.");
+  m.def("float_linear", &float_linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+        nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
+        nb::arg("bits"), nb::arg("levels").none(), nb::arg("y"), nb::arg("threads"),
+        "The same with x as it is; a code of 4 bits may stand for one of 16 levels.");
+  m.def("dense_linear", &dense_linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("panels"),
+        nb::arg("y"), nb::arg("threads"),
+        "y = x W^T of weights (panels, columns, 16), float32 or bfloat16 (as uint16).");
+}
+
+}  // namespace
+
+void define_linears(nb::module_& m) {
+  m.def(
+      "packed_bytes",
+      [](std::size_t rows, std::size_t columns, std::size_t group, unsigned bits) {
+        return packed_bytes(packed_shape(rows, columns, group, bits));
+      },
+      nb::arg("rows"), nb::arg("columns"), nb::arg("group"), nb::arg("bits"),
+      "Size of a packed weight.");
+  m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
+        nb::arg("bits"), nb::arg("threads"), "Pack unsigned codes (rows, columns) for the kernels.");
+  define_for<std::uint16_t>(m);
+  define_for<float>(m);
+}

@@ -1,0 +1,38 @@
+// AVX-512 BF16: attention on bfloat16 in one instruction for two products; all else as with AVX-512 VNNI.
+#include "kernels/kernels.hpp"
+
+// Compilers before GCC 10 and Clang 9 do not know it.
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__AVX512BF16__)
+
+#include <immintrin.h>
+
+namespace tersor {
+namespace {
+
+#include "vectors/sixteen_lanes.hpp"
+#include "vectors/float16.hpp"
+#include "kernels/every_set/elementwise.hpp"
+#include "kernels/every_set/attention.hpp"
+
+Kernels made() {
+  const Kernels& with = *avx512_vnni_kernels();
+  return {"avx512_bf16", with.quantize, with.linear, with.float_linear, norm,   add,
+          rotate,        gate_with,     soft_cap,    store,             attend, with.multiply_only};
+}
+
+}  // namespace
+
+const Kernels* avx512_bf16_kernels() {
+  static const Kernels kernels = made();
+  return &kernels;
+}
+
+}  // namespace tersor
+
+#else
+
+namespace tersor {
+const Kernels* avx512_bf16_kernels() { return nullptr; }
+}  // namespace tersor
+
+#endif

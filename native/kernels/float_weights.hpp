@@ -1,0 +1,19 @@
+// Linears whose activations stay float32: weights are decoded on the way into the product.
+#pragma once
+
+#include "kernels/packed_weights.hpp"
+
+namespace tersor {
+
+// Exactly one of `wide`, `narrow` and `packed` is set.
+struct FloatWeights {
+  const float* wide;            // (panels, columns, kPanelRows)
+  const std::uint16_t* narrow;  // likewise, bfloat16
+  const PackedWeights* packed;
+  const float* values;  // of packed codes of 4 bits: what the codes 0..15 stand for; null: code - zero
+  std::size_t rows, columns;
+
+  TERSOR_LOCAL std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+};
+
+}  // namespace tersor
