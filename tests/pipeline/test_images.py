@@ -18,11 +18,11 @@ import architectures
 import tersor
 from every_architecture import multimodal_types, save_every
 from tersor.errors import SourceError
+from tersor.families.registry import OUTER
 from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
 from tersor.recipes import Override, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.conversation.generate import generate_text
-from tersor.runtime.decoder.shape import OUTER
 
 GROUPS = tersor.Adjustments(group_size=8)
 

@@ -22,7 +22,7 @@ from tersor.grids import ScaleFormat
 from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.decoder.shape import FAMILIES
+from tersor.runtime.decoder.shape import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, logits_of, save_text, save_tokenizer, tiny, tokens
@@ -39,7 +39,7 @@ Case = tuple[str, str, str, bool]
 
 
 def cases() -> Iterator[Case]:
-    return product(FAMILIES, DTYPES, preset_names(), (False, True))
+    return product(ARCHITECTURES, DTYPES, preset_names(), (False, True))
 
 
 # Every family, type and kind of grid at least once.

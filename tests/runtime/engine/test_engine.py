@@ -16,7 +16,7 @@ from tersor.errors import EngineError, RecipeError, SourceError, TextError
 from tersor.machine.instructions import TILED_LEVELS, levels
 from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe
-from tersor.runtime.decoder.shape import FAMILIES
+from tersor.runtime.decoder.shape import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
@@ -64,7 +64,7 @@ def quantized(llama: Path) -> Path:
 
 
 @pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ARCHITECTURES)
 def test_logits_are_those_of_transformers(
     tmp_path: Path, family: str, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,23 +1,25 @@
 """What the engine must know of a decoder, read from its ``config.json``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as clipped
 from typing import Any
 
 from tersor.errors import EngineError
+from tersor.families.decoder import Decoder, Windows
+from tersor.families.family import Family
+from tersor.families.registry import FAMILIES, OUTER
+from tersor.models.families import FAMILIES as BLOCKS
+from tersor.runtime.decoder.fields import Fields
+from tersor.runtime.decoder.rope_fields import rope_fields
 from tersor.runtime.decoder.rotary import Rope, rotary
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
-# Models whose text part runs as if it were alone when there is no image.
-OUTER = (
-    *("gemma3", "mistral3", "internvl", "idefics3", "smolvlm"),
-    *("llava", "llava_next", "llava_onevision"),
-)
-_GEMMA = ("gemma2", "gemma3_text")
-# Families that read a window for every layer, and those that read types of layers.
-_ONE_WINDOW, _TYPED = ("mistral", "phi3"), ("qwen2", "qwen3", *_GEMMA)
-_QUERIES, _ATTENTION = ("q_proj", "k_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "o_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
+ARCHITECTURES = tuple(name for name, family in FAMILIES.items() if family.decoder is not None)
+"""Types of models that the engine runs."""
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+_WINDOW, _ALL = "sliding_attention", "full_attention"
+# What transformers calls otherwise by now.
+_OLD_TYPES = {"attention": _ALL}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class DecoderShape:
     of ``ropes`` turns it. ``norm_offset`` is added to the weights of norms. ``sandwich``: outputs
     of attention and MLP are normed too. ``fused``: q, k and v are one linear, gate and up another.
     A cap of 0 is none. ``biased``: the linears of a layer that have a bias. ``tied``: the head's
-    weights may be the embedding's.
+    weights may be the embedding's. ``ends``: what ``eos_token_id`` is, unchecked.
     """
 
     hidden: int
@@ -54,97 +56,164 @@ class DecoderShape:
     windows: tuple[int, ...]
     biased: frozenset[str]
     tied: bool
+    ends: Any
 
 
-def decoder_shape(config: Any) -> DecoderShape:
-    """The shape of a transformers configuration, or of the text part of one.
+def decoder_shape(config: Mapping[str, Any], place: object = "config.json") -> DecoderShape:
+    """The shape that a ``config.json`` gives to a decoder, or to the text part of a model.
 
-    A field is read only for families whose own code in transformers reads it. Raises
+    ``place``: the file, for errors. A field is read only for families whose own code in
+    transformers reads it; a missing one has the default of transformers' config class. Raises
     :class:`EngineError` for what the engine does not run: other architectures, activations or
-    rotary embeddings.
+    rotary embeddings; :class:`SourceError` for fields that make no model.
     """
-    tied = bool(getattr(config, "tie_word_embeddings", True))
-    config = _text_part(config)
-    family = config.model_type
-    heads = config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kinds = _layer_types(config)
-    by_type = family == "gemma3_text"
-    names: list[str | None] = [*sorted(set(kinds))] if by_type else [None]
-    gemma = family in _GEMMA
-    if gemma and getattr(config, "use_bidirectional_attention", False):
-        raise EngineError("attention in both directions")
-    if family == "phi3" and config.intermediate_size % 16:
-        raise EngineError(f"gate and up in one linear, {config.intermediate_size} rows each")
+    family, facts, fields, tied = _text_part(config, str(place))
+    _refuse(facts, fields)
+    heads, hidden = fields.whole("num_attention_heads"), fields.whole("hidden_size")
+    key_heads = fields.optional_whole("num_key_value_heads") or heads
+    if heads % key_heads:
+        raise fields.refused("num_key_value_heads", f"a divisor of num_attention_heads, {heads}")
+    size = fields.optional_whole("head_dim") or hidden // heads
+    if not size:
+        raise fields.refused("hidden_size", f"at least num_attention_heads, {heads}")
+    kinds = _layer_types(facts, fields)
+    names: list[str | None] = [*sorted(set(kinds))] if facts.ropes_by_type else [None]
+    blocks = BLOCKS[family.model_type]
+    fused = "self_attn.qkv_proj" in blocks.linears
+    mlp_size = fields.whole("intermediate_size")
+    if fused and mlp_size % 16:
+        raise EngineError(f"gate and up in one linear, {mlp_size} rows each")
     return DecoderShape(
-        hidden=config.hidden_size,
-        layers=config.num_hidden_layers,
+        hidden=hidden,
+        layers=len(kinds),
         heads=heads,
-        key_heads=config.num_key_value_heads or heads,
+        key_heads=key_heads,
         head_size=size,
-        mlp_size=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        positions=config.max_position_embeddings,
-        epsilon=config.rms_norm_eps,
-        query_scale=(config.query_pre_attn_scalar if gemma else size) ** -0.5,
-        # Gemma 3's modules keep such a setting but do not apply it.
-        attention_cap=(config.attn_logit_softcapping or 0.0) if family == "gemma2" else 0.0,
-        final_cap=(config.final_logit_softcapping or 0.0) if gemma else 0.0,
-        embedding_scale=config.hidden_size**0.5 if gemma else 1.0,
-        activation=_activation(config, gemma),
-        norm_offset=1.0 if gemma else 0.0,
-        query_norms=family in ("qwen3", "gemma3_text"),
-        sandwich=gemma,
-        fused=family == "phi3",
-        ropes=tuple(rotary(config, name, size, partial=family == "phi3") for name in names),
-        layer_ropes=tuple(names.index(kind) if by_type else 0 for kind in kinds),
-        windows=tuple(_window(config, kind) for kind in kinds),
-        biased=_biased(config),
+        mlp_size=mlp_size,
+        vocabulary=fields.whole("vocab_size"),
+        positions=fields.whole("max_position_embeddings"),
+        epsilon=float(fields.number("rms_norm_eps")),
+        query_scale=(fields.positive(facts.query_scalar) if facts.query_scalar else size) ** -0.5,
+        attention_cap=_cap(fields, facts.attention_cap),
+        final_cap=_cap(fields, facts.final_cap),
+        embedding_scale=hidden**0.5 if facts.scaled_embedding else 1.0,
+        activation=_activation(fields, facts.activation),
+        norm_offset=blocks.norm_offset,
+        query_norms=facts.query_norms,
+        sandwich=blocks.sandwich,
+        fused=fused,
+        ropes=tuple(rotary(rope_fields(fields, facts, name), size, facts) for name in names),
+        layer_ropes=tuple(names.index(kind) if facts.ropes_by_type else 0 for kind in kinds),
+        windows=tuple(_window(fields, kind) for kind in kinds),
+        biased=_biased(facts, fields),
         tied=tied,
+        ends=fields.raw("eos_token_id"),
     )
 
 
-def _text_part(config: Any) -> Any:
-    if config.model_type in FAMILIES:
-        return config
-    if config.model_type not in OUTER:
-        raise EngineError(f"architecture {config.model_type!r}; it runs {', '.join(FAMILIES)}")
-    text = config.text_config
-    if text.model_type not in FAMILIES:
-        raise EngineError(f"architecture {text.model_type!r}; it runs {', '.join(FAMILIES)}")
-    return text
+def _text_part(config: Mapping[str, Any], place: str) -> tuple[Family, Decoder, Fields, bool]:
+    """Family, its facts, fields of the text, and whether the head may be the embedding."""
+    whole = Fields(config, place)
+    kind = whole.name("model_type")
+    if kind not in OUTER:
+        family, facts = _family(kind)
+        renamed = next((new for name, new in facts.renamed.items() if name in config), None)
+        if renamed is not None:
+            raise _not_run(renamed)
+        fields = Fields(config, place, family.defaults)
+        return family, facts, fields, fields.switch("tie_word_embeddings")
+    outer = OUTER[kind]
+    whole = Fields(config, place, {"tie_word_embeddings": outer.tied})
+    part = whole.part("text_config")
+    if part is None:
+        raise whole.refused("text_config", "an object")
+    named = Fields(part.values, place, {"model_type": outer.text}, part.prefix)
+    family, facts = _family(named.name("model_type"))
+    text = Fields(part.values, place, family.defaults, part.prefix)
+    tied = whole.switch("tie_word_embeddings")
+    return family, facts, text, tied or (outer.tied_by_text and text.switch("tie_word_embeddings"))
 
 
-def _biased(config: Any) -> frozenset[str]:
+def _family(model_type: str) -> tuple[Family, Decoder]:
+    family = FAMILIES.get(model_type)
+    if family is None or family.decoder is None:
+        raise _not_run(model_type)
+    return family, family.decoder
+
+
+def _not_run(model_type: str) -> EngineError:
+    return EngineError(f"architecture {clipped(model_type)}; it runs {', '.join(ARCHITECTURES)}")
+
+
+def _refuse(facts: Decoder, fields: Fields) -> None:
+    """Refuse fields that change what is computed, and that the engine does not follow."""
+    for name, said in facts.refused.items():
+        if fields.raw(name):
+            raise EngineError(f"{said} ({name})")
+    if fields.raw("is_causal") is False:
+        raise EngineError("attention in both directions (is_causal)")
+    if fields.raw("per_layer_config") is not None:
+        raise EngineError("layers with a config of their own (per_layer_config)")
+
+
+def _biased(facts: Decoder, fields: Fields) -> frozenset[str]:
     """The linears of a layer to which the family's code gives a bias."""
-    family = config.model_type
-    attention: tuple[str, ...] = _QUERIES if family == "qwen2" else ()
-    if family in ("llama", "qwen3", *_GEMMA) and config.attention_bias:
-        attention = _ATTENTION
-    mlp = _MLP if family == "llama" and config.mlp_bias else ()
-    return frozenset([*(f"self_attn.{n}" for n in attention), *(f"mlp.{n}" for n in mlp)])
+    return frozenset(
+        linear
+        for biases in facts.biases
+        if biases.switch is None or fields.switch(biases.switch)
+        for linear in biases.linears
+    )
 
 
-def _layer_types(config: Any) -> list[str]:
-    family, count = config.model_type, config.num_hidden_layers
-    if family not in _TYPED:
-        sliding = family in _ONE_WINDOW and config.sliding_window is not None
-        return ["sliding_attention" if sliding else "full_attention"] * count
-    kinds = list(config.layer_types)
-    unknown = set(kinds) - {"sliding_attention", "full_attention"}
+def _layer_types(facts: Decoder, fields: Fields) -> list[str]:
+    """What each layer sees."""
+    count = fields.whole("num_hidden_layers")
+    if facts.windows is Windows.NONE:
+        return [_ALL] * count
+    windowed = _sliding_window(facts, fields) is not None
+    if facts.windows is Windows.ALL:
+        return [_WINDOW if windowed else _ALL] * count
+    given = fields.names("layer_types")
+    kinds = _usual_types(facts, fields, count) if given is None else given
+    kinds = [_OLD_TYPES.get(kind, kind) for kind in kinds]
+    unknown = sorted(set(kinds) - {_WINDOW, _ALL})
     if unknown:
-        raise EngineError(f"layers of type {unknown.pop()!r}")
-    if "sliding_attention" in kinds and config.sliding_window is None:
+        raise EngineError(f"layers of type {clipped(unknown[0])}")
+    if len(kinds) != count:
+        raise fields.refused("layer_types", f"a list of num_hidden_layers, {count}, names")
+    if _WINDOW in kinds and not windowed:
         raise EngineError("layers with a window, but config.json has no sliding_window")
-    return kinds[:count]
+    return kinds
 
 
-def _window(config: Any, kind: str) -> int:
-    return int(config.sliding_window) if kind == "sliding_attention" else 0
+def _usual_types(facts: Decoder, fields: Fields, count: int) -> list[str]:
+    """The types of layers that the family's code gives to a config without them."""
+    if facts.types.windows_from is not None:
+        first = fields.whole(facts.types.windows_from, least=0)
+        windowed = _sliding_window(facts, fields) is not None
+        return [_WINDOW if windowed and layer >= first else _ALL for layer in range(count)]
+    every = facts.types.full_every
+    every = fields.whole(every) if isinstance(every, str) else every
+    return [_ALL if every and (layer + 1) % every == 0 else _WINDOW for layer in range(count)]
 
 
-def _activation(config: Any, gemma: bool) -> str:
-    name = config.hidden_activation if gemma else config.hidden_act
+def _sliding_window(facts: Decoder, fields: Fields) -> int | None:
+    if facts.window_switch is not None and not fields.switch(facts.window_switch):
+        return None
+    return fields.optional_whole("sliding_window")
+
+
+def _window(fields: Fields, kind: str) -> int:
+    return fields.whole("sliding_window", least=0) if kind == _WINDOW else 0
+
+
+def _cap(fields: Fields, name: str | None) -> float:
+    return 0.0 if name is None else float(fields.optional_number(name) or 0.0)
+
+
+def _activation(fields: Fields, field: str) -> str:
+    name = fields.name(field)
     if name not in _ACTIVATIONS:
-        raise EngineError(f"activation {name!r}; it runs {', '.join(_ACTIVATIONS)}")
+        raise EngineError(f"activation {clipped(name)}; it runs {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]

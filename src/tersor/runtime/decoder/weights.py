@@ -264,7 +264,7 @@ def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.Deco
         builder.set_packed_embedding(table, shape.embedding_scale)
     for rope in shape.ropes:
         cosines, sines = rope.table(positions)
-        builder.add_rope(cosines.numpy(), sines.numpy())
+        builder.add_rope(cosines, sines)
     for layer in range(shape.layers):
         _add_layer(builder, shape, weights, layer)
     names = weights.names

@@ -49,10 +49,11 @@ class Token:
 class Engine:
     """Runs a model directory, quantized or not, on the processor.
 
-    Architectures: :data:`tersor.runtime.decoder.shape.FAMILIES`. Raises :class:`EngineError` for
-    others, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError` for
-    directories that cannot be read, :class:`OptionError` for options that make no sense, and
-    :class:`~tersor.errors.OutOfMemory` for a context that this machine cannot hold.
+    Architectures: :data:`tersor.runtime.decoder.shape.ARCHITECTURES`. Raises
+    :class:`EngineError` for others, :class:`~tersor.errors.SourceError` or
+    :class:`~tersor.errors.FormatError` for directories that cannot be read, :class:`OptionError`
+    for options that make no sense, and :class:`~tersor.errors.OutOfMemory` for a context that this
+    machine cannot hold.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Engine:
         packed = PackedCache(self.directory)
         stored = open_stored(self.directory)
         config = configuration(self.directory)
-        self.shape = decoder_shape(config)
+        self.shape = decoder_shape(stored.source.config, self.directory / "config.json")
         self.ends = end_tokens(self.directory, config)
         self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:

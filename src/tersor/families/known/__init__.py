@@ -1,0 +1,1 @@
+"""The families, one a file. ``tests/families`` holds each against transformers' own classes."""

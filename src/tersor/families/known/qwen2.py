@@ -1,0 +1,32 @@
+"""Qwen 2 and 2.5: biases in the queries, keys and values."""
+
+from tersor.families.decoder import QUERIES_KEYS_VALUES, Biases, Decoder, Types, Windows
+from tersor.families.family import Family
+
+QWEN2 = Family(
+    model_type="qwen2",
+    defaults={
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "head_dim": None,
+        "hidden_act": "silu",
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "use_sliding_window": False,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+        "tie_word_embeddings": False,
+        "eos_token_id": None,
+    },
+    decoder=Decoder(
+        biases=(Biases(QUERIES_KEYS_VALUES),),
+        windows=Windows.BY_TYPE,
+        types=Types(windows_from="max_window_layers"),
+        window_switch="use_sliding_window",
+    ),
+)

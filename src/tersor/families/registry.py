@@ -1,0 +1,28 @@
+"""``model_type`` of ``config.json`` → what is known of it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tersor.families.family import Family, Outer
+from tersor.families.known.gemma2 import GEMMA2
+from tersor.families.known.gemma3 import GEMMA3
+from tersor.families.known.llama import LLAMA
+from tersor.families.known.mistral import MISTRAL
+from tersor.families.known.phi3 import PHI3
+from tersor.families.known.qwen2 import QWEN2
+from tersor.families.known.qwen3 import QWEN3
+
+_KNOWN = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3)
+_OUTER = (
+    Outer("gemma3", text="gemma3_text", tied=True),
+    Outer("mistral3", text="mistral", tied=True),
+    Outer("internvl", text="qwen2", tied=True),
+    Outer("idefics3", text="llama", tied=False),
+    Outer("smolvlm", text="llama", tied=False),
+    Outer("llava", text="llama", tied=False, tied_by_text=True),
+    Outer("llava_next", text="llama", tied=False),
+    Outer("llava_onevision", text="qwen2", tied=False, tied_by_text=True),
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({one.model_type: one for one in _KNOWN})
+OUTER: Mapping[str, Outer] = MappingProxyType({one.model_type: one for one in _OUTER})
