@@ -6,10 +6,10 @@ from torch import Tensor
 
 from tersor.grids import (
     ActivationScheme,
-    AnyGrid,
     CodebookGrid,
     FloatGrid,
     Granularity,
+    Grid,
     IntegerGrid,
     ScaleFormat,
     Scheme,
@@ -30,7 +30,7 @@ INTEGERS = [
 ]
 CODEBOOKS = [nf4(), fp4(), *map(log2, (2, 3, 4, 5, 6))]
 FLOATS = [FloatGrid("fp8_e4m3"), FloatGrid("fp8_e5m2")]
-FIXED_GRIDS: list[AnyGrid] = [*INTEGERS, *CODEBOOKS, *FLOATS]
+FIXED_GRIDS: list[Grid] = [*INTEGERS, *CODEBOOKS, *FLOATS]
 FITTED = [kmeans(2), kmeans(4)]
 
 MXFP4 = TensorScheme(fp4(), Granularity.GROUP, 32, ScaleFormat.E8M0)
@@ -38,7 +38,7 @@ NVFP4 = TensorScheme(fp4(), Granularity.GROUP, 16, ScaleFormat.E4M3)
 BLOCK_FORMATS = [MXFP4, NVFP4]
 
 
-def granularities(grid: AnyGrid, group_size: int = 32) -> list[TensorScheme]:
+def granularities(grid: Grid, group_size: int = 32) -> list[TensorScheme]:
     """The grid per tensor, per channel and per group."""
     return [
         TensorScheme(grid, Granularity.TENSOR),

@@ -172,7 +172,7 @@ def test_unknown_keys(changes: dict[str, Any], message: str) -> None:
         ({"weights": "w4"}, "weights: "),
         ({"weights": [GROUPED]}, "weights: "),
         ({"weights": {}}, "weights.grid: field required"),
-        ({"weights": {"grid": "int4"}}, "weights.grid: input should be 'int', 'nf4'"),
+        ({"weights": {"grid": "int4"}}, "weights.grid: no grid 'int4'; did you mean 'int'"),
         ({"weights": {"grid": ["int"]}}, "weights.grid: "),
         ({"weights": {**GROUPED, "bits": "4"}}, "weights.bits: input should be a valid integer"),
         ({"weights": {**GROUPED, "bits": 4.0}}, "weights.bits: input should be a valid integer"),

@@ -28,8 +28,8 @@ from hessians import correlated, output_error
 from tersor import _native
 from tersor.errors import NonFiniteWeight, RecipeError, SchemeError
 from tersor.grids import (
-    AnyGrid,
     Granularity,
+    Grid,
     IntegerGrid,
     Symmetry,
     TensorScheme,
@@ -43,7 +43,7 @@ from tersor.rounding.gptq_reference import gptq_reference
 
 DEFAULT = Gptq()
 ORDERS: tuple[Order, ...] = get_args(Order)
-GRIDS: list[AnyGrid] = [
+GRIDS: list[Grid] = [
     *(IntegerGrid(bits, symmetry) for bits in (2, 3, 4, 8) for symmetry in Symmetry),
     IntegerGrid(4, Symmetry.NONE, signed=False),
     IntegerGrid(8, Symmetry.FULL, signed=False),
@@ -112,7 +112,7 @@ def test_against_the_textbook(scheme: TensorScheme, order: Order) -> None:
 @pytest.mark.parametrize("estimator", [MeanSquaredError(6), Percentile(0.98)], ids=str)
 @pytest.mark.parametrize("grid", [IntegerGrid(3, Symmetry.NONE), nf4()], ids=label)
 def test_against_the_textbook_with_a_range_search(
-    grid: AnyGrid, estimator: MeanSquaredError | Percentile
+    grid: Grid, estimator: MeanSquaredError | Percentile
 ) -> None:
     weight, hessian, settings = gaussian(7, 80, seed=1), correlated(80), Gptq()
     for scheme in granularities(grid):

@@ -23,9 +23,9 @@ from every_scheme import (
 )
 from tersor.errors import NonFiniteWeight, RecipeError, SchemeError
 from tersor.grids import (
-    AnyGrid,
     CodebookGrid,
     Granularity,
+    Grid,
     IntegerGrid,
     QuantizedTensor,
     ScaleFormat,
@@ -47,7 +47,7 @@ def rtn(
 
 
 def naive_scale(
-    values: Tensor, grid: AnyGrid, scheme: TensorScheme, dtype: torch.dtype, largest: float
+    values: Tensor, grid: Grid, scheme: TensorScheme, dtype: torch.dtype, largest: float
 ) -> Tensor:
     """Float32 scalar: the formulas of the papers, one group at a time."""
     low, high = values.min().clamp(max=0), values.max().clamp(min=0)
@@ -73,7 +73,7 @@ def naive_scale(
     return scale.to(dtype).float() if scale != 0 else torch.tensor(1.0)
 
 
-def naive_values(values: Tensor, grid: AnyGrid, scale: Tensor) -> Tensor:
+def naive_values(values: Tensor, grid: Grid, scale: Tensor) -> Tensor:
     """What the values of one group are restored to."""
     if isinstance(grid, CodebookGrid):
         levels = torch.tensor(grid.levels) * scale
@@ -205,7 +205,7 @@ def test_what_is_no_matrix_is_refused(scheme: TensorScheme, shape: tuple[int, ..
 
 
 @pytest.mark.parametrize("grid", [IntegerGrid(4), IntegerGrid(4, Symmetry.NONE), nf4()], ids=label)
-def test_a_single_column(grid: AnyGrid) -> None:
+def test_a_single_column(grid: Grid) -> None:
     weight = torch.tensor([[0.5], [-0.25], [0.0]])
     for scheme in granularities(grid)[1:]:
         assert torch.equal(rtn(weight, scheme, torch.float32).dequantize(), weight)

@@ -1,31 +1,29 @@
 """Schemes as they are written in recipes and in ``config.json``."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import StrictBool, StrictInt
+from pydantic import AfterValidator, StrictBool, StrictInt
+from pydantic_core import PydanticCustomError
 
 from tersor.documents import Document, validated, within
-from tersor.errors import SchemeError
-from tersor.grids.kinds.codebook import fp4, kmeans, log2, nf4
-from tersor.grids.kinds.integer import IntegerGrid, Symmetry
-from tersor.grids.kinds.small_float import FloatGrid
+from tersor.grids.kinds.integer import Symmetry
+from tersor.grids.named import GRIDS, named
 from tersor.grids.scales import ScaleFormat
-from tersor.grids.scheme import ActivationScheme, AnyGrid, Granularity, Scheme, TensorScheme
-from tersor.options import limits
+from tersor.grids.scheme import ActivationScheme, Granularity, Scheme, TensorScheme
+from tersor.options import did_you_mean, limits
 
-_FIXED_GRIDS: dict[str, Callable[[], AnyGrid]] = {
-    "nf4": nf4,
-    "fp4": fp4,
-    "fp8_e4m3": lambda: FloatGrid("fp8_e4m3"),
-    "fp8_e5m2": lambda: FloatGrid("fp8_e5m2"),
-}
+
+def _known_grid(name: str) -> str:
+    if name not in GRIDS:
+        raise PydanticCustomError("grid", f"no grid {name!r}{did_you_mean(name, GRIDS)}")
+    return name
 
 
 class TensorDocument(Document):
     """A :class:`TensorScheme` as written in a recipe."""
 
-    grid: Literal["int", "nf4", "fp4", "log2", "kmeans", "fp8_e4m3", "fp8_e5m2"]
+    grid: Annotated[str, AfterValidator(_known_grid)]
     bits: StrictInt | None = None
     symmetry: Symmetry | None = None
     granularity: Granularity = Granularity.CHANNEL
@@ -34,32 +32,15 @@ class TensorDocument(Document):
 
     def value(self) -> TensorScheme:
         """The scheme. Raises :class:`SchemeError` if the parts do not fit together."""
-        return TensorScheme(self._grid(), self.granularity, self.group_size, self.scale)
-
-    def _grid(self) -> AnyGrid:
-        if self.symmetry is not None and self.grid != "int":
-            raise SchemeError(f"symmetry belongs to grid int, not to {self.grid}")
-        if self.grid in _FIXED_GRIDS:
-            grid = _FIXED_GRIDS[self.grid]()
-            if self.bits not in (None, grid.bits):
-                raise SchemeError(f"grid {self.grid} has {grid.bits} bits, not {self.bits}")
-            return grid
-        if self.bits is None:
-            raise SchemeError(f"grid {self.grid} needs bits")
-        if self.grid == "int":
-            return IntegerGrid(self.bits, self.symmetry or Symmetry.RESTRICTED)
-        return log2(self.bits) if self.grid == "log2" else kmeans(self.bits)
+        grid = named(self.grid, self.bits, self.symmetry)
+        return TensorScheme(grid, self.granularity, self.group_size, self.scale)
 
     @classmethod
     def of(cls, scheme: TensorScheme) -> "TensorDocument":
         """The document of a scheme."""
-        grid = scheme.grid
-        integer = isinstance(grid, IntegerGrid)
         return cls.model_validate(
-            {
-                "grid": "int" if integer else grid.name,
-                "bits": grid.bits if integer or grid.name in ("log2", "kmeans") else None,
-                "symmetry": grid.symmetry if isinstance(grid, IntegerGrid) else None,
+            scheme.grid.written()
+            | {
                 "granularity": scheme.granularity,
                 "group_size": scheme.group_size,
                 "scale": scheme.scale_format,

@@ -4,12 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tersor.errors import SchemeError
-from tersor.grids.kinds.codebook import CodebookGrid
-from tersor.grids.kinds.integer import IntegerGrid
-from tersor.grids.kinds.small_float import FloatGrid
+from tersor.grids.grid import Grid
 from tersor.grids.scales import ScaleFormat
-
-AnyGrid = IntegerGrid | CodebookGrid | FloatGrid
 
 
 class Granularity(StrEnum):
@@ -28,7 +24,7 @@ class Granularity(StrEnum):
 class TensorScheme:
     """Grid, granularity and scale format of one tensor."""
 
-    grid: AnyGrid
+    grid: Grid
     granularity: Granularity
     group_size: int | None = None
     scale_format: ScaleFormat = ScaleFormat.FLOAT

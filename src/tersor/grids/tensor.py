@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tersor.grids.blocks import row_chunks, segments
-from tersor.grids.kinds.codebook import CodebookGrid
+from tersor.grids.grid import Grid
 from tersor.grids.scales import StoredScale
-from tersor.grids.scheme import AnyGrid, Granularity, TensorScheme
+from tersor.grids.scheme import Granularity, TensorScheme
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class QuantizedTensor:
         return out_features, in_features
 
     @property
-    def grid(self) -> AnyGrid:
+    def grid(self) -> Grid:
         """The scheme's grid, with this tensor's own levels if it has any."""
         grid = self.scheme.grid
-        if self.codebook is None or not isinstance(grid, CodebookGrid):
+        if self.codebook is None:
             return grid
         return grid.with_levels(tuple(self.codebook.tolist()))
 

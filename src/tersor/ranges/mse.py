@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.errors import RecipeError
-from tersor.grids import IntegerGrid, ScaleStorage, TensorScheme, fit
+from tersor.grids import ScaleStorage, TensorScheme, fit
 from tersor.ranges.estimator import Bounds
 from tersor.ranges.minmax import MinMax
 
@@ -48,7 +48,7 @@ class MeanSquaredError:
         low, high = MinMax().bounds(blocks, scheme, storage)
         factors = torch.linspace(1.0, self.smallest, self.steps)
         # Histograms come with centres of double precision; they are single blocks.
-        fast = isinstance(scheme.grid, IntegerGrid) and blocks.dtype == torch.float32
+        fast = scheme.grid.integers is not None and blocks.dtype == torch.float32
         search = best_factors if fast else best_factors_reference
         best = search(blocks, (low, high), factors, scheme, storage, importance, self.norm)
         return low * best, high * best
@@ -69,14 +69,14 @@ def best_factors(
     each ``(rows, groups)``. ``factors``: float32 ``(steps,)``. ``importance``: broadcastable to
     ``blocks``. The same for any number of threads; the calling one does all the work.
     """
-    grid = scheme.grid
-    assert isinstance(grid, IntegerGrid)
+    codes = scheme.grid.integers
+    assert codes is not None
     low, high = (ends.unsqueeze(-1) * factors for ends in bounds)  # (rows, groups, steps)
     parameters = fit(scheme, low, high, storage)
     zero = parameters.zero_point
-    lowest = torch.full((1, 1, 1), float(grid.code_min - grid.offset))
+    lowest = torch.full((1, 1, 1), float(codes.lowest - codes.zero))
     if zero is not None:
-        lowest = grid.code_min - zero.float()
+        lowest = codes.lowest - zero.float()
     if importance is None:
         importance = torch.ones(blocks.shape[-1])
     best = torch.empty(blocks.shape[:2], dtype=torch.int64)
@@ -85,7 +85,7 @@ def best_factors(
         _with_contiguous_values(importance.float().expand_as(blocks)).numpy(),
         parameters.scale.value().numpy(),
         lowest.numpy(),
-        grid.code_max - grid.code_min,
+        codes.highest - codes.lowest,
         norm,
         best.numpy(),
     )

@@ -6,17 +6,7 @@ from typing import Any
 
 from tersor.calibration.precision import Precision
 from tersor.errors import OptionError, RecipeError, SchemeError
-from tersor.grids import (
-    CodebookGrid,
-    Granularity,
-    IntegerGrid,
-    ScaleFormat,
-    Scheme,
-    Symmetry,
-    TensorScheme,
-    kmeans,
-    log2,
-)
+from tersor.grids import Granularity, ScaleFormat, Scheme, TensorScheme
 from tersor.options import limits
 from tersor.ranges import (
     Entropy,
@@ -177,7 +167,11 @@ class Recipe:
 
     def with_bits(self, bits: int) -> "Recipe":
         """The same recipe with codes of another width."""
-        return self._with_weights("bits", str(bits), lambda weights: _resized(weights, bits))
+
+        def resize(weights: TensorScheme) -> TensorScheme:
+            return replace(weights, grid=weights.grid.with_bits(bits))
+
+        return self._with_weights("bits", str(bits), resize)
 
     def with_group_size(self, group_size: int) -> "Recipe":
         """The same recipe with groups of that many columns; 0 stands for one per channel."""
@@ -195,9 +189,7 @@ class Recipe:
         """The same recipe with a zero point for every scale of the weights."""
 
         def shift(weights: TensorScheme) -> TensorScheme:
-            if not isinstance(weights.grid, IntegerGrid):
-                raise RecipeError(f"{weights.grid.name} has no zero points")
-            return replace(weights, grid=replace(weights.grid, symmetry=Symmetry.NONE))
+            return replace(weights, grid=weights.grid.asymmetric())
 
         return self._with_weights("asymmetric", "", shift)
 
@@ -217,17 +209,3 @@ def _needs_activations(scheme: Scheme | None, range_: AnyRange) -> bool:
         return False
     static = scheme.activations is not None and not scheme.activations.dynamic
     return static or isinstance(range_, ImportanceWeighted | ClipSearch)
-
-
-def _resized(weights: TensorScheme, bits: int) -> TensorScheme:
-    grid = weights.grid
-    if bits == grid.bits:
-        return weights
-    if isinstance(grid, IntegerGrid):
-        return replace(weights, grid=replace(grid, bits=bits))
-    if isinstance(grid, CodebookGrid) and grid.name in _RESIZABLE:
-        return replace(weights, grid=_RESIZABLE[grid.name](bits))
-    raise RecipeError(f"{grid.name} always has {grid.bits} bits")
-
-
-_RESIZABLE = {"log2": log2, "kmeans": kmeans}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tersor import _native
-from tersor.grids import AnyGrid, IntegerGrid
+from tersor.grids import Grid
 from tersor.rounding._levels import sorted_levels
 from tersor.rounding.hessian_factor import HessianFactor
 
@@ -70,7 +70,7 @@ class Panel:
         first: int,
         last: int,
         block: int,
-        grid: AnyGrid,
+        grid: Grid,
         scale: Tensor,
         zero_point: Tensor | None,
     ) -> None:
@@ -80,11 +80,11 @@ class Panel:
         ``zero_point``: likewise, of the code type.
         """
         panel = (*self._arrays(), first, last, block, _tiles(scale, 1.0).numpy())
-        if isinstance(grid, IntegerGrid):
-            zero = torch.full((1, 1), grid.offset) if zero_point is None else zero_point
-            lowest = (grid.code_min - zero.float()).expand(scale.shape)
-            top = grid.code_max - grid.code_min
-            _native.gptq_integers(*panel, _tiles(lowest, 0.0).numpy(), top, grid.code_min)
+        if (codes := grid.integers) is not None:
+            zero = torch.full((1, 1), codes.zero) if zero_point is None else zero_point
+            lowest = (codes.lowest - zero.float()).expand(scale.shape)
+            top = codes.highest - codes.lowest
+            _native.gptq_integers(*panel, _tiles(lowest, 0.0).numpy(), top, codes.lowest)
         else:
             table = sorted_levels(grid)
             _native.gptq_levels(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tersor.errors import NonFiniteWeight, SchemeError
-from tersor.grids import CodebookGrid, ScaleFormat, ScaleStorage, TensorScheme
+from tersor.grids import ScaleFormat, ScaleStorage, TensorScheme
 from tersor.grids.blocks import as_rows, segments
 from tersor.grids.kinds.lloyd import fit_levels
 from tersor.grids.scales import global_scale_for
@@ -31,7 +31,7 @@ def prepare(weight: Tensor, scheme: TensorScheme, scale_dtype: torch.dtype) -> P
     """
     storage = ScaleStorage(scale_dtype, _global_scale(_amax(weight), scheme))
     grid = scheme.grid
-    if not isinstance(grid, CodebookGrid) or not grid.fitted:
+    if not grid.fitted:
         return Prepared(scheme, storage, None)
     codebook = _fit_codebook(as_rows(weight, scheme), scheme, grid.bits)
     concrete = replace(scheme, grid=grid.with_levels(tuple(codebook.tolist())))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor.errors import SchemeError
-from tersor.grids import IntegerGrid, QuantizedTensor, StoredScale
+from tersor.grids import QuantizedTensor, StoredScale
 from tersor.grids.blocks import segments
 from tersor.grids.scales import store_float
 
@@ -28,11 +28,11 @@ class LatentScales:
     def __init__(self, start: QuantizedTensor) -> None:
         """Raises :class:`SchemeError` for a grid whose codes are no integers."""
         grid = start.scheme.grid
-        if not isinstance(grid, IntegerGrid):
+        if grid.integers is None:
             raise SchemeError(f"learned rounding needs integer codes, not {grid.name}")
-        self._start, self._grid = start, grid
+        self._start, self._integers = start, grid.integers
         self._first = start.scale.value()
-        zero = float(grid.offset)
+        zero = float(self._integers.zero)
         self._zero = (
             torch.tensor([[zero]]) if start.zero_point is None else start.zero_point.float()
         )
@@ -73,7 +73,7 @@ class LatentScales:
     def quantized(self) -> QuantizedTensor:
         """What training has led to."""
         return replace(
-            self._start, codes=self.codes().to(self._grid.code_dtype), scale=self._stored()
+            self._start, codes=self.codes().to(self._start.codes.dtype), scale=self._stored()
         )
 
 
@@ -89,7 +89,7 @@ class LatentLinear(LatentScales):
 
     def codes(self) -> Tensor:
         """Codes as fp32 ``(out, in)``."""
-        return self.positions.round().clamp_(self._grid.code_min, self._grid.code_max)
+        return self.positions.round().clamp_(self._integers.lowest, self._integers.highest)
 
     def position_gradient(self, weight: Tensor) -> Tensor:
         """Gradient of ``positions``, fp32, from the weight's ``(out, in)`` of any float type.

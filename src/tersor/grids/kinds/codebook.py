@@ -9,13 +9,16 @@ A level is found by its distance on the linear axis. Ties go to the level that l
 of steps from 0, which for ``fp4`` is IEEE's rounding to even.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tersor.errors import SchemeError
+from tersor.grids.grid import BaseGrid, Grid
 
 _NF4 = (
     -1.0,
@@ -39,7 +42,7 @@ _E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 @dataclass(frozen=True)
-class CodebookGrid:
+class CodebookGrid(BaseGrid):
     """``2^bits`` or fewer levels; the code of a value is the index of its level.
 
     ``levels[code]`` is the level in units of the scale and must contain 0. Two codes may share a
@@ -62,19 +65,21 @@ class CodebookGrid:
         """Whether the levels belong to the tensor and not to the grid."""
         return self.name == "kmeans"
 
-    @property
-    def symmetric(self) -> bool:
-        """Codebooks have no zero point."""
-        return True
-
-    @property
-    def code_dtype(self) -> torch.dtype:
-        """``uint8``."""
-        return torch.uint8
-
-    def with_levels(self, levels: tuple[float, ...]) -> "CodebookGrid":
-        """The same grid with these levels."""
+    def with_levels(self, levels: tuple[float, ...]) -> Grid:
+        """The same grid with these levels; :class:`SchemeError` unless it is fitted."""
+        if not self.fitted:
+            return super().with_levels(levels)
         return CodebookGrid(self.name, self.bits, levels)
+
+    def with_bits(self, bits: int) -> Grid:
+        """The codebook of that name with other levels, if it comes in several widths."""
+        make = _OF_ANY_WIDTH.get(self.name)
+        return super().with_bits(bits) if make is None else make(bits)
+
+    def written(self) -> dict[str, Any]:
+        """The name, and bits where the name does not say them."""
+        bits = {"bits": self.bits} if self.name in _OF_ANY_WIDTH else {}
+        return super().written() | bits
 
     @cached_property
     def _codes(self) -> Tensor:
@@ -105,10 +110,6 @@ class CodebookGrid:
     def scale_for(self, low: Tensor, high: Tensor) -> Tensor:
         """``amax / reach``."""
         return torch.maximum(-low, high).clamp(min=0) / self.reach
-
-    def zero_point_for(self, low: Tensor, scale: Tensor) -> Tensor | None:
-        """``None``."""
-        return None
 
     def span(self, scale: Tensor, zero_point: Tensor | None) -> tuple[Tensor, Tensor]:
         """Outermost levels times the scale."""
@@ -145,3 +146,6 @@ def log2(bits: int) -> CodebookGrid:
 def kmeans(bits: int) -> CodebookGrid:
     """``2^bits`` levels fitted to each tensor."""
     return CodebookGrid("kmeans", bits)
+
+
+_OF_ANY_WIDTH: Mapping[str, Callable[[int], CodebookGrid]] = {"log2": log2, "kmeans": kmeans}

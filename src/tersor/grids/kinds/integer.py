@@ -4,13 +4,15 @@ Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", https://arxiv.org/abs/1712.05877, eq. 1. Ties round to even.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tersor.errors import SchemeError
+from tersor.grids.grid import BaseGrid, IntegerCodes
 
 WIDTHS = (2, 3, 4, 5, 6, 8)
 
@@ -30,7 +32,7 @@ class Symmetry(StrEnum):
 
 
 @dataclass(frozen=True)
-class IntegerGrid:
+class IntegerGrid(BaseGrid):
     """Integers of 2, 3, 4, 5, 6 or 8 bits, times a scale.
 
     ``signed`` chooses how codes are stored: two's complement (``−2^(b−1) … 2^(b−1)−1``) or unsigned
@@ -79,6 +81,29 @@ class IntegerGrid:
     def code_max(self) -> int:
         """Largest code in use."""
         return self.offset + (1 << (self.bits - 1)) - 1
+
+    @property
+    def integers(self) -> IntegerCodes:
+        """The codes in use."""
+        signed_scale = self.symmetry is Symmetry.SIGNED_SCALE
+        return IntegerCodes(self.code_min, self.code_max, self.offset, signed_scale)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """None: codes are integers."""
+        return ()
+
+    def with_bits(self, bits: int) -> "IntegerGrid":
+        """Integers of another width; :class:`SchemeError` if there are none."""
+        return replace(self, bits=bits)
+
+    def asymmetric(self) -> "IntegerGrid":
+        """The same integers with zero points."""
+        return replace(self, symmetry=Symmetry.NONE)
+
+    def written(self) -> dict[str, Any]:
+        """``int``, bits and symmetry; how codes are stored is not a recipe's business."""
+        return {"grid": "int", "bits": self.bits, "symmetry": self.symmetry.value}
 
     def scale_for(self, low: Tensor, high: Tensor) -> Tensor:
         """Scale of a range ``[low, high]``; a range without 0 is extended to contain it."""

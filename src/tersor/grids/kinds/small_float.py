@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from tersor.errors import SchemeError
+from tersor.grids.grid import BaseGrid
 
 _DTYPES = {"fp8_e4m3": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
 
 
 @dataclass(frozen=True)
-class FloatGrid:
+class FloatGrid(BaseGrid):
     """``fp8_e4m3`` (largest value 448, no infinities) or ``fp8_e5m2`` (57344)."""
 
     name: str
@@ -29,14 +30,15 @@ class FloatGrid:
         return 8
 
     @property
-    def symmetric(self) -> bool:
-        """Small floats have no zero point."""
-        return True
-
-    @property
     def code_dtype(self) -> torch.dtype:
         """The float8 type."""
         return _DTYPES[self.name]
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The value of every byte; NaN and infinities among them."""
+        every = torch.arange(256).to(torch.uint8).view(self.code_dtype)
+        return tuple(every.float().tolist())
 
     @property
     def largest(self) -> float:
@@ -46,10 +48,6 @@ class FloatGrid:
     def scale_for(self, low: Tensor, high: Tensor) -> Tensor:
         """``amax / largest``."""
         return torch.maximum(-low, high).clamp(min=0) / self.largest
-
-    def zero_point_for(self, low: Tensor, scale: Tensor) -> Tensor | None:
-        """``None``."""
-        return None
 
     def span(self, scale: Tensor, zero_point: Tensor | None) -> tuple[Tensor, Tensor]:
         """``± largest · s``."""

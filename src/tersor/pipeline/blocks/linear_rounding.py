@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tersor.errors import NonFiniteWeight, SchemeError
 from tersor.grids import (
-    CodebookGrid,
     Granularity,
     ScaleFormat,
     StoredScale,
@@ -191,9 +190,8 @@ def _jobs(
 
 
 def _rows_independent(scheme: TensorScheme) -> bool:
-    fitted = isinstance(scheme.grid, CodebookGrid) and scheme.grid.fitted
     shared = scheme.granularity is Granularity.TENSOR or scheme.scale_format is ScaleFormat.E4M3
-    return not (fitted or shared)
+    return not (scheme.grid.fitted or shared)
 
 
 def joined(parts: list[Rounded]) -> Rounded:

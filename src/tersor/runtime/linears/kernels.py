@@ -16,8 +16,7 @@ from torch import Tensor
 
 from tersor import _native
 from tersor.errors import SchemeError
-from tersor.grids import CodebookGrid, IntegerGrid, QuantizedTensor
-from tersor.grids.scheme import AnyGrid
+from tersor.grids import Grid, QuantizedTensor
 from tersor.machine.instructions import level
 
 # Columns of a token that share a scale where the weight does not say: few enough for a token's
@@ -78,9 +77,9 @@ class FixedInput(NamedTuple):
     lowest: int
 
 
-def has_kernel(grid: AnyGrid) -> bool:
-    """Whether weights on a grid have a kernel: integers, and codebooks of up to 16 levels."""
-    return isinstance(grid, IntegerGrid) or (isinstance(grid, CodebookGrid) and grid.bits <= 4)
+def has_kernel(grid: Grid) -> bool:
+    """Whether weights on a grid have a kernel: integers, and tables of up to 16 levels."""
+    return grid.integers is not None or grid.bits <= _CODEBOOK_BITS
 
 
 def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:
@@ -91,22 +90,22 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
 
     Raises :class:`SchemeError` for other grids.
     """
-    grid = weight.grid
-    if isinstance(grid, CodebookGrid) and has_kernel(grid):
+    grid, integers = weight.grid, weight.grid.integers
+    if not has_kernel(grid):
+        raise SchemeError(f"no kernel for weights on the grid {grid.name}")
+    if integers is None:
         levels = torch.zeros(1 << _CODEBOOK_BITS)
         levels[: len(grid.levels)] = torch.tensor(grid.levels)
         packed = _packed(weight, weight.codes, _CODEBOOK_BITS, 0, None, group)
         return replace(packed, levels=levels)
-    if not isinstance(grid, IntegerGrid):
-        raise SchemeError(f"no kernel for weights on the grid {grid.name}")
-    unsigned = (weight.codes.to(torch.int16) - grid.code_min).to(torch.uint8)
+    unsigned = (weight.codes.to(torch.int16) - integers.lowest).to(torch.uint8)
     zeros = weight.zero_point
     return _packed(
         weight,
         unsigned,
         grid.bits if grid.bits in (2, 3, 4) else 8,
-        grid.offset - grid.code_min,
-        None if zeros is None else (zeros.to(torch.int16) - grid.code_min).to(torch.uint8),
+        integers.zero - integers.lowest,
+        None if zeros is None else (zeros.to(torch.int16) - integers.lowest).to(torch.uint8),
         group,
     )
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
+from tersor.grids import Granularity, Grid, Scheme
 from tersor.models.in_transformers.in_memory import modules_in_memory
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.linears.kernels import ACTIVATION_GROUP, PackedLinear, has_kernel, pack_linear
@@ -80,7 +80,7 @@ def _why_not(module: nn.Module | None, scheme: Scheme) -> str:
 def is_the_kernels(scheme: Scheme) -> bool:
     """Whether a scheme that rounds activations does so just as the kernels do."""
     activations = scheme.activations
-    if activations is None or not isinstance(scheme.weights.grid, IntegerGrid):
+    if activations is None or scheme.weights.grid.integers is None:
         return False
     if not activations.dynamic:
         return is_static_for_kernels(scheme)
@@ -88,7 +88,11 @@ def is_the_kernels(scheme: Scheme) -> bool:
     return (
         scheme.weights.granularity is not Granularity.GROUP
         and tensor.granularity is Granularity.TOKEN
-        and isinstance(tensor.grid, IntegerGrid)
-        and tensor.grid.bits == 8
-        and tensor.grid.symmetry is Symmetry.RESTRICTED
+        and tensor.grid.symmetric
+        and _goes_to_127_both_ways(tensor.grid)
     )
+
+
+def _goes_to_127_both_ways(grid: Grid) -> bool:
+    codes = grid.integers
+    return codes is not None and codes.zero - codes.lowest == codes.highest - codes.zero == 127

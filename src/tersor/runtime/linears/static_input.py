@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tersor.errors import FormatError
-from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry
+from tersor.grids import Granularity, Scheme
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.linears.kernels import FixedInput, PackedLinear, linear
 
@@ -21,9 +21,9 @@ def is_static_for_kernels(scheme: Scheme) -> bool:
     grid = activations.tensor.grid
     return (
         activations.tensor.granularity is Granularity.TENSOR
-        and isinstance(grid, IntegerGrid)
         and grid.bits == 8
-        and grid.symmetry is not Symmetry.SIGNED_SCALE
+        and grid.integers is not None
+        and not grid.integers.signed_scale
     )
 
 
@@ -39,10 +39,10 @@ def fixed_input(artifact: Artifact, module: str) -> FixedInput | None:
     if stored is None:
         raise FormatError(f"{module} has static activations, but no tensor {module}.input_scale")
     assert activations is not None
-    grid = activations.tensor.grid
-    assert isinstance(grid, IntegerGrid)
-    zero = grid.offset if stored.zero_point is None else int(stored.zero_point)
-    return FixedInput(float(stored.scale), zero - grid.offset, grid.code_min - grid.offset)
+    codes = activations.tensor.grid.integers
+    assert codes is not None
+    zero = codes.zero if stored.zero_point is None else int(stored.zero_point)
+    return FixedInput(float(stored.scale), zero - codes.zero, codes.lowest - codes.zero)
 
 
 def with_zero(packed: PackedLinear, fixed: FixedInput | None, bias: Tensor | None) -> Tensor | None:

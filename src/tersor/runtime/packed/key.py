@@ -77,7 +77,7 @@ def _examples() -> Iterator[PackedLinear]:
 def _example(scheme: TensorScheme, dtype: torch.dtype) -> QuantizedTensor:
     """Every code in turn, and scales that are no bfloat16 if ``dtype`` is wider."""
     grid, groups = scheme.grid, scheme.groups(_COLUMNS)
-    first = grid.code_min if isinstance(grid, IntegerGrid) else 0
+    first = 0 if grid.integers is None else grid.integers.lowest
     codes = torch.arange(_ROWS * _COLUMNS).remainder(1 << grid.bits).add(first).to(grid.code_dtype)
     scales = torch.arange(1, 1 + _ROWS * groups).div(1 << 10).to(dtype).view(_ROWS, groups)
     zeros = None if grid.symmetric else codes[: _ROWS * groups].view(_ROWS, groups)
