@@ -1,14 +1,20 @@
 """The command line as a stranger uses it: exit status, one-line errors, clean JSON."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from tersor.cli.app import app
 from tersor.cli.main import run
+from tersor.recipes import preset_names
 from tiny_models import save_tiny
 
 COMMANDS = [
@@ -198,6 +204,78 @@ def test_recipes_lists_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["recipes", "w4"]) == 0
     assert "bits: 4" in capsys.readouterr().out
     assert run(["recipes", "w44"]) == 1
+
+
+def test_the_list_of_recipes_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:2] == "  "]
+    assert run(["recipes", "--json"]) == 0
+    documents = json.loads(capsys.readouterr().out)
+    assert listed == [document["recipe"] for document in documents]
+    assert sorted(listed) == list(preset_names())
+    assert run(["recipes", "w4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights"]["bits"] == 4
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_what_is_true(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every default that is a value stands behind its option, and no bracket is lost."""
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    options = [one for one in group.commands[command].params if one.name != "help"]
+    for option in options:
+        name = option.opts[0]
+        shown = next((line for line in lines if f" {name} " in line), "")
+        if isinstance(option.default, int | float | str) and str(option.default) not in (
+            "False",
+            "",
+        ):
+            assert f"[default: {option.default}]" in shown, name
+        for word in re.findall(r"\S*\[\S*", getattr(option, "help", "") or ""):
+            assert word.replace("\\", "") in shown, name
+
+
+def test_windows_of_a_comparison_are_not_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    for command, default in (("compare", "8"), ("demo", "8"), ("evaluate", "(all)")):
+        assert run([command, "--help"]) == 0
+        assert f"Windows to score. [default: {default}]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("quantize x --recipe w4-", ["w4-asym", "w4-mse"]),
+        ("compare x --recipes nf4,w4,w4", ["nf4,w4,w4-asym", "nf4,w4,w4-mse"]),
+        ("recipes rotate-", ["rotate-gptaq", "rotate-gptq"]),
+        ("quantize x --recipe mi", ["mine.yaml"]),
+    ],
+)
+def test_completion_offers_recipes(words: str, offered: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    line = f"tersor {words}"
+    asked = {
+        "_TERSOR_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    code = "from tersor.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == offered
 
 
 def test_pickled_weights(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_details_that_a_scheme_does_not_say() -> None:
 
 
 def test_an_unknown_preset() -> None:
-    for name, hint in [("w4-asmy", "did you mean 'w4-asym'"), ("zzzzzz", "known: awq, awq-gptq")]:
+    for name, hint in [("w4-asmy", "did you mean 'w4-asym'"), ("zzzzzz", "known: integers: w4, ")]:
         with pytest.raises(RecipeError, match=f"no recipe '{name}'; {hint}"):
             load_recipe(name)
         with pytest.raises(RecipeError, match=hint):

@@ -19,10 +19,14 @@ from tersor.cli.options import (
     Json,
     MergeAdapter,
     Out,
+    RecipeName,
     Skip,
     Source,
     Texts,
     Windows,
+    WindowsOfAll,
+    recipe_names,
+    several_recipe_names,
 )
 from tersor.cli.progress import bars
 from tersor.options import comma_separated, limits
@@ -53,13 +57,14 @@ def restore(
 def quantize(
     source: Source,
     out: Out,
-    recipe: Annotated[str, typer.Option(help="Preset or YAML file; see `tersor recipes`.")] = "w4",
+    recipe: RecipeName = "w4",
     bits: Annotated[
-        int | None, typer.Option(help=f"Bits per weight, {limits.BITS.span}.", show_default=False)
+        int | None,
+        typer.Option(help=f"Bits per weight, {limits.BITS.span}.", show_default="the recipe's"),
     ] = None,
     group_size: Annotated[
         int | None,
-        typer.Option(help="Columns per scale; 0: one per channel.", show_default=False),
+        typer.Option(help="Columns per scale; 0: one per channel.", show_default="the recipe's"),
     ] = None,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Use zero points.")] = False,
     include: Annotated[
@@ -72,16 +77,18 @@ def quantize(
     ] = None,
     calibration: CalibrationTexts = None,
     tokens: Annotated[
-        int | None, typer.Option(help="Calibration tokens.", show_default=False)
+        int | None, typer.Option(help="Calibration tokens.", show_default="the recipe's")
     ] = None,
     window: Annotated[
         int | None,
         typer.Option(
             help="Tokens of a calibration window.",
-            show_default="512, or what the model reads if less",
+            show_default="the recipe's, or what the model reads if less",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed.", show_default="the recipe's")
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +139,7 @@ def evaluate(
     ] = None,
     text: Texts = None,
     context: Context = None,
-    windows: Windows = None,
+    windows: WindowsOfAll = None,
     skip: Skip = 0,
     engine: Annotated[
         bool, typer.Option("--engine", help="Run DIRECTORY by tersor's own kernels.")
@@ -202,7 +209,14 @@ def evaluate(
 @app.command()
 def compare(
     source: Source,
-    recipes: Annotated[str, typer.Option(help="Recipes, comma-separated.", show_default=False)],
+    recipes: Annotated[
+        str,
+        typer.Option(
+            help="Recipes, comma-separated.",
+            show_default=False,
+            autocompletion=several_recipe_names,
+        ),
+    ],
     out: Out,
     text: Texts = None,
     calibration: CalibrationTexts = None,
@@ -240,25 +254,33 @@ def compare(
 @app.command()
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="Print this recipe.", show_default=False)
+        str | None,
+        typer.Argument(help="Print this recipe.", show_default=False, autocompletion=recipe_names),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """List the presets, or print one as YAML."""
-    from tersor.recipes import load_recipe, preset_names, preset_text
+    """List the presets with what each is for and costs, or print one as YAML."""
+    from tersor.cli import show
+    from tersor.recipes import load_recipe, preset_kinds, preset_text
 
-    if name is not None:
+    if name is None:
+        show.presets(preset_kinds(), as_json)
+    elif as_json:
+        show.print_json(load_recipe(name).to_dict())
+    else:
         print(preset_text(name), end="")
-        return
-    width = max(map(len, preset_names()))
-    for preset in preset_names():
-        print(f"{preset:<{width}}  {load_recipe(preset).description}")
 
 
 @app.command()
 def demo(
     out: Out,
     recipes: Annotated[
-        str | None, typer.Option(help="Recipes, comma-separated.", show_default="seven of them")
+        str | None,
+        typer.Option(
+            help="Recipes, comma-separated.",
+            show_default="seven of them",
+            autocompletion=several_recipe_names,
+        ),
     ] = None,
     windows: Windows = 8,
     force: Force = False,

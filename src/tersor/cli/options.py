@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,38 @@ Source = Annotated[
 ]
 Directory = Annotated[
     Path, typer.Argument(help="Model directory, quantized or not.", show_default=False)
+]
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """What a shell offers for a recipe: presets, and YAML files that begin like this."""
+    # Importing the recipes would take a second or more for every press of a key.
+    folder = resources.files("tersor") / "recipes" / "presets"
+    presets = [
+        file.name.removesuffix(".yaml")
+        for room in folder.iterdir()
+        if room.is_dir()
+        for file in room.iterdir()
+    ]
+    directory = incomplete[: incomplete.rfind("/") + 1]
+    files = [directory + file.name for file in Path(directory or ".").glob("*.y*ml")]
+    return [name for name in sorted(presets) + sorted(files) if name.startswith(incomplete)]
+
+
+def several_recipe_names(incomplete: str) -> list[str]:
+    """The same for the last of several with commas between them."""
+    before, comma, last = incomplete.rpartition(",")
+    chosen = before.split(",")
+    return [before + comma + name for name in recipe_names(last) if name not in chosen]
+
+
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="Preset or YAML file; see `tersor recipes`.",
+        autocompletion=recipe_names,
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write.", show_default=False)]
 Texts = Annotated[
@@ -35,7 +68,10 @@ Context = Annotated[
     int | None,
     typer.Option(help="Tokens per window.", show_default="1024, or what the model reads if less"),
 ]
-Windows = Annotated[int | None, typer.Option(help="Windows to score.", show_default="all")]
+Windows = Annotated[int, typer.Option(help="Windows to score.")]
+WindowsOfAll = Annotated[
+    int | None, typer.Option("--windows", help="Windows to score.", show_default="all")
+]
 Skip = Annotated[int, typer.Option(help="First tokens of each window that are context only.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -2,6 +2,7 @@
 
 from tersor.options import did_you_mean
 from tersor.recipes.adjust import Adjustments
+from tersor.recipes.catalogue import Cost, Kind, preset_kinds
 from tersor.recipes.document import dump, parse, recipe_from_dict, recipe_to_dict
 from tersor.recipes.library import (
     AnyRecipe,
@@ -19,6 +20,8 @@ __all__ = [
     "AnyRange",
     "AnyRecipe",
     "Calibration",
+    "Cost",
+    "Kind",
     "Made",
     "Override",
     "Recipe",
@@ -28,6 +31,7 @@ __all__ = [
     "load_recipe",
     "matches",
     "parse",
+    "preset_kinds",
     "preset_names",
     "preset_text",
     "recipe_from_dict",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from importlib.resources.abc import Traversable
 from os import PathLike
 from pathlib import Path
@@ -10,7 +9,8 @@ from reprlib import repr as clipped
 from typing import Any
 
 from tersor.errors import OptionError, RecipeError
-from tersor.options import did_you_mean
+from tersor.options import nearest
+from tersor.recipes.catalogue import FOLDER, known_presets
 from tersor.recipes.document import parse, recipe_from_dict
 from tersor.recipes.recipe import Recipe
 
@@ -20,8 +20,7 @@ AnyRecipe = str | PathLike[str] | Mapping[str, Any] | Recipe
 
 @cache
 def _presets() -> Mapping[str, Traversable]:
-    rooms = (resources.files("tersor.recipes") / "presets").iterdir()
-    files = [file for room in rooms if room.is_dir() for file in room.iterdir()]
+    files = [file for room in FOLDER.iterdir() if room.is_dir() for file in room.iterdir()]
     return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
 
 
@@ -37,7 +36,8 @@ def preset_text(name: str) -> str:
     """
     found = _presets().get(name.casefold().replace("_", "-"))
     if found is None:
-        raise RecipeError(f"no recipe {name!r}{did_you_mean(name, preset_names())}")
+        hint = nearest(name.casefold(), preset_names()) or f"; known: {known_presets()}"
+        raise RecipeError(f"no recipe {name!r}{hint}")
     return found.read_text(encoding="utf-8")
 
 
