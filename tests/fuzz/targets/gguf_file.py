@@ -7,7 +7,7 @@ from random import Random
 
 import gguf
 import numpy as np
-from checkpoints.gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
+from gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
 
 from fuzz import entrances, seeds
 from fuzz.damage import damage, replace
