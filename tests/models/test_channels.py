@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tersor.families.blocks import Rows
 from tersor.models.channels import ShapeMismatch, channels
-from tersor.models.vocabulary import Rows
 
 sizes = st.integers(1, 5)
 

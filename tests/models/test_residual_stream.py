@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import tiny_models
+from tersor.families.blocks import canonical
 from tersor.models.experts import fuse
-from tersor.models.vocabulary import canonical
 
 
 def hidden_states(checkpoint: Any, changed: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -9,8 +9,8 @@ from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
+from tersor.families.blocks import canonical
 from tersor.models.architecture import Architecture
-from tersor.models.vocabulary import canonical
 
 
 @dataclass(frozen=True)

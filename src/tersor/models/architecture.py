@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tersor.errors import SourceError
+from tersor.families.blocks import Family, FusedExperts, Role, Rows, SharedInput, canonical
 from tersor.models.discovery import block_containers, discover
 from tersor.models.families import FAMILIES
-from tersor.models.vocabulary import Family, FusedExperts, Role, Rows, SharedInput, canonical
 
 __all__ = ["Architecture", "FusedExperts", "Role", "Rows", "SharedInput", "describe"]
 

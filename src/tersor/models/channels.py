@@ -6,7 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from tersor.models.vocabulary import Rows
+from tersor.families.blocks import Rows
 
 
 def channels(rows: Rows, outputs: int, inputs: int, heads: int) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from math import prod
 from typing import Any
 
 from tersor.errors import SourceError
+from tersor.families.blocks import FusedExperts, canonical
 from tersor.models.in_transformers.modules import ModuleKind, decoder_container, module_facts
-from tersor.models.vocabulary import FusedExperts, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
+from tersor.families.blocks import FusedExperts, Role, canonical
 from tersor.models.architecture import Architecture, describe
-from tersor.models.vocabulary import FusedExperts, Role, canonical
 
 
 def unfused_shapes(

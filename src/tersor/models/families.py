@@ -8,7 +8,7 @@ the activation is ReLU, the one with ``f(s·x) = s·f(x)`` for ``s > 0``.
 
 from types import MappingProxyType
 
-from tersor.models.vocabulary import Family, FusedExperts, Requirement, Rows, SharedInput
+from tersor.families.blocks import Family, FusedExperts, Requirement, Rows, SharedInput
 
 _NOT_HOMOGENEOUS = "the activation between the two linears is not homogeneous: f(s·x) ≠ s·f(x)"
 

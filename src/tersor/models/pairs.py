@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tersor.errors import SourceError
+from tersor.families.blocks import Role, Rows, SharedInput, canonical
 from tersor.models.architecture import Architecture, unknown_matrices
 from tersor.models.channels import ShapeMismatch, channels
-from tersor.models.vocabulary import Role, Rows, SharedInput, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.source import Source, TensorInfo, block_order
+from tersor.families.blocks import canonical
 from tersor.models.architecture import describe
 from tersor.models.probing import bias_switches
-from tersor.models.vocabulary import canonical
 
 
 class BiasedSource:

@@ -7,11 +7,11 @@ from random import Random
 
 import gguf
 import numpy as np
-from gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
 
 from fuzz import entrances, seeds
 from fuzz.damage import damage, replace
 from fuzz.target import Seed, Target
+from gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
 
 _NUMBERS = (0, 1, 2, 3, 7, 8, 9, 31, 64, 255, 2**16, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
 _TEXTS = (b"", b"a", b"llama", b"gpt2", b"bert", b"\xff\xfe", b"a" * 70_000, b"\x1b[31m\n", b"../x")

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from tersor.families.blocks import canonical
 from tersor.models.architecture import Architecture
 from tersor.models.pairs import Pair, input_groups, pairs
 from tersor.models.probing import probed
-from tersor.models.vocabulary import canonical
 
 
 def forgotten(architecture: Architecture) -> Architecture:

@@ -6,11 +6,11 @@ depends on them.
 
 from typing import Any
 
-from tersor.checkpoints.gguf.families import FAMILIES, Family
 from tersor.checkpoints.gguf.header import GGUFHeader
 from tersor.checkpoints.gguf.rope import rope_fields
 from tersor.checkpoints.huggingface.config_fields import check_fields
 from tersor.errors import SourceError
+from tersor.families.gguf import FAMILIES, Family
 
 _TOKENS = {
     "tokenizer.ggml.bos_token_id": "bos_token_id",

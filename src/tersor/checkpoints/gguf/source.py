@@ -20,12 +20,12 @@ from tersor.checkpoints.gguf.config import (
     generation_fields,
     refuse_gaps,
 )
-from tersor.checkpoints.gguf.families import DERIVED, Family, Undo
 from tersor.checkpoints.gguf.header import GGUFHeader, GGUFTensor, read_gguf_header
 from tersor.checkpoints.gguf.transformers_bridge import full_config, save_tokenizer
 from tersor.checkpoints.gguf.values import float_rows, refuse_unreadable_types
 from tersor.checkpoints.source import TensorInfo, block_order, unknown_tensor
 from tersor.errors import SourceError
+from tersor.families.gguf import DERIVED, Family, Undo
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from tersor.families.blocks import FusedExperts, canonical
 from tersor.models.in_transformers.metamodel import Unbuildable, build
 from tersor.models.in_transformers.names import Names
-from tersor.models.vocabulary import FusedExperts, canonical
 
 _BY_NAME = "linears found by name and shape, taken to be stored (out, in)"
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tersor.families.blocks import canonical
 from tersor.models.architecture import Architecture
 from tersor.models.probing.tiny.blocks import block_list, depth_of, text_config
 from tersor.models.probing.tiny.miniature import NoMiniature, miniature, token_ids, typed_config
 from tersor.models.probing.watching import logits_of
-from tersor.models.vocabulary import canonical
 
 _EQUAL = 1e-9
 

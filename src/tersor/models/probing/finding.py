@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tersor.families.blocks import SharedInput, canonical
 from tersor.models.architecture import Architecture
 from tersor.models.probing.check import failing
 from tersor.models.probing.merging import merged
@@ -16,7 +17,6 @@ from tersor.models.probing.tiny.miniature import NoMiniature, miniature, token_i
 from tersor.models.probing.tiny.naming import Naming, naming
 from tersor.models.probing.trial import Trials
 from tersor.models.probing.watching import Watched, logits_of, watch
-from tersor.models.vocabulary import SharedInput, canonical
 
 Shapes = Mapping[str, tuple[int, ...]]
 

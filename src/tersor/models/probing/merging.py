@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 
+from tersor.families.blocks import Rows, SharedInput
 from tersor.models.probing.sharing import Shared
-from tersor.models.vocabulary import Rows, SharedInput
 
 
 def merged(blocks: Sequence[Sequence[Shared]]) -> tuple[SharedInput, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tersor.families.blocks import Rows, SharedInput, canonical
 from tersor.models.channels import ShapeMismatch, channels
 from tersor.models.probing.tiny.naming import Naming
 from tersor.models.probing.trial import Change, Trials, bias_of, random_matrix, random_scale
 from tersor.models.probing.watching import Reading, Watched
-from tersor.models.vocabulary import Rows, SharedInput, canonical
 
 # Attention before the rest: where query and value heads are as many, its rows are "all" as well.
 _TRIED = (Rows.V, Rows.V_OF_QKV, Rows.V_OF_EACH_HEAD, Rows.ALL, Rows.UP_OF_GATE_UP)

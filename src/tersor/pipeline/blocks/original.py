@@ -12,9 +12,9 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.stages import Stage, staged
 from tersor.calibration.statistics.hessian import cross_moment
 from tersor.errors import SourceError
+from tersor.families.blocks import canonical
 from tersor.machine.parallel import in_order
 from tersor.models.architecture import Architecture
-from tersor.models.vocabulary import canonical
 from tersor.pipeline.blocks.observation import Drift, as_multiplied
 from tersor.pipeline.blocks.parts import BlockParts
 

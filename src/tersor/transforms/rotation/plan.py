@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
+from tersor.families.blocks import Rows, SharedInput, canonical
 from tersor.models.architecture import Architecture, unknown_matrices
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import Pair, pairs
-from tersor.models.vocabulary import Rows, SharedInput, canonical
 from tersor.transforms.rotation.hadamard import Orthogonal, random_orthogonal
 from tersor.transforms.rotation.steps import Bias, Constant, Matrix, Norm, NormBias, Step, Turn
 

@@ -9,11 +9,11 @@ embeddings are missing (pull request 36137); transformers 5.24 with compressed-t
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tersor.families.blocks import Role
 from tersor.formats.kinds.compressed_tensors.description import one_way
 from tersor.formats.kinds.own import description as own
 from tersor.formats.storage.layout import Storage, storage_for
 from tersor.grids import Granularity, Scheme
-from tersor.models.vocabulary import Role
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from tersor.families.blocks import canonical
 from tersor.models.architecture import Architecture
 from tersor.models.probing.tiny.miniature import NoMiniature, typed_config
-from tersor.models.vocabulary import canonical
 
 Stored = Mapping[str, int]
 """Names on disk and their numbers of axes."""

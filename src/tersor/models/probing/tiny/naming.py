@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tersor.families.blocks import FusedExperts, canonical
 from tersor.models.architecture import Architecture
 from tersor.models.in_transformers.names import Names
 from tersor.models.probing.tiny.blocks import Stored
-from tersor.models.vocabulary import FusedExperts, canonical
 
 _LATER_EXPERT = re.compile(r"\.(?!0\.)\d+\.")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tersor.models.vocabulary import Requirement, SharedInput, canonical
+from tersor.families.blocks import Requirement, SharedInput, canonical
 
 
 @pytest.mark.parametrize(
