@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tiny_models
+from tersor.families.registry import FAMILIES
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.discovery import block_containers
-from tersor.models.families import FAMILIES
 from tersor.models.pairs import input_groups, pairs
 
 SMALL = {

@@ -11,9 +11,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import tiny_models
+from tersor.families.registry import FAMILIES
 from tersor.models.architecture import Role
 from tersor.models.experts import fuse, unfused_shapes
-from tersor.models.families import FAMILIES
 from tersor.models.folding import fold
 from tersor.models.pairs import Pair, input_groups, pairs
 
@@ -129,9 +129,9 @@ def test_transposed_linears_are_those_of_conv1d(checkpoint: Any) -> None:
 def test_defaults_are_those_of_the_config_class(model_type: str) -> None:
     family = FAMILIES[model_type]
     config = transformers.AutoConfig.for_model(model_type)
-    assert getattr(config, family.heads_key) == family.default_heads
-    assert config.tie_word_embeddings == family.tied_by_default
-    for shared in family.shared_inputs:
+    assert getattr(config, family.blocks.heads_key) == family.heads
+    assert config.tie_word_embeddings == family.tied
+    for shared in family.blocks.shared_inputs:
         if shared.requires is not None:
             assert getattr(config, shared.requires.key) == shared.requires.default
 

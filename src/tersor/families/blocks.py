@@ -105,24 +105,21 @@ class FusedExperts:
 
 
 @dataclass(frozen=True)
-class Family:
-    """One table: all checkpoints whose blocks have the same anatomy.
+class Blocks:
+    """The anatomy of a family's blocks, and what stands beside them.
 
-    ``embedding`` and ``final_norm`` stand beside the block container, ``head`` lists full names.
-    ``heads_key`` and the defaults are those of transformers' config class, because a published
-    ``config.json`` leaves defaults out. ``renames`` are (in memory, published) names of tensors
-    that change together with the fused experts.
+    ``containers`` are the names that the list of blocks has in checkpoints. ``embedding`` and
+    ``final_norm`` stand beside it, ``head`` lists full names. ``heads_key`` is the field of
+    ``config.json`` with the number of heads. ``renames`` are (in memory, published) names of
+    tensors that change together with the fused experts.
 
     ``writers`` are the linears whose output is added to the residual stream; with ``sandwich`` a
     norm stands before that sum. ``positions`` is a learned embedding beside the container, added
     to that of the token. ``centred`` norms subtract the mean.
     """
 
-    model_types: tuple[str, ...]
     shared_inputs: tuple[SharedInput, ...]
     writers: tuple[str, ...]
-    default_heads: int
-    tied_by_default: bool
     containers: tuple[str, ...]
     embedding: str = "embed_tokens"
     final_norm: str = "norm"

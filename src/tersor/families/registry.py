@@ -1,4 +1,4 @@
-"""``model_type`` of ``config.json`` → what is known of it."""
+"""What is known, by the names that files have for it. A new family is one more line here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,13 +6,21 @@ from types import MappingProxyType
 from tersor.families.family import Family, Outer
 from tersor.families.known.gemma2 import GEMMA2
 from tersor.families.known.gemma3 import GEMMA3
+from tersor.families.known.gpt2 import GPT2
+from tersor.families.known.gpt_neox import GPT_NEOX
 from tersor.families.known.llama import LLAMA
 from tersor.families.known.mistral import MISTRAL
+from tersor.families.known.mixtral import MIXTRAL
+from tersor.families.known.opt import OPT
 from tersor.families.known.phi3 import PHI3
 from tersor.families.known.qwen2 import QWEN2
 from tersor.families.known.qwen3 import QWEN3
+from tersor.families.known.qwen3_moe import QWEN3_MOE
 
-_KNOWN = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3)
+_KNOWN = (
+    *(LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3),
+    *(OPT, GPT2, GPT_NEOX, MIXTRAL, QWEN3_MOE),
+)
 _OUTER = (
     Outer("gemma3", text="gemma3_text", tied=True),
     Outer("mistral3", text="mistral", tied=True),
@@ -25,4 +33,10 @@ _OUTER = (
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({one.model_type: one for one in _KNOWN})
+"""By ``model_type`` of ``config.json``."""
 OUTER: Mapping[str, Outer] = MappingProxyType({one.model_type: one for one in _OUTER})
+"""Models with other parts, by their ``model_type``."""
+GGUF: Mapping[tuple[str, bool], Family] = MappingProxyType(
+    {(one.gguf.name, one.gguf.experts): one for one in _KNOWN if one.gguf is not None}
+)
+"""By llama.cpp's architecture and whether there are experts."""

@@ -1,8 +1,6 @@
 """What a decoder's blocks are made of: linears, shared inputs, producer → consumer pairs.
 
-    values        what a table says: roles, shared inputs, fused experts, families
-    families      the tables
-    discovery     architectures without a table, by name and shape
+    discovery     architectures without a description in ``tersor.families``, by name and shape
     metamodel     the same from the modules that transformers would build
     sizes         whether ``config.json`` makes the shapes that the weights have
     in_memory     what modules on disk are called in memory

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tersor.errors import SourceError
-from tersor.families.blocks import Family, FusedExperts, Role, Rows, SharedInput, canonical
+from tersor.families.blocks import FusedExperts, Role, Rows, SharedInput, canonical
+from tersor.families.family import Family
+from tersor.families.registry import FAMILIES
 from tersor.models.discovery import block_containers, discover
-from tersor.models.families import FAMILIES
 
 __all__ = ["Architecture", "FusedExperts", "Role", "Rows", "SharedInput", "describe"]
 
@@ -20,13 +21,13 @@ class Architecture:
 
     ``known`` is False where no table exists: then there are no shared inputs and no pairs, and
     ``note`` says how the linears were found. ``note`` is also where a known architecture reports
-    what it did not expect. ``linears`` are block-relative patterns (see ``values``); those in
-    ``transposed`` are stored ``(in, out)``. A norm computes ``x̂ · (w + norm_offset)``.
+    what it did not expect. ``linears`` are block-relative patterns (see ``families.blocks``); those
+    in ``transposed`` are stored ``(in, out)``. A norm computes ``x̂ · (w + norm_offset)``.
     ``heads`` is the number of query heads, 0 where unknown. ``tied``: the head is the embedding,
     whether or not ``head`` is stored as well. ``writers``, ``centred`` and ``sandwich`` are those
-    of ``values.Family``; ``writers`` is empty where no table exists. ``untied_head`` is what a head
-    would be called that is tied now. ``converted``: transformers joins tensors that are no
-    experts while it loads them, or takes them apart. The other two belong to architectures that
+    of ``families.blocks.Blocks``; ``writers`` is empty where no table exists. ``untied_head`` is
+    what a head would be called that is tied now. ``converted``: transformers joins tensors that are
+    no experts while it loads them, or takes them apart. The other two belong to architectures that
     were probed (``models.probing``): ``examined`` are the canonical block-relative names of all
     tensors that were looked at; ``closed`` is False where blocks change the residual stream without
     a writer.
@@ -107,7 +108,7 @@ class Architecture:
     def is_foreign(self) -> bool:
         """Whether names on disk may be others than transformers' in memory, or nobody knows."""
         family = FAMILIES.get(self.model_type)
-        return not self.known or family is None or self.container != family.containers[0]
+        return not self.known or family is None or self.container != family.blocks.containers[0]
 
     def is_private(self, name: str) -> bool:
         """Whether ``name`` is of an expert that tersor alone calls so: no reader does."""
@@ -142,7 +143,7 @@ def describe(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -
     if family is None:
         return _from_discovery(config, text, shapes, "")
     present = block_containers(shapes)
-    container = next((name for name in family.containers if name in present), None)
+    container = next((name for name in family.blocks.containers if name in present), None)
     if container is None:
         reason = f"the tensor names are not those of {text['model_type']}"
         return _from_discovery(config, text, shapes, reason)
@@ -164,30 +165,31 @@ def _from_table(
     config: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Architecture:
-    head = next((f"{n}{_WEIGHT}" for n in family.head if f"{n}{_WEIGHT}" in shapes), None)
-    tied = bool(config.get("tie_word_embeddings", family.tied_by_default))
+    blocks = family.blocks
+    head = next((f"{n}{_WEIGHT}" for n in blocks.head if f"{n}{_WEIGHT}" in shapes), None)
+    tied = bool(config.get("tie_word_embeddings", family.tied))
     architecture = Architecture(
         model_type=str(config["model_type"]),
         known=True,
         note="",
         container=container,
         blocks=_count_blocks(container, config, shapes),
-        linears=family.linears,
-        shared_inputs=tuple(shared.resolved(config) for shared in family.shared_inputs),
-        transposed=family.linears if family.transposed else (),
-        writers=family.writers,
-        norm_offset=family.norm_offset,
-        centred=family.centred,
-        sandwich=family.sandwich,
-        heads=int(config.get(family.heads_key, family.default_heads)),
-        embedding=_beside(container, family.embedding, shapes),
-        positions=_beside(container, family.positions, shapes),
+        linears=blocks.linears,
+        shared_inputs=tuple(shared.resolved(config) for shared in blocks.shared_inputs),
+        transposed=blocks.linears if blocks.transposed else (),
+        writers=blocks.writers,
+        norm_offset=blocks.norm_offset,
+        centred=blocks.centred,
+        sandwich=blocks.sandwich,
+        heads=int(config.get(blocks.heads_key, family.heads)),
+        embedding=_beside(container, blocks.embedding, shapes),
+        positions=_beside(container, blocks.positions, shapes),
         head=head,
         tied=tied,
-        final_norm=_beside(container, family.final_norm, shapes),
-        fused_experts=family.fused_experts,
-        renames=family.renames,
-        untied_head=f"{family.head[0]}{_WEIGHT}",
+        final_norm=_beside(container, blocks.final_norm, shapes),
+        fused_experts=blocks.fused_experts,
+        renames=blocks.renames,
+        untied_head=f"{blocks.head[0]}{_WEIGHT}",
     )
     return replace(architecture, note="; ".join(_surprises(architecture, shapes)))
 

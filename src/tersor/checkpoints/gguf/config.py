@@ -10,7 +10,8 @@ from tersor.checkpoints.gguf.header import GGUFHeader
 from tersor.checkpoints.gguf.rope import rope_fields
 from tersor.checkpoints.huggingface.config_fields import check_fields
 from tersor.errors import SourceError
-from tersor.families.gguf import FAMILIES, Family
+from tersor.families.gguf import Gguf
+from tersor.families.registry import GGUF
 
 _TOKENS = {
     "tokenizer.ggml.bos_token_id": "bos_token_id",
@@ -20,22 +21,22 @@ _TOKENS = {
 _ALSO_END = ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
 
 
-def family_of(header: GGUFHeader) -> Family:
-    """The family whose table describes this file.
+def family_of(header: GGUFHeader) -> tuple[str, Gguf]:
+    """``model_type`` of the family in this file, and what such files are.
 
     Raises:
-        SourceError: an architecture without a table.
+        SourceError: an architecture without a description.
     """
     experts = bool(header.number("expert_count"))
-    family = FAMILIES.get((header.architecture, experts))
-    if family is None:
-        known = ", ".join(sorted({name for name, _ in FAMILIES}))
+    family = GGUF.get((header.architecture, experts))
+    if family is None or family.gguf is None:
+        known = ", ".join(sorted({name for name, _ in GGUF}))
         kind = f"{header.architecture!r}{' with experts' if experts else ''}"
         raise SourceError(
             f"{header.path}: GGUF architecture {kind} is not supported (supported: {known}); "
             "start from the Hugging Face directory"
         )
-    return family
+    return family.model_type, family.gguf
 
 
 def refuse_gaps(header: GGUFHeader) -> None:
@@ -67,7 +68,7 @@ def refuse_gaps(header: GGUFHeader) -> None:
         )
 
 
-def config_fields(header: GGUFHeader, family: Family) -> dict[str, Any]:
+def config_fields(header: GGUFHeader, family: Gguf) -> dict[str, Any]:
     """What the file says about its model, under the keys of ``config.json``.
 
     The keys are those every transformers release reads (``rope_theta``, not ``rope_parameters``).

@@ -25,7 +25,7 @@ from tersor.checkpoints.gguf.transformers_bridge import full_config, save_tokeni
 from tersor.checkpoints.gguf.values import float_rows, refuse_unreadable_types
 from tersor.checkpoints.source import TensorInfo, block_order, unknown_tensor
 from tersor.errors import SourceError
-from tersor.families.gguf import DERIVED, Family, Undo
+from tersor.families.gguf import DERIVED, Gguf, Undo
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class GGUFSource:
 
     def __init__(self, path: Path, dtype: torch.dtype = torch.bfloat16) -> None:
         header = read_gguf_header(path)
-        family = family_of(header)
+        model_type, family = family_of(header)
         refuse_unreadable_types(path, iter(header.tensors.values()))
         refuse_gaps(header)
         self.path = path
@@ -63,7 +63,7 @@ class GGUFSource:
         self._tokenizer = _tokenizer_settings(header)
         fields = config_fields(header, family)
         self.config: Mapping[str, Any] = full_config(
-            path, family.model_type, family.architecture, fields, dtype
+            path, model_type, family.architecture, fields, dtype
         )
         pieces: dict[str, Piece] = {}
         for name, piece in _pieces(header, family, fields):
@@ -110,7 +110,7 @@ def _tokenizer_settings(header: GGUFHeader) -> dict[str, Any] | None:
 
 
 def _pieces(
-    header: GGUFHeader, family: Family, fields: Mapping[str, Any]
+    header: GGUFHeader, family: Gguf, fields: Mapping[str, Any]
 ) -> Iterator[tuple[str, Piece]]:
     """Hugging Face name → where its values lie."""
     rules = {rule.gguf: rule for rule in family.rules}

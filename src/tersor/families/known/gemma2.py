@@ -2,6 +2,9 @@
 
 from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
 from tersor.families.family import Family
+from tersor.families.gguf import Gguf, rules
+from tersor.families.usual import gguf
+from tersor.families.usual.blocks import GEMMA_BLOCKS
 
 GEMMA2 = Family(
     model_type="gemma2",
@@ -25,6 +28,18 @@ GEMMA2 = Family(
         "tie_word_embeddings": True,
         "eos_token_id": 1,
     },
+    blocks=GEMMA_BLOCKS,
+    gguf=Gguf(
+        name="gemma2",
+        architecture="Gemma2ForCausalLM",
+        rules=(
+            *gguf.GEMMA_OUTSIDE,
+            *rules(gguf.LAYER, {**gguf.GEMMA_NORMS, **gguf.ATTENTION, **gguf.MLP}, gguf.ONE_ADDED),
+        ),
+        required=gguf.DECODER,
+        optional=gguf.GEMMA,
+        scalar_from_width=46,
+    ),
     decoder=Decoder(
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),

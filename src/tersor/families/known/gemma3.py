@@ -2,6 +2,9 @@
 
 from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
 from tersor.families.family import Family
+from tersor.families.gguf import Gguf, rules
+from tersor.families.usual import gguf
+from tersor.families.usual.blocks import GEMMA_BLOCKS
 
 GEMMA3 = Family(
     model_type="gemma3_text",
@@ -26,6 +29,23 @@ GEMMA3 = Family(
         "tie_word_embeddings": True,
         "eos_token_id": 1,
     },
+    blocks=GEMMA_BLOCKS,
+    gguf=Gguf(
+        name="gemma3",
+        architecture="Gemma3ForCausalLM",
+        rules=(
+            *gguf.GEMMA_OUTSIDE,
+            *rules(
+                gguf.LAYER,
+                {**gguf.GEMMA_NORMS, **gguf.ATTENTION, **gguf.HEAD_NORMS, **gguf.MLP},
+                gguf.ONE_ADDED,
+            ),
+        ),
+        required=gguf.DECODER,
+        optional={**gguf.GEMMA, "rope.freq_base_swa": "rope_local_base_freq"},
+        constants={"rope_local_base_freq": 10000.0},
+        scalar_from_width=62,
+    ),
     decoder=Decoder(
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),

@@ -2,6 +2,9 @@
 
 from tersor.families.decoder import ATTENTION, MLP, Biases, Decoder
 from tersor.families.family import Family
+from tersor.families.gguf import Gguf, rules
+from tersor.families.usual import gguf
+from tersor.families.usual.blocks import LLAMA_BLOCKS
 
 LLAMA = Family(
     model_type="llama",
@@ -22,5 +25,15 @@ LLAMA = Family(
         "tie_word_embeddings": False,
         "eos_token_id": 2,
     },
+    blocks=LLAMA_BLOCKS,
+    gguf=Gguf(
+        name="llama",
+        architecture="LlamaForCausalLM",
+        rules=(*gguf.OUTSIDE, *gguf.LLAMA_ATTENTION, *rules(gguf.LAYER, gguf.MLP)),
+        required=gguf.DECODER,
+        # Only this architecture's files are sure to rotate the whole head.
+        optional={"rope.dimension_count": "head_dim", **gguf.GROUPED},
+        attention_bias="attention_bias",
+    ),
     decoder=Decoder(biases=(Biases(ATTENTION, "attention_bias"), Biases(MLP, "mlp_bias"))),
 )

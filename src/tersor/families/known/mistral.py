@@ -2,6 +2,7 @@
 
 from tersor.families.decoder import Decoder, Windows
 from tersor.families.family import Family
+from tersor.families.usual.blocks import LLAMA_BLOCKS
 
 MISTRAL = Family(
     model_type="mistral",
@@ -21,5 +22,6 @@ MISTRAL = Family(
         "tie_word_embeddings": False,
         "eos_token_id": 2,
     },
+    blocks=LLAMA_BLOCKS,
     decoder=Decoder(windows=Windows.ALL, renamed={"layer_types": "ministral"}),
 )

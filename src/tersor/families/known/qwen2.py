@@ -2,6 +2,9 @@
 
 from tersor.families.decoder import QUERIES_KEYS_VALUES, Biases, Decoder, Types, Windows
 from tersor.families.family import Family
+from tersor.families.gguf import Gguf, rules
+from tersor.families.usual import gguf
+from tersor.families.usual.blocks import LLAMA_BLOCKS
 
 QWEN2 = Family(
     model_type="qwen2",
@@ -23,6 +26,17 @@ QWEN2 = Family(
         "tie_word_embeddings": False,
         "eos_token_id": None,
     },
+    blocks=LLAMA_BLOCKS,
+    gguf=Gguf(
+        name="qwen2",
+        architecture="Qwen2ForCausalLM",
+        rules=(
+            *gguf.OUTSIDE,
+            *rules(gguf.LAYER, {**gguf.NORMS, **gguf.ATTENTION, **gguf.QKV_BIASES, **gguf.MLP}),
+        ),
+        required=gguf.DECODER,
+        optional=gguf.GROUPED,
+    ),
     decoder=Decoder(
         biases=(Biases(QUERIES_KEYS_VALUES),),
         windows=Windows.BY_TYPE,

@@ -2,6 +2,9 @@
 
 from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
 from tersor.families.family import Family
+from tersor.families.gguf import Gguf, rules
+from tersor.families.usual import gguf
+from tersor.families.usual.blocks import LLAMA_BLOCKS
 
 QWEN3 = Family(
     model_type="qwen3",
@@ -24,6 +27,17 @@ QWEN3 = Family(
         "tie_word_embeddings": False,
         "eos_token_id": None,
     },
+    blocks=LLAMA_BLOCKS,
+    gguf=Gguf(
+        name="qwen3",
+        architecture="Qwen3ForCausalLM",
+        rules=(
+            *gguf.OUTSIDE,
+            *rules(gguf.LAYER, {**gguf.NORMS, **gguf.ATTENTION, **gguf.HEAD_NORMS, **gguf.MLP}),
+        ),
+        required=gguf.DECODER,
+        optional=gguf.GROUPED,
+    ),
     decoder=Decoder(
         biases=(Biases(ATTENTION, "attention_bias"),),
         windows=Windows.BY_TYPE,

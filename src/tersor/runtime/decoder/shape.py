@@ -9,7 +9,6 @@ from tersor.errors import EngineError
 from tersor.families.decoder import Decoder, Windows
 from tersor.families.family import Family
 from tersor.families.registry import FAMILIES, OUTER
-from tersor.models.families import FAMILIES as BLOCKS
 from tersor.runtime.decoder.fields import Fields
 from tersor.runtime.decoder.rope_fields import rope_fields
 from tersor.runtime.decoder.rotary import Rope, rotary
@@ -78,7 +77,7 @@ def decoder_shape(config: Mapping[str, Any], place: object = "config.json") -> D
         raise fields.refused("hidden_size", f"at least num_attention_heads, {heads}")
     kinds = _layer_types(facts, fields)
     names: list[str | None] = [*sorted(set(kinds))] if facts.ropes_by_type else [None]
-    blocks = BLOCKS[family.model_type]
+    blocks = family.blocks
     fused = "self_attn.qkv_proj" in blocks.linears
     mlp_size = fields.whole("intermediate_size")
     if fused and mlp_size % 16:
