@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tersor.families.family import Family, Outer
-from tersor.families.known.gemma2 import GEMMA2
-from tersor.families.known.gemma3 import GEMMA3
-from tersor.families.known.gpt2 import GPT2
-from tersor.families.known.gpt_neox import GPT_NEOX
+from tersor.families.known.gemma.gemma2 import GEMMA2
+from tersor.families.known.gemma.gemma3 import GEMMA3
+from tersor.families.known.gpt.gpt2 import GPT2
+from tersor.families.known.gpt.gpt_neox import GPT_NEOX
+from tersor.families.known.gpt.opt import OPT
 from tersor.families.known.llama import LLAMA
 from tersor.families.known.mistral import MISTRAL
 from tersor.families.known.mixtral import MIXTRAL
-from tersor.families.known.opt import OPT
 from tersor.families.known.phi3 import PHI3
-from tersor.families.known.qwen2 import QWEN2
-from tersor.families.known.qwen3 import QWEN3
-from tersor.families.known.qwen3_moe import QWEN3_MOE
+from tersor.families.known.qwen.qwen2 import QWEN2
+from tersor.families.known.qwen.qwen3 import QWEN3
+from tersor.families.known.qwen.qwen3_moe import QWEN3_MOE
 
 _KNOWN = (
     *(LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA2, GEMMA3, PHI3),

@@ -1,0 +1,1 @@
+"""Decoders in the manner of GPT: layer norms and plain MLPs."""

@@ -1,0 +1,1 @@
+"""Qwen, by Alibaba."""
