@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tersor.api import compare, evaluate, generate, quantize, restore
+    from tersor.api.quantizing import compare, evaluate, generate, quantize, restore
     from tersor.recipes import Adjustments, Recipe, load_recipe
     from tersor.runtime.engine.engine import Engine, Token
     from tersor.runtime.engine.options import EngineOptions
@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "compare": "tersor.api",
-    "evaluate": "tersor.api",
-    "generate": "tersor.api",
-    "quantize": "tersor.api",
-    "restore": "tersor.api",
+    "compare": "tersor.api.quantizing",
+    "evaluate": "tersor.api.quantizing",
+    "generate": "tersor.api.quantizing",
+    "quantize": "tersor.api.quantizing",
+    "restore": "tersor.api.quantizing",
     "load": "tersor.runtime.load",
     "Engine": "tersor.runtime.engine.engine",
     "EngineOptions": "tersor.runtime.engine.options",
