@@ -149,15 +149,15 @@ def run(model_type: str, work: Path, wanted: tuple[str, ...] = STEPS) -> dict[st
     truth: dict[str, Tensor] = {}
 
     def quantize() -> None:
-        tersor.quantize(directory, w4, "w4", adjustments=tersor.Adjustments(group_size=GROUP))
+        tersor.quantize(directory, w4, "w4", group_size=GROUP)
         unchanged(directory, w4)
         by_hand(directory, w4, work / "hand")
         truth["w4"] = logits(plain(work / "hand"))
 
     def calibrate() -> None:
         budget = BUDGET.__class__(9 * WINDOW, WINDOW, BUDGET.precision)
-        recipe = tersor.Adjustments(group_size=GROUP).apply(small("gptq", calibration=budget))
-        tersor.quantize(directory, gptq, recipe, calibration=[text])
+        recipe = small("gptq", calibration=budget)
+        tersor.quantize(directory, gptq, recipe, group_size=GROUP, calibration=[text])
         unchanged(directory, gptq)
         with_codes(directory, gptq, work / "codes")
         truth["gptq"] = logits(plain(work / "codes"))

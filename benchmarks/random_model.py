@@ -109,11 +109,11 @@ def main() -> None:
         for file in arguments.tokenizer.glob("*token*"):
             shutil.copy(file, out / "model")
     embedding = ("model.embed_tokens",)
-    groups = tersor.Adjustments(group_size=128, include=embedding)
+    groups = {"group_size": 128, "include": embedding}
     for name in ("w4", "w3", "w2"):
-        tersor.quantize(out / "model", out / name, name, adjustments=groups, force=True)
-    channels = tersor.Adjustments(include=embedding)
-    tersor.quantize(out / "model", out / "w8a8", "w8a8", adjustments=channels, force=True)
+        tersor.quantize(out / "model", out / name, name, **groups, force=True)
+    channels = {"include": embedding}
+    tersor.quantize(out / "model", out / "w8a8", "w8a8", **channels, force=True)
 
 
 if __name__ == "__main__":

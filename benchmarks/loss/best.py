@@ -100,7 +100,7 @@ def main() -> None:
             assert scored.kl_mean is not None
             rows[name] = {
                 "variant": name,
-                "MB": round(made.plan.total_bytes / 1e6, 1),
+                "MB": round(made.plan.bytes / 1e6, 1),
                 "perplexity": round(scored.perplexity, 3),
                 "KL": round(scored.kl_mean, 4),
                 "seconds": round(made.seconds),

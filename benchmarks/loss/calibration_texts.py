@@ -20,7 +20,7 @@ from tersor.calibration.text import open_text
 from tersor.calibration.text.template import transcript
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.pipeline.studies.evaluate import Protocol, scored_texts
-from tersor.recipes import load_recipe
+from tersor.recipes import Adjustments, load_recipe
 from tersor.report import to_markdown
 from tersor.runtime.load import load_tokenizer
 
@@ -57,7 +57,7 @@ def main() -> None:
     scored = scored_texts(arguments.model, tokenizer, texts, protocol)
     original = tersor.load(arguments.model, kernels=False)
     bases = [CachedBase(original, text.windows, out, skip=text.skip) for text in scored]
-    recipe = tersor.Adjustments(tokens=arguments.tokens).apply(load_recipe(arguments.recipe))
+    recipe = Adjustments(tokens=arguments.tokens).apply(load_recipe(arguments.recipe))
     for name, paths in [("built-in", []), *given]:
         if name in rows:
             continue

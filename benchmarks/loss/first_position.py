@@ -20,7 +20,7 @@ from torch import Tensor
 
 import tersor
 from tersor.pipeline import block_rounder, scaling
-from tersor.recipes import load_recipe
+from tersor.recipes import Adjustments, load_recipe
 
 WINDOW = 512
 
@@ -57,7 +57,7 @@ def main() -> None:
     observe = leaving_out(block_rounder.observe, 0)
     scale = leaving_out(scaling._scale, 3)
     for name in arguments.recipes.split(","):
-        recipe = tersor.Adjustments(tokens=arguments.tokens).apply(load_recipe(name))
+        recipe = Adjustments(tokens=arguments.tokens).apply(load_recipe(name))
         for seen in (True, False):
             with (
                 patch.object(block_rounder, "observe", block_rounder.observe if seen else observe),
@@ -73,11 +73,11 @@ def main() -> None:
             (found,) = tersor.evaluate(
                 arguments.out / "artifact",
                 base=arguments.model,
-                texts=[arguments.text],
+                text=[arguments.text],
                 context=WINDOW,
                 windows=arguments.windows,
                 skip=WINDOW // 2,
-            )
+            ).evaluations
             row = {"recipe": name, "first position": seen, "KL": found.kl_mean}
             print(json.dumps(row | {"perplexity": found.perplexity}), flush=True)
 

@@ -42,7 +42,7 @@ def main() -> None:
         bits = 16 if preset in UNTYING else 8
         recipe = adjustments(scheme, untied_bits=bits).apply(load_recipe(preset))
         plan = make_plan(prepared(source, recipe), recipe)
-        row["MB"] = round(plan.total_bytes / 1e6, 1)
+        row["MB"] = round(plan.bytes / 1e6, 1)
         if preset in UNTYING:
             row["untied_bits"] = bits
     file.write_text(json.dumps(rows, indent=2) + "\n")

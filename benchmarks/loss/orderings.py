@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tersor.demo import demo_model
 from tersor.grids import Granularity
-from tersor.pipeline.studies.compare import Comparison, compare_recipes
+from tersor.pipeline.studies.compare import CompareResult, compare_recipes
 from tersor.pipeline.studies.evaluate import Protocol
 from tersor.ranges import MeanSquaredError
 from tersor.recipes import Recipe, load_recipe
@@ -72,9 +72,9 @@ def _per_tensor(recipe: Recipe) -> Recipe:
     return replace(recipe, scheme=replace(recipe.scheme, weights=weights))
 
 
-def report_orderings(comparison: Comparison) -> None:
-    for text in dict.fromkeys(row["text"] for row in comparison.rows):
-        kl = {row["recipe"]: row["kl_mean"] for row in comparison.rows if row["text"] == text}
+def report_orderings(comparison: CompareResult) -> None:
+    for text in dict.fromkeys(row.text for row in comparison.rows):
+        kl = {row.recipe: row.kl_mean for row in comparison.rows if row.text == text}
         print(f"\norderings on {text} (KL)")
         for claim, better, worse in orderings(kl):
             verdict = "holds" if kl[better] <= kl[worse] else "DOES NOT HOLD"
@@ -96,7 +96,7 @@ def main() -> None:
         demo_model(),
         [recipe for recipe in int8 + variants(norms) if arguments.only in recipe.name],
         arguments.out,
-        texts=arguments.text,
+        text=arguments.text,
         protocol=Protocol(context=1024, windows=arguments.windows, skip=512),
         force=True,
     )

@@ -39,7 +39,7 @@ def main() -> None:
         demo_model(),
         recipes,
         arguments.out,
-        texts=arguments.text,
+        text=arguments.text,
         protocol=Protocol(context=1024, windows=arguments.windows, skip=512),
         force=True,
     )

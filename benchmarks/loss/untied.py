@@ -62,7 +62,7 @@ def main() -> None:
         found = {
             "variant": name,
             "MB of both": round(sum(m.stored_bytes for m in pair) / 1e6, 1),
-            "MB": round(made.plan.total_bytes / 1e6, 1),
+            "MB": round(made.plan.bytes / 1e6, 1),
             "KL": None if scored.kl_mean is None else round(scored.kl_mean, 5),
             "perplexity": round(scored.perplexity, 3),
             "original": round(scored.base_perplexity or 0.0, 3),

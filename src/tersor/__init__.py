@@ -15,21 +15,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tersor.api.quantizing import compare, evaluate, generate, quantize, restore
-    from tersor.recipes import Adjustments, Recipe, load_recipe
+    from tersor.api.measuring import compare, evaluate
+    from tersor.api.quantizing import plan, quantize, restore
+    from tersor.api.running import generate
+    from tersor.errors import TersorError
+    from tersor.evaluation import Evaluation
+    from tersor.pipeline.planning import Plan
+    from tersor.pipeline.result import QuantizeResult
+    from tersor.pipeline.studies.compare import CompareResult
+    from tersor.pipeline.studies.found import EvaluateResult
+    from tersor.recipes import Recipe, load_recipe
     from tersor.runtime.engine.engine import Engine, Token
-    from tersor.runtime.engine.options import EngineOptions
     from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
 
     __version__: str
 
 __all__ = [
-    "Adjustments",
+    "CompareResult",
     "Engine",
-    "EngineOptions",
+    "EvaluateResult",
+    "Evaluation",
+    "Plan",
+    "QuantizeResult",
     "Recipe",
     "Sampling",
+    "TersorError",
     "Token",
     "__version__",
     "compare",
@@ -37,24 +48,30 @@ __all__ = [
     "generate",
     "load",
     "load_recipe",
+    "plan",
     "quantize",
     "restore",
 ]
 
 _HOMES = {
-    "compare": "tersor.api.quantizing",
-    "evaluate": "tersor.api.quantizing",
-    "generate": "tersor.api.quantizing",
+    "compare": "tersor.api.measuring",
+    "evaluate": "tersor.api.measuring",
+    "generate": "tersor.api.running",
+    "load": "tersor.runtime.load",
+    "load_recipe": "tersor.recipes",
+    "plan": "tersor.api.quantizing",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
-    "load": "tersor.runtime.load",
+    "CompareResult": "tersor.pipeline.studies.compare",
     "Engine": "tersor.runtime.engine.engine",
-    "EngineOptions": "tersor.runtime.engine.options",
-    "Token": "tersor.runtime.engine.engine",
-    "Sampling": "tersor.runtime.engine.sampling",
-    "Adjustments": "tersor.recipes",
+    "EvaluateResult": "tersor.pipeline.studies.found",
+    "Evaluation": "tersor.evaluation",
+    "Plan": "tersor.pipeline.planning",
+    "QuantizeResult": "tersor.pipeline.result",
     "Recipe": "tersor.recipes",
-    "load_recipe": "tersor.recipes",
+    "Sampling": "tersor.runtime.engine.sampling",
+    "TersorError": "tersor.errors",
+    "Token": "tersor.runtime.engine.engine",
 }
 
 # A checker that saw this function would take any name for one of the package's.

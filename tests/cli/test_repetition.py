@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import tersor
 from calibrating import small
 from tersor.cli.main import run
-from tersor.recipes import Adjustments, Recipe
+from tersor.recipes import Recipe
 from tersor.training import Qat
 from tiny_models import save_text, save_tiny, save_tokenizer
 
@@ -184,7 +184,10 @@ def test_what_python_made_is_made_by_the_command(
         here.model,
         here.folder / "out",
         here.text("mine.yaml") if isinstance(recipe, Path) else recipe,
-        adjustments=Adjustments(group_size=32, tokens=160, window=32, exclude=("o_proj",)),
+        group_size=32,
+        tokens=160,
+        window=32,
+        exclude=("o_proj",),
         calibration=[here.text("some text.txt")],
     )
     made = again(here.folder / "out", tmp_path / "elsewhere", monkeypatch)

@@ -42,7 +42,7 @@ def _quantize(folder: Path, **options: Any) -> list[float]:
 def plan(folder: Path, recipe: str | Path = "w4") -> list[float]:
     chosen = tersor.load_recipe(recipe)
     plan = make_plan(prepared(open_source(subject(folder)), chosen), chosen)
-    return [plan.bits_per_weight, plan.total_bytes]
+    return [plan.bits_per_weight, plan.bytes]
 
 
 def _logits(directory: Path) -> list[float]:
@@ -74,7 +74,7 @@ def _forward(model: Any) -> torch.Tensor:
 
 def _evaluate(folder: Path, **options: Any) -> list[float]:
     found = tersor.evaluate(folder / "model", context=_CONTEXT, windows=1, **options)
-    return [one.nll for one in found]
+    return [one.nll for one in found.evaluations]
 
 
 def _engine(folder: Path) -> list[float]:

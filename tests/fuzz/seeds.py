@@ -37,13 +37,13 @@ def artifact(folder: Path, recipe: str, family: str = "llama") -> Path:
     original = model(folder / "original", family, **(_EVEN if family == "llama" else {}))
     directory = folder / "model"
     text = save_text(folder / "text.txt", 300)
-    small = tersor.Adjustments(tokens=64, window=16)
+    small = {"tokens": 64, "window": 16}
     chosen = tersor.load_recipe(recipe)
     tersor.quantize(
         original,
         directory,
         chosen,
-        adjustments=small if chosen.needs_calibration else tersor.Adjustments(),
+        **(small if chosen.needs_calibration else {}),
         calibration=[text] if chosen.needs_calibration else [],
     )
     for path in sorted((folder / "original").rglob("*"), reverse=True):

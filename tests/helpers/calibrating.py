@@ -18,7 +18,7 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.source import open_source
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import fuse
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.ranges import ImportanceWeighted
 from tersor.recipes import Adjustments, Calibration, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
@@ -53,7 +53,7 @@ def text_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.txt")
 
 
-def quantize(directory: Path, out: Path, recipe: Recipe, **options: Any) -> Result:
+def quantize(directory: Path, out: Path, recipe: Recipe, **options: Any) -> QuantizeResult:
     texts = [text_of(directory)] if recipe.needs_calibration else []
     return tersor.quantize(directory, out, recipe, calibration=texts, **options)
 

@@ -61,7 +61,7 @@ OPTIONS = [
     Option(
         ("quantize",), "recipe", ("w44", NOWHERE, ""), ("w4",), (), ("quantize",), (3, ["w4"], None)
     ),
-    Option(("quantize",), "bits", (1, 9, 7), (2, 8), (), ("adjust",), (True, 2.5, "8")),
+    Option(("quantize",), "bits", (1, 9, 7), (2, 8), (), ("adjust", "plan"), (True, 2.5, "8")),
     Option(("quantize",), "group_size", (-1, 1, 2**20 + 1, 1000), (0, 2), (), ("adjust",), (True,)),
     Option(("quantize",), "include", ("", "re:(", "lm_haed"), ("lm_head",), (), ("adjust",), (3,)),
     Option(("quantize",), "exclude", ("", "re:(", "o_prj"), ("o_proj",), (), ("adjust",), (3,)),
@@ -89,7 +89,7 @@ OPTIONS = [
     Option(_SCORED, "context", (-5, 0, 1, 2**20 + 1, 200), (2, 128), (), _SCORED, _NUMBERS[:3]),
     Option(_SCORED, "windows", (-1, 0, _LARGE), (1, _LARGE - 1), (), _SCORED, (True, 2.5)),
     Option(_SCORED, "skip", (-1, 31, 2**20 + 1), (0, 30), (), _SCORED, _NUMBERS),
-    Option(_SCORED, "text", (NOWHERE, FOLDER), (TEXT,)),
+    Option(_SCORED, "text", (NOWHERE, FOLDER), (TEXT,), (), _SCORED, (3, "")),
     Option(("compare",), "calibration", (NOWHERE,), (TEXT,), ("--recipes", "gptq"), ()),
     Option(("compare",), "recipes", ("w44", "", "w4,"), ("w8a8",), (), ("compare",), (3, [])),
     Option(
@@ -98,15 +98,31 @@ OPTIONS = [
     Option(("compare",), "source", (NOWHERE, FOLDER), (), (), ("compare",), (3, ""), "SOURCE"),
     Option(("evaluate",), "base", (NOWHERE, FOLDER), (MODEL,), (), ("evaluate",), (3, "")),
     Option(
-        ("evaluate",), "tasks", ("", "next_numbr", "a,"), ("next_number",), ("--task-path", FOLDER)
+        ("evaluate",),
+        "tasks",
+        ("", "next_numbr", "a,"),
+        ("next_number",),
+        ("--task-path", FOLDER),
+        ("tasks",),
+        ([], 3),
     ),
-    Option(("evaluate",), "task_path", (NOWHERE, TEXT), (FOLDER,), ("--tasks", "next_number")),
+    Option(
+        ("evaluate",),
+        "task_path",
+        (NOWHERE, TEXT),
+        (FOLDER,),
+        ("--tasks", "next_number"),
+        ("tasks",),
+        (3,),
+    ),
     Option(
         ("evaluate",),
         "limit",
         (-1, 0, _LARGE),
         (1, _LARGE - 1),
         ("--tasks", "next_number", "--task-path", FOLDER),
+        ("tasks",),
+        (True, 2.5),
     ),
     Option(("demo",), "windows", (0, -1), ()),
     Option(("demo",), "recipes", ("w44", "w4,"), ()),
@@ -114,9 +130,9 @@ OPTIONS = [
     Option(("restore",), "gguf", (NOWHERE, FOLDER, MODEL), flag="GGUF"),
     Option(("cache clear",), "artifact", ()),
     # The engine.
-    Option(("evaluate",), "activation_bits", (4, 0, -8), (8, 16), ("--engine",)),
-    Option(("evaluate",), "dense_bits", (4, 0), (8, 16), ("--engine",)),
-    Option(("evaluate",), "cache", ("int9", ""), ("auto", "int8"), ("--engine",)),
+    Option(("evaluate",), "activation_bits", (4, 0, -8), (8, 16), ("--engine",), ("run",), (True,)),
+    Option(("evaluate",), "dense_bits", (4, 0), (8, 16), ("--engine",), ("run",), (True,)),
+    Option(("evaluate",), "cache", ("int9", ""), ("auto", "int8"), ("--engine",), ("run",), (8,)),
     Option(
         _ENGINE,
         "activation_bits",
@@ -166,6 +182,7 @@ SWITCHES = {
     "quantize": ("asymmetric", "dry_run", "force", "allow_pickle", "merge_adapter", "as_json"),
     "evaluate": ("engine", "update_card", "as_json"),
     "compare": ("force", "allow_pickle", "merge_adapter", "as_json"),
+    "recipes": ("as_json",),
     "demo": ("force",),
     "bench": ("as_json",),
     "cache list": ("as_json",),

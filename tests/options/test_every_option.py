@@ -143,23 +143,28 @@ def test_pairs(pair: Pair, places: dict[str, Path], capsys: pytest.CaptureFixtur
 
 def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
     model, out, text = places[MODEL], places[OUT], places[TEXT]
-    scored = {"texts": text, "context": 32}
-    groups = tersor.Adjustments(group_size=16)
+    scored: dict[str, Any] = {"text": text, "context": 32}
+    groups = {"group_size": 16}
 
     def adjusted(recipe: str) -> Callable[..., Any]:
-        return lambda **given: tersor.quantize(
-            model, out, recipe, adjustments=tersor.Adjustments(**{"group_size": 16, **given})
-        )
+        return lambda **given: tersor.quantize(model, out, recipe, **{"group_size": 16, **given})
 
     return {
         "quantize": lambda **given: tersor.quantize(
-            **{"source": model, "out": out, "adjustments": groups, **given}
+            **{"source": model, "out": out, **groups, **given}
         ),
-        "texts": lambda **given: tersor.quantize(model, out, "gptq", adjustments=groups, **given),
+        "plan": lambda **given: tersor.plan(**{"source": model, **groups, **given}),
+        "texts": lambda **given: tersor.quantize(model, out, "gptq", **groups, **given),
         "adjust": adjusted("w4"),
         "gptq": adjusted("gptq"),
         "optq": adjusted("optq"),
         "evaluate": lambda **given: tersor.evaluate(**{"directory": model, **scored, **given}),
+        "run": lambda **given: tersor.evaluate(model, engine=True, **scored, **given),
+        "tasks": lambda **given: tersor.evaluate(
+            model,
+            **scored,
+            **{"tasks": "next_number", "task_path": places[FOLDER], **given},
+        ),
         "compare": lambda **given: tersor.compare(
             **{"source": model, "recipes": "vanilla-int8", "out": out, **scored, **given}
         ),
@@ -187,6 +192,7 @@ def as_python(places: dict[str, Path], value: Any) -> Any:
     return places.get(value, value) if isinstance(value, str) else value
 
 
+@pytest.mark.usefixtures("local_tasks")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("option", "call"), PYTHON)
 def test_python_outside_the_bounds(option: Option, call: str, places: dict[str, Path]) -> None:
@@ -200,6 +206,7 @@ def test_python_outside_the_bounds(option: Option, call: str, places: dict[str, 
         assert "\n" not in said
 
 
+@pytest.mark.usefixtures("local_tasks")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("option", "call"), PYTHON)
 def test_python_at_the_bounds(option: Option, call: str, places: dict[str, Path]) -> None:
@@ -214,8 +221,10 @@ def test_python_at_the_bounds(option: Option, call: str, places: dict[str, Path]
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        ("quantize", "adjustments"),
+        ("quantize", "asymmetric"),
+        ("plan", "force"),
         ("evaluate", "engine"),
+        ("evaluate", "update_card"),
         ("stream", "sampling"),
         ("stream", "options"),
         ("load", "dtype"),

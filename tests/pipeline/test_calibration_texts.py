@@ -11,7 +11,7 @@ import tersor
 from calibrating import small
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import TextError
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.recipes import Calibration
 from tiny_models import save_text, save_tiny, save_tokenizer
 
@@ -42,14 +42,14 @@ def chatting(model: Path) -> None:
     tokenizer.save_pretrained(model)
 
 
-def calibrated(model: Path, *files: Path) -> Result:
+def calibrated(model: Path, *files: Path) -> QuantizeResult:
     recipe = small("gptq", calibration=BUDGET)
     return tersor.quantize(model, model.parent / "out", recipe, calibration=files, force=True)
 
 
-def codes(result: Result) -> tuple[str, ...]:
+def codes(result: QuantizeResult) -> tuple[str, ...]:
     """Digests of all quantized matrices."""
-    return tuple(record.digest for record in result.records if record.scheme)
+    return tuple(record.digest for record in result.layers if record.scheme)
 
 
 def test_messages_by_any_file_give_the_same_codes(model: Path) -> None:
@@ -93,7 +93,7 @@ def test_messages_without_a_template_are_refused(model: Path) -> None:
 
 def test_the_mixture_that_comes_along_needs_no_template(model: Path) -> None:
     plain = calibrated(model)
-    assert {record.tokens for record in plain.records if record.tokens} == {480}
+    assert {record.tokens for record in plain.layers if record.tokens} == {480}
     chatting(model)
     assert codes(calibrated(model)) != codes(plain)
 

@@ -90,10 +90,8 @@ MIXTURES = (
 @pytest.mark.parametrize("model_type", MIXTURES)
 def test_every_expert_is_a_matrix_and_no_router_is(model_type: str, tmp_path: Path) -> None:
     save_every(model_type, tmp_path / "model")
-    result = tersor.quantize(
-        tmp_path / "model", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=8)
-    )
-    quantized = {record.module for record in result.records if not record.reason}
+    result = tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", group_size=8)
+    quantized = {record.module for record in result.layers if not record.reason}
     experts = {name for name in quantized if ".experts." in name}
     source, architecture = described(tmp_path / "model")
     stored = sum(
@@ -116,16 +114,16 @@ def test_blocks_beyond_those_that_run_are_carried_along(tmp_path: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "model" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     for recipe, budget in (("w4", {}), ("gptq", {"tokens": 96, "window": 24})):
-        adjustments = tersor.Adjustments(group_size=8, **budget)
+        adjustments = {"group_size": 8, **budget}
         result = tersor.quantize(
             tmp_path / "model",
             tmp_path / recipe,
             recipe,
-            adjustments=adjustments,
+            **adjustments,
             calibration=[tmp_path / "other.txt"] if recipe == "gptq" else [],
         )
         assert any("model.layers.2, model.layers.3: beyond the 2" in n for n in result.notes)
-        quantized = [r.module for r in result.records if not r.reason]
+        quantized = [r.module for r in result.layers if not r.reason]
         assert len(quantized) == 14
         before, after = open_source(tmp_path / "model"), open_source(tmp_path / recipe)
         for name in before.tensors:
@@ -146,7 +144,9 @@ def test_blocks_that_are_called_in_other_ways_are_refused_by_name(
             tmp_path / "model",
             tmp_path / "out",
             "gptq",
-            adjustments=tersor.Adjustments(group_size=8, tokens=96, window=24),
+            group_size=8,
+            tokens=96,
+            window=24,
             calibration=[tmp_path / "model.txt"],
         )
 

@@ -20,11 +20,11 @@ from every_architecture import multimodal_types, save_every
 from tersor.errors import SourceError
 from tersor.families.registry import OUTER
 from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
-from tersor.recipes import Override, Recipe, load_recipe
+from tersor.recipes import Adjustments, Override, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.conversation.generate import generate_text
 
-GROUPS = tersor.Adjustments(group_size=8)
+GROUPS = {"group_size": 8}
 
 # What lies on disk as it is called in memory (the last two), and what does not.
 TYPES = (
@@ -58,11 +58,9 @@ def test_a_config_that_names_no_number_of_blocks_leaves_it_to_the_model(tmp_path
     """Where the images' part is the larger one."""
     save_every("kosmos-2.5", tmp_path / "model")
     for recipe in ("w4", "gptq"):
-        budget = replace(GROUPS, tokens=96, window=24) if recipe == "gptq" else GROUPS
+        budget = {**GROUPS, "tokens": 96, "window": 24} if recipe == "gptq" else GROUPS
         texts = [tmp_path / "model.txt"] if recipe == "gptq" else []
-        tersor.quantize(
-            tmp_path / "model", tmp_path / recipe, recipe, adjustments=budget, calibration=texts
-        )
+        tersor.quantize(tmp_path / "model", tmp_path / recipe, recipe, **budget, calibration=texts)
         modules = open_artifact(tmp_path / recipe).schemes
         assert len(modules) == 12
         assert all(name.startswith("text_model.model.layers.") for name in modules)
@@ -77,7 +75,7 @@ def test_the_engine_runs_the_text_part(model_type: str, tmp_path: Path) -> None:
 
 def two_schemes() -> Recipe:
     """Readers find some modules by name only, and transformers is not asked for dense weights."""
-    recipe = GROUPS.apply(load_recipe("w4"))
+    recipe = Adjustments(**GROUPS).apply(load_recipe("w4"))
     wider = load_recipe("vanilla-int8").scheme
     return replace(recipe, overrides=(Override("down_proj", wider, recipe.range),))
 
@@ -108,11 +106,11 @@ def test_names_in_memory_are_written_beside_those_on_disk(model_type: str, tmp_p
 def test_text_is_generated_and_scored(model_type: str, tmp_path: Path) -> None:
     """By the engine, and by transformers where the engine does not run the model."""
     save_every(model_type, tmp_path / "model")
-    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", adjustments=GROUPS)
+    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", **GROUPS)
     protocol = Protocol(context=24, windows=2)
     texts = [tmp_path / "model.txt"]
     (score,) = evaluate_directory(
-        tmp_path / "w4", base=tmp_path / "model", texts=texts, protocol=protocol
+        tmp_path / "w4", base=tmp_path / "model", text=texts, protocol=protocol
     )
     assert score.kl_mean is not None
     assert 0 < score.kl_mean < 2
@@ -128,7 +126,7 @@ def test_attention_that_sees_ahead_has_no_perplexity(tmp_path: Path) -> None:
     save_every("paligemma", tmp_path / "model")
     with pytest.raises(SourceError, match="sees the tokens that it should predict"):
         evaluate_directory(
-            tmp_path / "model", texts=[tmp_path / "model.txt"], protocol=Protocol(context=24)
+            tmp_path / "model", text=[tmp_path / "model.txt"], protocol=Protocol(context=24)
         )
 
 
@@ -137,7 +135,7 @@ def test_what_no_tensor_becomes_is_an_error(quantized: bool, tmp_path: Path) -> 
     save_every("llava", tmp_path / "model")
     place = tmp_path / "model"
     if quantized:
-        tersor.quantize(place, tmp_path / "w4", "w4", adjustments=GROUPS)
+        tersor.quantize(place, tmp_path / "w4", "w4", **GROUPS)
         place = tmp_path / "w4"
     file = next(place.glob("*.safetensors"))
     tensors = {n: t for n, t in load_file(file).items() if "vision_tower.encoder.layers.1" not in n}

@@ -25,11 +25,11 @@ from calibrating import (
 from tersor.checkpoints.source import open_source
 from tersor.errors import RecipeError, SchemeError, SourceError
 from tersor.pipeline.planning import make_plan
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.recipes import Recipe, load_recipe
 from tersor.training import Distill, Optq, Qat
 
-Make = Callable[[str, str], tuple[Path, Path, Result]]
+Make = Callable[[str, str], tuple[Path, Path, QuantizeResult]]
 FAMILIES = ["llama", "gemma3_text", "phi3", "opt", "gpt2", "gpt_neox", "mixtral"]
 OPTQ = Optq(iterations=120, tokens=3 * WINDOW, checks=1)
 DISTILL = Distill(tokens=9 * WINDOW, epochs=6, batch=3 * WINDOW, scale_rate=0.003)
@@ -68,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
         return directory
 
     @cache
-    def build(family: str, name: str) -> tuple[Path, Path, Result]:
+    def build(family: str, name: str) -> tuple[Path, Path, QuantizeResult]:
         directory = model(family)
         out = directory.with_name(name)
         return directory, out, quantize(directory, out, recipe(name))
@@ -186,11 +186,11 @@ def test_an_interrupted_training_goes_on(made: Make, tmp_path: Path) -> None:
 def test_errors_after_learning_are_not_those_from_before(made: Make) -> None:
     """What GPTQ's solver lost on its own is no longer true, so it is not reported."""
     _, _, before = made("llama", "gptaq")
-    assert all(r.output_error is not None for r in before.records if r.digest)
+    assert all(r.output_error is not None for r in before.layers if r.digest)
     for name in ("optq", "qat"):
         _, _, after = made("llama", name)
-        assert all(r.output_error is None for r in after.records)
-        assert [r.tokens for r in after.records] == [r.tokens for r in before.records]
+        assert all(r.output_error is None for r in after.layers)
+        assert [r.tokens for r in after.layers] == [r.tokens for r in before.layers]
 
 
 @pytest.mark.parametrize("name", ["optq", "qat"])

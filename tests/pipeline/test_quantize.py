@@ -15,12 +15,12 @@ from tersor.recipes import Adjustments, dump, load_recipe, parse
 from tersor.runtime.artifact import open_artifact
 from tiny_models import FAMILIES, save_tiny
 
-SMALL = Adjustments(group_size=16)
+SMALL = {"group_size": 16}
 
 
 def quantized(tmp_path: Path, recipe: str = "w4", family: str = "llama") -> Path:
     save_tiny(family, tmp_path / "model")
-    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=SMALL)
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, **SMALL)
     return tmp_path / "out"
 
 
@@ -47,7 +47,7 @@ def test_fused_experts_are_quantized_one_by_one(tmp_path: Path) -> None:
     save_tiny("qwen3_moe", tmp_path / "fused", fused=True)
     save_tiny("qwen3_moe", tmp_path / "split")
     for name in ("fused", "split"):
-        tersor.quantize(tmp_path / name, tmp_path / f"q-{name}", "w4", adjustments=SMALL)
+        tersor.quantize(tmp_path / name, tmp_path / f"q-{name}", "w4", **SMALL)
     fused, split = (
         load_file(tmp_path / f"q-{n}" / "model.safetensors") for n in ("fused", "split")
     )
@@ -58,22 +58,24 @@ def test_fused_experts_are_quantized_one_by_one(tmp_path: Path) -> None:
 
 def test_same_input_same_bytes(tmp_path: Path) -> None:
     out = quantized(tmp_path)
-    tersor.quantize(tmp_path / "model", tmp_path / "again", "w4", adjustments=SMALL)
+    tersor.quantize(tmp_path / "model", tmp_path / "again", "w4", **SMALL)
     for file in out.iterdir():
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
 
 
 def test_plan_size_is_the_size_on_disk(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model")
-    result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=SMALL)
+    result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **SMALL)
     stored = load_file(tmp_path / "out" / "model.safetensors")
-    assert result.plan.total_bytes == sum(t.numel() * t.element_size() for t in stored.values())
+    assert result.plan.bytes == sum(t.numel() * t.element_size() for t in stored.values())
 
 
 def test_the_saved_recipe_recreates_the_artifact(tmp_path: Path) -> None:
     out = quantized(tmp_path)
     saved = out / "recipe.yaml"
-    assert replace(parse(saved.read_text(), "x"), made=None) == SMALL.apply(load_recipe("w4"))
+    assert replace(parse(saved.read_text(), "x"), made=None) == Adjustments(**SMALL).apply(
+        load_recipe("w4")
+    )
     tersor.quantize(tmp_path / "model", tmp_path / "again", saved)
     again = tmp_path / "again" / "model.safetensors"
     assert again.read_bytes() == (out / "model.safetensors").read_bytes()
@@ -96,7 +98,7 @@ def test_nan_weight_is_refused_by_name_and_nothing_is_left(tmp_path: Path) -> No
     tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = float("nan")
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(NonFiniteWeight, match=r"layers\.1\.mlp\.up_proj\.weight' holds NaN"):
-        tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=SMALL)
+        tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -106,14 +108,14 @@ def test_existing_output_survives_a_refusal_and_a_failure(
     out = quantized(tmp_path)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with pytest.raises(OutputError, match="--force"):
-        tersor.quantize(tmp_path / "model", out, "w3", adjustments=SMALL)
+        tersor.quantize(tmp_path / "model", out, "w3", **SMALL)
 
     def broken(*_: object) -> None:
         raise ReadBackError("the disk lies")
 
     monkeypatch.setattr(module, "verify", broken)
     with pytest.raises(ReadBackError):
-        tersor.quantize(tmp_path / "model", out, "w3", adjustments=SMALL, force=True)
+        tersor.quantize(tmp_path / "model", out, "w3", **SMALL, force=True)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
 
@@ -128,14 +130,14 @@ def test_read_back_notices_other_codes(tmp_path: Path) -> None:
     from tersor.pipeline.writing.surroundings import verify
 
     save_tiny("llama", tmp_path / "model")
-    result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=SMALL)
-    verify(tmp_path / "out", result.records)
+    result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **SMALL)
+    verify(tmp_path / "out", result.layers)
     file = tmp_path / "out" / "model.safetensors"
     tensors = load_file(file)
     tensors["model.layers.0.self_attn.q_proj.weight_packed"][0, 0] ^= 1
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(ReadBackError, match=r"model\.layers\.0\.self_attn\.q_proj"):
-        verify(tmp_path / "out", result.records)
+        verify(tmp_path / "out", result.layers)
 
 
 def test_progress_counts_to_the_size_of_the_source(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_progress_counts_to_the_size_of_the_source(tmp_path: Path) -> None:
         tmp_path / "model",
         tmp_path / "out",
         "w4",
-        adjustments=SMALL,
+        **SMALL,
         progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == sorted(calls)
@@ -155,7 +157,7 @@ def test_progress_counts_to_the_size_of_the_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", ["w8a8", "fp8", "nvfp4", "mxfp4", "log2", "kmeans", "w4-mse"])
 def test_presets_on_a_tiny_model(tmp_path: Path, recipe: str) -> None:
     save_tiny("qwen2", tmp_path / "model")
-    adjustments = SMALL if recipe in ("log2", "kmeans", "w4-mse") else Adjustments()
-    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=adjustments)
+    adjustments = SMALL if recipe in ("log2", "kmeans", "w4-mse") else {}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, **adjustments)
     saved = (tmp_path / "out" / "recipe.yaml").read_text()
     assert dump(parse(saved, "saved")) == saved

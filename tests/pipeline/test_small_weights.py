@@ -12,7 +12,7 @@ from calibrating import quantize, save_model, small
 from tersor.cli.main import run
 from tersor.errors import SchemeError
 from tersor.pipeline.planning.stored_types import cast
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.training import Distill
 
 UP = "model.layers.1.mlp.up_proj"
@@ -28,13 +28,13 @@ def changed_model(directory: Path, factor: float, dtype: torch.dtype = torch.flo
     return directory
 
 
-def sqnr(result: Result) -> float:
-    found = next(record.sqnr_db for record in result.records if record.module == UP)
+def sqnr(result: QuantizeResult) -> float:
+    found = next(record.sqnr_db for record in result.layers if record.module == UP)
     assert found is not None
     return found
 
 
-def made(model: Path, out: Path, recipe: str) -> Result:
+def made(model: Path, out: Path, recipe: str) -> QuantizeResult:
     chosen = small(recipe)
     if isinstance(chosen.training, Distill):
         chosen = small(recipe, training=Distill(tokens=256))
@@ -51,12 +51,12 @@ def test_small_weights_are_rounded_as_well_as_others(tmp_path: Path, recipe: str
     result = made(model, tmp_path / "out", recipe)
     # Its own float16 numbers are coarse, but those are what is to be kept.
     assert sqnr(result) > sqnr(made(usual, tmp_path / "usual", recipe)) - 1
-    assert not any(record.damage for record in result.records)
+    assert not any(record.damage for record in result.layers)
     tensors = load_file(tmp_path / "out" / "model.safetensors")
     assert tensors[f"{UP}.weight_scale"].dtype == torch.float32
     assert tensors[f"{UP.replace('1', '0')}.weight_scale"].dtype == torch.float16
     assert any("float16 cannot hold its scales" in note for note in result.notes)
-    assert result.plan.total_bytes == sum(tensor.nbytes for tensor in tensors.values())
+    assert result.plan.bytes == sum(tensor.nbytes for tensor in tensors.values())
     assert json.loads((tmp_path / "out" / "tersor.json").read_text())["damaged"] == []
 
 
@@ -87,7 +87,7 @@ def test_a_large_matrix_is_made_up_for_and_that_is_no_damage(
     tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     save_file(tensors, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
     result = quantize(tmp_path / "model", tmp_path / "out", small("rotate-gptaq"))
-    worst = min(result.records, key=lambda record: record.sqnr_db or 99)
+    worst = min(result.layers, key=lambda record: record.sqnr_db or 99)
     assert worst.module.startswith("model.layers.1.")
     assert worst.sqnr_db is not None
     assert worst.aimed_db is not None

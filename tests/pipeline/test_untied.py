@@ -90,13 +90,13 @@ def test_every_reader_here_reads_it(tied: Path, tmp_path: Path, exclude: tuple[s
     fast = logits(tersor.load(out), tokens)
     assert float((fast - expected).norm() / expected.norm()) < 0.05
     refused = [str(reading) for reading in result.plan.readings() if not reading.reads]
-    assert result.plan.method == ("compressed-tensors" if exclude else "tersor")
+    assert result.plan.format == ("compressed-tensors" if exclude else "tersor")
     assert all("--exclude model.embed_tokens" in line for line in refused) or exclude
 
 
 def test_the_head_is_rounded_by_what_it_reads(tied: Path, tmp_path: Path) -> None:
     result = quantize(tied, tmp_path / "out", small("rotate-gptq"))
-    records = {record.module: record for record in result.records}
+    records = {record.module: record for record in result.layers}
     head = records["lm_head"]
     assert head.tokens
     assert head.note == ""

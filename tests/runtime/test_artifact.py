@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM
 
 import tersor
 from tersor.errors import FormatError, NonFiniteWeight, SourceError
-from tersor.recipes import Adjustments
 from tersor.runtime.artifact import open_artifact
 from tiny_models import save_tiny
 
@@ -23,8 +22,8 @@ MODULE = "model.layers.1.self_attn.k_proj"
 def out(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     save_tiny("llama", tmp_path / "model")
     recipe = getattr(request, "param", "w4-asym")
-    flags = Adjustments() if recipe in ("mxfp4", "nvfp4") else Adjustments(group_size=16)
-    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=flags)
+    flags = {} if recipe in ("mxfp4", "nvfp4") else {"group_size": 16}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, **flags)
     return tmp_path / "out"
 
 

@@ -1,6 +1,7 @@
 """What tersor wrote is what transformers and tersor load: bit for bit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,16 +10,14 @@ from torch import Tensor, nn
 
 import tersor
 from tersor.errors import FormatError, SourceError
-from tersor.recipes import Adjustments
 from tersor.runtime.artifact import open_artifact
 from tiny_models import FAMILIES, save_tiny, tiny, tokens
 
 
-def artifact(tmp_path: Path, family: str, recipe: str, **flags: object) -> Path:
+def artifact(tmp_path: Path, family: str, recipe: str, **flags: Any) -> Path:
     # bfloat16 as published checkpoints are: scales are stored in the model's type.
     tiny(family).to(torch.bfloat16).save_pretrained(tmp_path / "model")
-    adjustments = Adjustments(**flags)  # type: ignore[arg-type]
-    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, adjustments=adjustments)
+    tersor.quantize(tmp_path / "model", tmp_path / "out", recipe, **flags)
     return tmp_path / "out"
 
 
@@ -97,8 +96,8 @@ def test_every_kind_of_artifact_generates(tmp_path: Path, recipe: str) -> None:
 
 def test_quantized_embeddings_load_and_stay_tied(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model", tie_word_embeddings=True)
-    flags = Adjustments(group_size=16, include=("embed_tokens",))
-    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=flags)
+    flags = {"group_size": 16, "include": ("embed_tokens",)}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **flags)
     model = tersor.load(tmp_path / "out", kernels=False)
     assert model.lm_head.weight is model.model.embed_tokens.weight
     theirs = transformers_model(tmp_path / "out", torch.float32)

@@ -20,7 +20,7 @@ from calibrating import BUDGET, small, text_of
 from tersor.errors import EngineError
 from tersor.grids import ScaleFormat
 from tersor.options.limits import CACHES
-from tersor.recipes import load_recipe, preset_names
+from tersor.recipes import Adjustments, load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.decoder.shape import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
@@ -96,7 +96,7 @@ def hold(case: Case, directory: Path) -> None:
     has_groups = preset.scheme.weights.scale_format is ScaleFormat.FLOAT
     recipe = small(preset) if has_groups else replace(preset, calibration=BUDGET)
     if embedding:
-        recipe = tersor.Adjustments(include=("model.embed_tokens",)).apply(recipe)
+        recipe = Adjustments(include=("model.embed_tokens",)).apply(recipe)
     if preset.needs_calibration:
         texts = [text_of(directory / "model")]
         tersor.quantize(directory / "model", directory / "out", recipe, calibration=texts)

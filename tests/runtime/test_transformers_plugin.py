@@ -123,8 +123,8 @@ def test_artifacts_of_before_are_read_as_before(artifacts: dict[str, Path], tmp_
 
 def test_only_the_own_format_is_refused(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model")
-    flags = tersor.Adjustments(group_size=16)
-    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=flags)
+    flags = {"group_size": 16}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **flags)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["quantization_config"]["quant_method"] == "compressed-tensors"
     assert own.WEIGHTS_KEY not in config

@@ -1,12 +1,11 @@
 """The commands. Each one parses, calls one function of the library, and prints."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tersor.cli.app import app
-from tersor.cli.flags import refuse_without
 from tersor.cli.options import (
     ActivationBits,
     AllowPickle,
@@ -46,10 +45,11 @@ def restore(
     force: Force = False,
 ) -> None:
     """Turn a GGUF file, or what is published in few bits, into a bfloat16 directory."""
-    from tersor.api import restore as run
+    import tersor
 
     with bars() as watch:
-        run(gguf, out, merge_adapter=merge_adapter, force=force, progress=watch("restore"))
+        progress = watch("restore")
+        tersor.restore(gguf, out, merge_adapter=merge_adapter, force=force, progress=progress)
     print(f"restored to {out}")
 
 
@@ -105,30 +105,31 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Quantize a model into a directory that vLLM, transformers and tersor read."""
+    import tersor
     from tersor.cli import show
-    from tersor.pipeline.request import requested
-    from tersor.recipes import Adjustments
 
-    adjustments = Adjustments(
-        bits, group_size, asymmetric, include or (), exclude or (), tokens, seed, window
-    )
-    request = requested(
-        source,
-        out,
-        recipe,
-        adjustments=adjustments,
-        calibration=calibration or (),
-        checkpoint=checkpoint,
-        allow_pickle=allow_pickle,
-        merge_adapter=merge_adapter,
-        force=force,
-    )
+    given: dict[str, Any] = {
+        "bits": bits,
+        "group_size": group_size,
+        "asymmetric": asymmetric,
+        "include": include or (),
+        "exclude": exclude or (),
+        "tokens": tokens,
+        "window": window,
+        "seed": seed,
+        "calibration": calibration or (),
+        "checkpoint": checkpoint,
+        "allow_pickle": allow_pickle,
+        "merge_adapter": merge_adapter,
+        "force": force,
+    }
     if dry_run:
-        show.plan(request.plan, as_json)
+        show.plan(tersor.plan(source, recipe, out=out, **given), as_json)
         return
     with bars() as watch:
-        result = request.run(watch("quantize"))
-    show.result(result, request.source, as_json)
+        progress = watch("quantize")
+        result = tersor.quantize(source, out, recipe, **given, progress=progress)
+    show.result(result, as_json)
 
 
 @app.command()
@@ -169,41 +170,29 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure perplexity, divergence from the original, and task accuracy."""
+    import tersor
     from tersor.cli import show
-    from tersor.evaluation import find_tasks
-    from tersor.pipeline.studies import evaluate as evaluation
-    from tersor.runtime.engine.options import EngineOptions
 
-    options = EngineOptions(activation_bits, cache, dense_bits=dense_bits)
-    refuse_without("engine", engine, {n: getattr(options, n) for n in options.changed()})
-    refuse_without("tasks", tasks, {"task_path": task_path, "limit": limit})
-    protocol = evaluation.Protocol(context, windows, skip)
-    if update_card:
-        evaluation.check_card(directory, base, text or ())
-    asked = None
-    if tasks is not None:
-        names = comma_separated("tasks", tasks)
-        asked = find_tasks(names, include_path=task_path, limit=limit)
-    with bars() as watch:
-        found = evaluation.evaluate_directory(
+    with show.evaluation(as_json) as shown, bars() as watch:
+        result = tersor.evaluate(
             directory,
             base=base,
-            texts=text or (),
-            protocol=protocol,
-            engine=options if engine else None,
+            text=text or (),
+            context=context,
+            windows=windows,
+            skip=skip,
+            engine=engine,
+            activation_bits=activation_bits,
+            cache=cache,
+            dense_bits=dense_bits,
+            tasks=None if tasks is None else comma_separated("tasks", tasks),
+            task_path=task_path,
+            limit=limit,
+            update_card=update_card,
             progress=watch("evaluate"),
+            measured=shown,
         )
-    if update_card:
-        evaluation.update_card(directory, found[0])
-    if asked is None:
-        show.evaluations(found, None, as_json)
-        return
-    with show.with_tasks(found, as_json) as scores:
-        scores.update(
-            evaluation.evaluate_directory_tasks(
-                directory, asked, engine=options if engine else None
-            )
-        )
+        shown(result)
 
 
 @app.command()
@@ -229,26 +218,25 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Quantize by several recipes and print what each one cost."""
+    import tersor
     from tersor.cli import show
-    from tersor.pipeline.studies.compare import compare_recipes
-    from tersor.pipeline.studies.evaluate import Protocol
-    from tersor.recipes import load_recipe
 
-    chosen = [load_recipe(name) for name in comma_separated("recipes", recipes)]
     with bars() as watch:
-        comparison = compare_recipes(
+        result = tersor.compare(
             source,
-            chosen,
+            comma_separated("recipes", recipes),
             out,
-            texts=text or (),
+            text=text or (),
             calibration=calibration or (),
-            protocol=Protocol(context, windows, skip),
+            context=context,
+            windows=windows,
+            skip=skip,
             allow_pickle=allow_pickle,
             merge_adapter=merge_adapter,
             force=force,
             watch=watch,
         )
-    show.comparison(comparison, out, as_json)
+    show.comparison(result, out, as_json)
 
 
 @app.command()
@@ -286,25 +274,14 @@ def demo(
     force: Force = False,
 ) -> None:
     """Quantize a small model from PyPI by several recipes, compare them, generate a sentence."""
+    import tersor
     from tersor.cli import show
     from tersor.demo import PROMPT, RECIPES, demo_model
-    from tersor.pipeline.studies.compare import compare_recipes
-    from tersor.pipeline.studies.evaluate import Protocol
-    from tersor.recipes import load_recipe
-    from tersor.runtime.conversation.generate import generate_text
 
     names = RECIPES if recipes is None else comma_separated("recipes", recipes)
-    chosen = [load_recipe(name) for name in names]
     with bars() as watch:
-        comparison = compare_recipes(
-            demo_model(),
-            chosen,
-            out,
-            protocol=Protocol(windows=windows),
-            force=force,
-            watch=watch,
-        )
-    show.comparison(comparison, out, False)
-    first = out / chosen[0].name
-    text = generate_text(first, PROMPT, max_new_tokens=40)
+        result = tersor.compare(demo_model(), names, out, windows=windows, force=force, watch=watch)
+    show.comparison(result, out, False)
+    first = result.results[0].directory
+    text = tersor.generate(first, PROMPT, max_new_tokens=40)
     print(f"\n{first} continues:\n{PROMPT}{text}")

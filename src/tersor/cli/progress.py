@@ -35,7 +35,9 @@ def bars() -> Iterator[Callable[[str], Report | None]]:
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Standard output is not redirected: results that are printed meanwhile would go to the console.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
 
         def watch(description: str) -> Report:
             task: TaskID | None = None

@@ -2,25 +2,22 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tersor.checkpoints.source import Source
 from tersor.cli.layout import print_table, say
 from tersor.evaluation import Evaluation
 from tersor.formats.kinds.compressed_tensors.engines import readings_line
 from tersor.pipeline.planning import Plan
-from tersor.pipeline.result import Result
-from tersor.pipeline.studies.compare import Comparison
-from tersor.pipeline.writing.surroundings import description, reading
+from tersor.pipeline.result import QuantizeResult
+from tersor.pipeline.studies.compare import CompareResult
+from tersor.pipeline.studies.found import EvaluateResult
 from tersor.recipes import Kind, load_recipe
 from tersor.report import damage_warning, duration, figure, for_people, size, worst_first
 from tersor.runtime.measuring.bench import Bench
-from tersor.version import versions
 
 
 def presets(kinds: Mapping[str, Kind], as_json: bool) -> None:
@@ -60,72 +57,67 @@ def plan(planned: Plan, as_json: bool) -> None:
     """What would be done, and how large the result would be."""
     quantized, kept = list(planned.quantized()), [m for m in planned.modules() if m.reason]
     if as_json:
-        print_json(
-            {
-                "recipe": planned.recipe.name,
-                "scheme": str(planned.recipe.scheme),
-                "format": planned.method,
-                "bytes": planned.total_bytes,
-                "bytes_at_most": planned.bytes_at_most,
-                "source_bytes": planned.source_bytes,
-                "bits_per_weight": round(planned.bits_per_weight, 4),
-                "bits_per_quantized_weight": round(planned.bits_per_quantized_weight, 4),
-                "quantized": [module.module for module in quantized],
-                "kept": {module.module: module.reason for module in kept},
-                "readers": [reading(found) for found in planned.readings()],
-                "notes": list(planned.notes),
-            }
-        )
+        print_json(planned.to_dict())
         return
     say(f"recipe     {planned.recipe.name}: {planned.recipe.scheme}")
     say(f"quantize   {len(quantized)} matrices")
     for module in kept:
         say(f"keep       {module.module} ({module.reason})")
     _print_sizes(planned, planned.notes)
-    if planned.bytes_at_most > planned.total_bytes:
+    if planned.bytes_at_most > planned.bytes:
         say(
             f"note       scales that float16 cannot hold (under 7.6e-6) take float32: "
             f"at most {size(planned.bytes_at_most)}"
         )
 
 
-def result(done: Result, source: Source, as_json: bool) -> None:
+def result(done: QuantizeResult, as_json: bool) -> None:
     """What was done, and the worst of what was lost."""
     if as_json:
-        extra = {
-            "directory": str(done.directory),
-            "seconds": round(done.seconds, 3),
-            "repetition": None if done.repetition is None else asdict(done.repetition),
-        }
-        print_json(description(source, done) | extra)
+        print_json(done.to_dict())
         return
-    quantized = worst_first(done.records)
+    quantized = worst_first(done.layers)
     worst = quantized[0]
     say(f"recipe     {done.plan.recipe.name}: {done.plan.recipe.scheme}")
     say(f"quantized  {len(quantized)} matrices in {duration(done.seconds)}")
     say(f"worst      {worst.module}, SQNR {figure(worst.sqnr_db, 3)} dB")
-    for record in done.records:
+    for record in done.layers:
         if record.reason:
             say(f"kept       {record.module} ({record.reason})")
-    for text in done.texts:
+    for text in done.calibration:
         say(f"{text.done:<10} on {text.line()}")
     _print_sizes(done.plan, done.notes)
     if done.repetition is not None:
         say(f"repeats    {done.repetition.line()}")
     say(f"written    {done.directory}")
-    if warning := damage_warning(done.records):
+    if warning := damage_warning(done.layers):
         say(f"WARNING    {warning}")
 
 
-def evaluations(
-    found: Sequence[Evaluation], tasks: Mapping[str, Any] | None, as_json: bool
-) -> None:
-    """One row per text, and task scores."""
-    if as_json:
-        made = [one.to_dict() for one in found]
-        document: dict[str, Any] = {"evaluations": made, "versions": versions()}
-        print_json(document if tasks is None else document | {"tasks": tasks})
-        return
+@contextmanager
+def evaluation(as_json: bool) -> Iterator[Callable[[EvaluateResult], None]]:
+    """What shows a result: first without tasks, then with them.
+
+    As JSON the last one is shown, in the end; both ways what was found even if the tasks fail.
+    """
+    latest: list[EvaluateResult] = []
+
+    def show(result: EvaluateResult) -> None:
+        if not as_json and not latest:
+            _print_evaluations(result.evaluations)
+        if not as_json and result.tasks is not None:
+            print(json.dumps(dict(result.tasks), indent=2))
+        latest[:] = [result]
+
+    try:
+        yield show
+    finally:
+        if as_json and latest:
+            print_json(latest[0].to_dict())
+
+
+def _print_evaluations(found: Sequence[Evaluation]) -> None:
+    """One row per text."""
     rows = [
         {name: value for name, value in _evaluation_row(one).items() if value is not None}
         for one in found
@@ -136,24 +128,6 @@ def evaluations(
         say(f"read       {note}")
 
 
-@contextmanager
-def with_tasks(found: Sequence[Evaluation], as_json: bool) -> Iterator[dict[str, Any]]:
-    """Show what was found, and the task scores that are put into the mapping meanwhile.
-
-    What was found is shown even if the tasks fail.
-    """
-    scores: dict[str, Any] = {}
-    if not as_json:
-        evaluations(found, None, as_json=False)
-    try:
-        yield scores
-    finally:
-        if as_json:
-            evaluations(found, scores or None, as_json=True)
-    if not as_json:
-        print(json.dumps(scores, indent=2))
-
-
 def _protocol(one: Evaluation) -> str:
     """How windows were made and what of them was scored."""
     first = ", ".join(map(str, one.first_tokens))
@@ -162,12 +136,12 @@ def _protocol(one: Evaluation) -> str:
     return f"windows    of {one.context} tokens{behind}; scored: {scored}"
 
 
-def comparison(made: Comparison, out: Path, as_json: bool) -> None:
+def comparison(made: CompareResult, out: Path, as_json: bool) -> None:
     """The table, and where it was written."""
     if as_json:
-        print_json(made.document())
+        print_json(made.to_dict())
         return
-    print_table(for_people(made.rows), ("recipe", "text"))
+    print_table(for_people([row.to_dict() for row in made.rows]), ("recipe", "text"))
     for line in made.lines():
         say(line, 2)
     say(f"written: {out / 'compare.csv'}, compare.json, compare.md", 2)
@@ -221,12 +195,12 @@ def _evaluation_row(one: Evaluation) -> dict[str, Any]:
 
 
 def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
-    say(f"size       {size(planned.total_bytes)}, was {size(planned.source_bytes)}")
+    say(f"size       {size(planned.bytes)}, was {size(planned.source_bytes)}")
     say(
         f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "
         f"{planned.bits_per_weight:.3f} per parameter"
     )
-    say(f"format     {planned.method}")
+    say(f"format     {planned.format}")
     say(f"readers    {readings_line(planned.readings())}")
     for note in notes:
         say(f"note       {note}")

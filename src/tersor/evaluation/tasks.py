@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tersor.calibration.text import first_tokens
 from tersor.errors import MissingExtra, OptionError, TextError
-from tersor.options import limits, nearest, one_path, some_words
+from tersor.options import AnyPath, limits, nearest, one_path, some_words
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -83,7 +83,7 @@ class Tasks:
 def find_tasks(
     tasks: str | Sequence[str],
     *,
-    include_path: str | Path | None = None,
+    include_path: AnyPath | None = None,
     limit: int | None = None,
     num_fewshot: int | None = None,
 ) -> Tasks:
@@ -111,7 +111,7 @@ def evaluate_tasks(
     tokenizer: "PreTrainedTokenizerBase",
     tasks: str | Sequence[str],
     *,
-    include_path: str | Path | None = None,
+    include_path: AnyPath | None = None,
     limit: int | None = None,
     batch_size: int = 1,
     num_fewshot: int | None = None,

@@ -11,9 +11,11 @@ A value that an option does not take raises :class:`~tersor.errors.OptionError` 
 from tersor.options import limits
 from tersor.options.bounds import Choice, Number, Whole
 from tersor.options.given import (
+    AnyPath,
     comma_separated,
     of_kind,
     one_path,
+    refuse_without,
     several,
     some_paths,
     some_words,
@@ -22,6 +24,7 @@ from tersor.options.given import (
 from tersor.options.nearest import did_you_mean, nearest
 
 __all__ = [
+    "AnyPath",
     "Choice",
     "Number",
     "Whole",
@@ -31,6 +34,7 @@ __all__ = [
     "nearest",
     "of_kind",
     "one_path",
+    "refuse_without",
     "several",
     "some_paths",
     "some_words",

@@ -5,7 +5,7 @@ by letter.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from reprlib import repr as clipped
 from typing import Any, TypeVar
@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 from tersor.errors import OptionError
 
 T = TypeVar("T")
+
+AnyPath = str | os.PathLike[str]
+"""A path as callers give it."""
 
 
 def one_path(name: str, value: Any) -> Path:
@@ -63,6 +66,15 @@ def comma_separated(name: str, value: str) -> list[str]:
     if not all(parts):
         raise OptionError(name, f"names nothing at a comma: {clipped(value)}")
     return parts
+
+
+def refuse_without(needed: str, given: object, others: Mapping[str, object]) -> None:
+    """Raise :class:`OptionError` for the first of ``others`` that is set, if ``needed`` is not."""
+    if given:
+        return
+    for name, value in others.items():
+        if value is not None:
+            raise OptionError(name, "has no effect without {}", needed)
 
 
 def _word(name: str, value: Any) -> str:

@@ -23,7 +23,7 @@ from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.planning.prepare import unprepared
 from tersor.pipeline.planning.stored_types import cast, widened_scales
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.whole_model.given_texts import given_texts
 from tersor.pipeline.whole_model.run import Calibrated, calibrated_works
 from tersor.pipeline.writing.digests import linear_digest
@@ -52,7 +52,7 @@ def quantize_to(
     checkpoint: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> Result:
+) -> QuantizeResult:
     """Carry out ``plan`` and write the artifact to the directory ``out``.
 
     ``source``: the one the plan was made for. ``calibration``: text files for recipes that look at
@@ -78,7 +78,8 @@ def quantize_to(
             kept = None if checkpoint is None else Checkpoint(checkpoint)
             found = run.all_units(texts, progress, kept)
         made = made_now(source, plan.recipe, found.texts, run.digests, run.written)
-        result = Result(
+        result = QuantizeResult(
+            source.path,
             out,
             plan.written(run.widened).with_made(made),
             tuple(run.records),
@@ -88,7 +89,7 @@ def quantize_to(
             repetition(plan.recipe.made, made),
         )
         write_description(source, result, staging)
-        verify(staging, result.records)
+        verify(staging, result.layers)
     if kept is not None:
         kept.remove()
     return replace(result, seconds=time.perf_counter() - started)

@@ -7,71 +7,59 @@ from pathlib import Path
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
-from tersor.options import of_kind, one_path, some_paths, yes_or_no
+from tersor.options import AnyPath, one_path, some_paths, yes_or_no
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
-from tersor.pipeline.quantize import Progress, quantize_to
-from tersor.pipeline.result import Result
 from tersor.pipeline.whole_model.given_texts import refuse_texts
 from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
 
 
 @dataclass(frozen=True)
 class Request:
-    """A source, the plan for it, and where the result goes; ``run`` does it."""
+    """A source, the plan for it, and the files beside it."""
 
     source: Source
     plan: Plan
-    out: Path
     calibration: tuple[Path, ...]
     checkpoint: Path | None
-    force: bool
-
-    def run(self, progress: Progress | None = None) -> Result:
-        """Quantize; see :func:`~tersor.pipeline.quantize.quantize_to`."""
-        return quantize_to(
-            self.source,
-            self.plan,
-            self.out,
-            calibration=self.calibration,
-            checkpoint=self.checkpoint,
-            force=self.force,
-            progress=progress,
-        )
 
 
 def requested(
-    source: str | Path,
-    out: str | Path,
-    recipe: AnyRecipe = "w4",
+    source: AnyPath,
+    out: AnyPath | None,
+    recipe: AnyRecipe,
+    adjustments: Adjustments,
     *,
-    adjustments: Adjustments = Adjustments(),
-    calibration: str | Path | Sequence[str | Path] = (),
-    checkpoint: str | Path | None = None,
+    calibration: AnyPath | Sequence[AnyPath] = (),
+    checkpoint: AnyPath | None = None,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
 ) -> Request:
-    """The request that :func:`tersor.quantize` carries out, and ``--dry-run`` only shows.
+    """The request that :func:`tersor.quantize` carries out, and :func:`tersor.plan` only shows.
+
+    ``out``: where the result will go, if that is known.
 
     Raises a :class:`~tersor.errors.TersorError` for a value out of its bounds, an option without
     effect, a source or text that cannot be read, a plan that cannot be made, and an output that
     cannot be written.
     """
-    found, place = one_path("source", source), one_path("out", out)
+    found = one_path("source", source)
+    place = None if out is None else one_path("out", out)
     replace_it = yes_or_no("force", force)
     pickle = yes_or_no("allow_pickle", allow_pickle)
     merge = yes_or_no("merge_adapter", merge_adapter)
     texts = some_paths("calibration", calibration)
     state = None if checkpoint is None else one_path("checkpoint", checkpoint)
-    chosen = of_kind("adjustments", adjustments, Adjustments).apply(known_recipe("recipe", recipe))
+    chosen = adjustments.apply(known_recipe("recipe", recipe))
     _refuse_unheard(chosen, texts, state)
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
     plan = make_plan(opened, chosen)
     _refuse_wide(adjustments, plan)
-    needed = plan.bytes_at_most
-    OutputDirectory(place, force=replace_it, needed_bytes=needed, source=opened.path).check()
-    return Request(opened, plan, place, tuple(texts), state, replace_it)
+    if place is not None:
+        needed = plan.bytes_at_most
+        OutputDirectory(place, force=replace_it, needed_bytes=needed, source=opened.path).check()
+    return Request(opened, plan, tuple(texts), state)
 
 
 def _refuse_unheard(recipe: Recipe, texts: Sequence[Path], checkpoint: Path | None) -> None:

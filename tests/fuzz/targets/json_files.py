@@ -59,13 +59,16 @@ def artifacts(
 
 def _update_card(folder: Path) -> Iterator[float]:
     import tersor
-    from tersor.pipeline.studies.evaluate import update_card
 
     found = tersor.evaluate(
-        folder / "model", base=folder / "model", texts=[folder / "text.txt"], context=16, windows=1
+        folder / "model",
+        base=folder / "model",
+        text=[folder / "text.txt"],
+        context=16,
+        windows=1,
+        update_card=True,
     )
-    update_card(folder / "model", found[0])
-    yield found[0].nll
+    yield found.evaluations[0].nll
 
 
 _UPDATE = entrances.Entrance(

@@ -82,8 +82,8 @@ def _given(folder: Path) -> Path:
 def _evaluated(folder: Path) -> list[float]:
     import tersor
 
-    found = tersor.evaluate(folder / "model", texts=[_given(folder)], context=16, windows=2)
-    return [one.nll for one in found]
+    found = tersor.evaluate(folder / "model", text=[_given(folder)], context=16, windows=2)
+    return [one.nll for one in found.evaluations]
 
 
 def _calibrated(folder: Path) -> list[float]:
@@ -94,7 +94,8 @@ def _calibrated(folder: Path) -> list[float]:
         folder / "results" / "out",
         "imatrix",
         calibration=[_given(folder)],
-        adjustments=tersor.Adjustments(tokens=32, window=16),
+        tokens=32,
+        window=16,
     )
     return []
 

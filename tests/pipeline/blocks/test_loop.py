@@ -29,7 +29,7 @@ from tersor.checkpoints.source import open_source
 from tersor.grids import IntegerGrid, Scheme
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import Unit, make_plan
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.whole_model import run as calibrated
 from tersor.pipeline.whole_model.run import calibrated_works
 from tersor.ranges import MinMax
@@ -43,7 +43,7 @@ from tiny_models import FAMILIES
 DENSE = tuple(family for family in FAMILIES if family not in ("mixtral", "qwen3_moe"))
 
 Models = Callable[..., Path]
-Made = Callable[[str, str], tuple[Path, Path, Result]]
+Made = Callable[[str, str], tuple[Path, Path, QuantizeResult]]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest.fixture(scope="module")
 def made(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A tiny model, its artifact by a preset, and the result; each made once."""
-    results: dict[tuple[str, str], Result] = {}
+    results: dict[tuple[str, str], QuantizeResult] = {}
 
-    def make(family: str, recipe: str) -> tuple[Path, Path, Result]:
+    def make(family: str, recipe: str) -> tuple[Path, Path, QuantizeResult]:
         key = (family, recipe)
         if key not in results:
             out = tmp_path_factory.mktemp(recipe) / "out"
@@ -121,7 +121,7 @@ def test_the_recorded_error_is_that_of_the_inputs_in_the_result(made: Made, fami
     weights, stored = dense(model), dense(out)
     names, tokens = linears(model), calibration_tokens(model)
     inputs = inputs_of(restored(model, out), names, tokens)
-    records = {f"{record.module}.weight": record for record in result.records}
+    records = {f"{record.module}.weight": record for record in result.layers}
     for name in names:
         x, weight, quantized = inputs[name], weights[name], stored[name]
         if family != "gpt2":  # its linears are stored (in, out)
@@ -250,7 +250,7 @@ def test_errors_are_recorded_against_what_was_rounded(made: Made, recipe: str, f
     """Not against the unscaled weight, which the codes no longer stand for."""
     _, _, result = made(family, recipe)
     expected = 17 if recipe == "awq" else 36
-    for record in result.records:
+    for record in result.layers:
         if record.scheme:
             assert record.sqnr_db is not None
             assert record.sqnr_db > expected, record.module
@@ -321,7 +321,7 @@ def test_overrides_have_their_own_bits_and_groups(models: Models, tmp_path: Path
     weights = artifact.schemes["model.layers.1.mlp.down_proj"].weights
     assert (weights.grid.bits, weights.group_size) == (8, 16)
     assert artifact.schemes["model.layers.1.self_attn.k_proj"].weights.group_size == 32
-    errors = {record.module.split(".")[-1]: record.output_error for record in result.records}
+    errors = {record.module.split(".")[-1]: record.output_error for record in result.layers}
     down, up = errors["down_proj"], errors["up_proj"]
     assert down is not None
     assert up is not None
@@ -461,5 +461,5 @@ def test_an_included_head_is_rounded_by_its_own_hessian(
     plain = nearest(weight, scheme, chosen.range, scale_dtype=dtype, importance=hessian.diagonal())
     assert float((found == expected.tensor.codes).float().mean()) > 0.99
     assert float((found == plain.tensor.codes).float().mean()) < 0.95
-    record = next(record for record in result.records if record.module == "lm_head")
+    record = next(record for record in result.layers if record.module == "lm_head")
     assert record.tokens == len(x)

@@ -93,7 +93,7 @@ def test_what_compressed_tensors_cannot_hold_goes_to_the_own_format(
 ) -> None:
     save_tiny(family, tmp_path)
     plan = plan_for(tmp_path, recipe, group_size=group_size)
-    assert plan.method == "tersor"
+    assert plan.format == "tersor"
     assert any(reason in note for note in plan.notes)
 
 

@@ -11,10 +11,9 @@ import torch
 import tersor
 from calibrating import small
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.cli.show import evaluations
+from tersor.cli.show import evaluation
 from tersor.errors import SourceError
 from tersor.pipeline.studies.evaluate import Protocol, scored_texts
-from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.load import load
 from tiny_models import save_text, save_tiny, save_tokenizer
 
@@ -62,8 +61,8 @@ def expected_nll(directory: Path, context: int, skip: int, count: int) -> float:
 @pytest.mark.parametrize("skip", [0, 1, 7])
 def test_windows_begin_with_the_first_token_and_it_is_context_only(model: Path, skip: int) -> None:
     (found,) = tersor.evaluate(
-        model, texts=[model.parent / "text.txt"], context=21, windows=3, skip=skip
-    )
+        model, text=[model.parent / "text.txt"], context=21, windows=3, skip=skip
+    ).evaluations
     assert found.first_tokens == (FIRST,)
     assert found.skip == max(skip, 1)
     assert found.tokens == 3 * (20 - found.skip)
@@ -72,8 +71,10 @@ def test_windows_begin_with_the_first_token_and_it_is_context_only(model: Path, 
 
 
 def test_the_engine_scores_the_same_windows(model: Path) -> None:
-    given = {"texts": [model.parent / "text.txt"], "context": 21, "windows": 2}
-    (found,) = tersor.evaluate(model, **given, engine=EngineOptions(16, "float32"))
+    given = {"text": [model.parent / "text.txt"], "context": 21, "windows": 2}
+    (found,) = tersor.evaluate(
+        model, **given, engine=True, activation_bits=16, cache="float32"
+    ).evaluations
     assert found.first_tokens == (FIRST,)
     assert found.nll == pytest.approx(expected_nll(model, 21, 0, 2), rel=1e-4)
 
@@ -91,11 +92,13 @@ def test_calibration_sees_the_first_token(model: Path) -> None:
     result = tersor.quantize(
         model,
         model.parent / "out",
-        tersor.Adjustments(tokens=240, window=512).apply(recipe),
+        recipe,
+        tokens=240,
+        window=512,
         calibration=[model.parent / "text.txt"],
     )
     assert any("windows of 60 tokens" in note for note in result.notes)
-    assert {record.tokens for record in result.records if record.tokens} == {240}
+    assert {record.tokens for record in result.layers if record.tokens} == {240}
 
 
 def test_rows_are_calibrated_and_scored_and_said(model: Path) -> None:
@@ -103,7 +106,7 @@ def test_rows_are_calibrated_and_scored_and_said(model: Path) -> None:
     rows = [{"text": text[i : i + 50]} for i in range(0, 700, 50)] + [{"text": ""}]
     file = model.parent / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (found,) = tersor.evaluate(model, texts=[file], context=21, windows=40)
+    (found,) = tersor.evaluate(model, text=[file], context=21, windows=40).evaluations
     assert found.windows == 36
     assert found.notes == (
         "rows.jsonl (JSON lines): 14 rows used, the last of them cut, 1 empty ones left out",
@@ -113,12 +116,14 @@ def test_rows_are_calibrated_and_scored_and_said(model: Path) -> None:
 
 
 def test_the_protocol_is_printed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"texts": [model.parent / "text.txt"], "context": 21, "windows": 2}
+    given = {"text": [model.parent / "text.txt"], "context": 21, "windows": 2}
     for skip, scored in ((0, "all behind the first 2"), (7, "all behind the first 8")):
-        evaluations(tersor.evaluate(model, **given, skip=skip), None, as_json=False)
+        with evaluation(as_json=False) as shown:
+            shown(tersor.evaluate(model, **given, skip=skip))
         said = " ".join(capsys.readouterr().out.split())
         assert f"of 21 tokens, each behind the tokenizer's first token 1; scored: {scored}" in said
-    evaluations(tersor.evaluate(model, **given), None, as_json=True)
+    with evaluation(as_json=True) as shown:
+        shown(tersor.evaluate(model, **given))
     document = json.loads(capsys.readouterr().out)
     (shown,) = document["evaluations"]
     assert document["versions"]["tersor"]
@@ -130,20 +135,22 @@ def test_a_base_given_by_mistake_is_found_before_any_work(model: Path, tmp_path:
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(SourceError, match=r"adapter: an adapter \(LoRA\) without the model"):
-        tersor.evaluate(model, base=adapter, texts=[tmp_path / "not looked for"])
+        tersor.evaluate(model, base=adapter, text=[tmp_path / "not looked for"])
 
 
 def test_the_record_says_which_text_and_what_ran(model: Path) -> None:
     text = model.parent / "text.txt"
     digest = hashlib.sha256(text.read_bytes()).hexdigest()
-    given: dict[str, Any] = {"texts": [text], "context": 21, "windows": 2}
-    (plain,) = tersor.evaluate(model, **given)
+    given: dict[str, Any] = {"text": [text], "context": 21, "windows": 2}
+    (plain,) = tersor.evaluate(model, **given).evaluations
     assert plain.text_sha256 == (digest,)
     assert plain.run_by == "float32"
-    (engine,) = tersor.evaluate(model, **given, engine=EngineOptions(16, "float32"))
+    (engine,) = tersor.evaluate(
+        model, **given, engine=True, activation_bits=16, cache="float32"
+    ).evaluations
     assert engine.windows_sha256 == plain.windows_sha256
     assert engine.run_by.startswith("tersor's engine (")
     assert engine.run_by.endswith(", activations of 16 bits, cache float32)")
-    (builtin,) = tersor.evaluate(model, context=21, windows=2)
+    (builtin,) = tersor.evaluate(model, context=21, windows=2).evaluations
     assert builtin.texts == ("built-in text (Shakespeare)",)
     assert builtin.windows_sha256 != plain.windows_sha256

@@ -31,7 +31,7 @@ from tersor.calibration.precision import Precision
 from tersor.cli.main import run
 from tersor.errors import NonFiniteWeight, RecipeError, SourceError, TextError
 from tersor.models.probing.tiny.miniature import NoMiniature
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.whole_model import run as calibrated
 from tersor.recipes import Calibration, dump, parse
 from tersor.report import LayerRecord
@@ -57,11 +57,11 @@ def edit(model: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
 
 
-def records(result: Result) -> dict[str, LayerRecord]:
-    return {record.module: record for record in result.records}
+def records(result: QuantizeResult) -> dict[str, LayerRecord]:
+    return {record.module: record for record in result.layers}
 
 
-def reported_everywhere(result: Result, text: str) -> bool:
+def reported_everywhere(result: QuantizeResult, text: str) -> bool:
     """Whether a note is in the result, in tersor.json and on the model card."""
     document = json.loads((result.directory / "tersor.json").read_text())
     card = (result.directory / "README.md").read_text()
@@ -151,7 +151,7 @@ def test_one_token_over_and_over_is_a_singular_hessian(
 ) -> None:
     text_of(llama).write_text("x" * BUDGET.tokens)
     result = quantize(llama, tmp_path / "out", small(recipe))
-    for record in result.records:
+    for record in result.layers:
         if record.scheme:
             assert record.output_error is not None
             assert record.output_error < 1e-3
@@ -266,7 +266,7 @@ def test_without_a_table_pairs_are_found_by_numbers(tmp_path: Path) -> None:
         load(tmp_path / recipe, kernels=False)
     result = quantize(model, tmp_path / "rotated", small("rotate-gptq"))
     load(tmp_path / "rotated", kernels=False)
-    errors = [r.output_error for r in result.records]
+    errors = [r.output_error for r in result.layers]
     assert len([error for error in errors if error is not None]) == 14
 
 
@@ -308,7 +308,7 @@ def test_what_no_stage_shows_is_rounded_to_nearest_and_noted(tmp_path: Path) -> 
     assert noted == {"model.embed_tokens", *gates}
     assert reported_everywhere(result, note)
     plain = quantize(model, tmp_path / "plain", small("smoothquant", include=include))
-    assert not any(record.note == note for record in plain.records)
+    assert not any(record.note == note for record in plain.layers)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -68,9 +68,7 @@ def test_bare_decoders(tmp_path: Path, family: str) -> None:
     model = tiny(family, **ODD[family], tie_word_embeddings=True)
     model.model.save_pretrained(tmp_path / "bare")
     save_tokenizer(tmp_path / "bare")
-    tersor.quantize(
-        tmp_path / "bare", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=16)
-    )
+    tersor.quantize(tmp_path / "bare", tmp_path / "w4", "w4", group_size=16)
     save_tokenizer(tmp_path / "w4")
     with torch.inference_mode():
         exact = model(torch.tensor([TEXT])).logits[0]

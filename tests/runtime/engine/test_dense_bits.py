@@ -18,9 +18,7 @@ HEAD = "lm_head.weight"
 @pytest.fixture(params=[False, True], ids=["untied", "tied"])
 def artifact(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     save_tiny("qwen3", tmp_path / "model", tie_word_embeddings=request.param)
-    tersor.quantize(
-        tmp_path / "model", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=16)
-    )
+    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", group_size=16)
     return tmp_path / "w4"
 
 
@@ -71,9 +69,7 @@ def test_a_bare_decoder_with_a_tied_head_runs(tmp_path: Path, family: str) -> No
     given = {"activation_bits": 16, "cache": "float32"}
     whole = logits_of(Engine(tmp_path / "whole", **given), TEXT)
     assert torch.equal(logits_of(Engine(tmp_path / "bare", **given), TEXT), whole)
-    tersor.quantize(
-        tmp_path / "bare", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=16)
-    )
+    tersor.quantize(tmp_path / "bare", tmp_path / "w4", "w4", group_size=16)
     found = logits_of(Engine(tmp_path / "w4", **given), TEXT)
     with torch.inference_mode():
         expected = load(tmp_path / "w4", kernels=False)(torch.tensor([TEXT])).logits[0]

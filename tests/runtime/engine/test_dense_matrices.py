@@ -37,8 +37,8 @@ def reference(directory: Path, *, head_only: bool) -> Tensor:
 
 def artifact(path: Path, *, tied: bool, exclude: tuple[str, ...] = ()) -> Path:
     save_tiny("llama", path / "model", **ODD["llama"], tie_word_embeddings=tied)
-    adjustments = tersor.Adjustments(group_size=16, exclude=exclude)
-    tersor.quantize(path / "model", path / "w4", "w4", adjustments=adjustments)
+    adjustments = {"group_size": 16, "exclude": exclude}
+    tersor.quantize(path / "model", path / "w4", "w4", **adjustments)
     return path / "w4"
 
 
@@ -80,6 +80,6 @@ def test_packed_weights_that_are_kept_are_those_that_were_asked_for(
 
 def test_the_embedding_as_head_if_both_are_quantized(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model", **ODD["llama"], tie_word_embeddings=True)
-    adjustments = tersor.Adjustments(group_size=16, include=("model.embed_tokens",))
-    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", adjustments=adjustments)
+    adjustments = {"group_size": 16, "include": ("model.embed_tokens",)}
+    tersor.quantize(tmp_path / "model", tmp_path / "w4", "w4", **adjustments)
     assert not Engine(tmp_path / "w4").notes

@@ -18,7 +18,6 @@ from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe
 from tersor.runtime.decoder.shape import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
-from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.engine.session import CHUNK
 from tersor.runtime.load import load
@@ -58,7 +57,7 @@ def llama(tmp_path: Path) -> Path:
 @pytest.fixture
 def quantized(llama: Path) -> Path:
     out = llama.parent / "w4"
-    tersor.quantize(llama, out, "w4", adjustments=tersor.Adjustments(group_size=32))
+    tersor.quantize(llama, out, "w4", group_size=32)
     save_tokenizer(out)
     return out
 
@@ -127,7 +126,7 @@ RECIPES = ["w4", "w4-asym", "vanilla-int8", "vanilla-int8-asym", "int8-per-tenso
 @pytest.mark.parametrize("recipe", [*RECIPES, "kmeans", "fp8", "mxfp4", "nvfp4", "w3", "w2"])
 def test_float_activations_give_what_is_simulated(llama: Path, recipe: str) -> None:
     out = llama.parent / "out"
-    tersor.quantize(llama, out, recipe, adjustments=_small_groups(recipe))
+    tersor.quantize(llama, out, recipe, group_size=_small_groups(recipe))
     if recipe == "fp8":
         with pytest.raises(EngineError, match="activations"):
             Engine(out)
@@ -136,14 +135,13 @@ def test_float_activations_give_what_is_simulated(llama: Path, recipe: str) -> N
     torch.testing.assert_close(found, expected(out, TEXT), rtol=0, atol=3e-5)
 
 
-def _small_groups(recipe: str) -> tersor.Adjustments:
-    grouped = recipe in ("w4", "w4-asym", "w3", "w2", "nf4", "log2")
-    return tersor.Adjustments(group_size=32 if grouped else None)
+def _small_groups(recipe: str) -> int | None:
+    return 32 if recipe in ("w4", "w4-asym", "w3", "w2", "nf4", "log2") else None
 
 
 def test_formats_without_a_kernel_run_dequantized_and_say_so(llama: Path) -> None:
     out = llama.parent / "out"
-    tersor.quantize(llama, out, "log2", adjustments=tersor.Adjustments(bits=5, group_size=32))
+    tersor.quantize(llama, out, "log2", bits=5, group_size=32)
     assert any("dequantized" in note for note in Engine(out).notes)
 
 
@@ -153,7 +151,8 @@ def test_integer_activations_give_what_native_linears_give(llama: Path, recipe: 
     text = save_text(llama.parent / "text", BUDGET.tokens)
     small = replace(load_recipe(recipe), calibration=BUDGET)
     texts = [text] if small.needs_calibration else []
-    tersor.quantize(llama, out, _small_groups(recipe).apply(small), calibration=texts)
+    groups = _small_groups(recipe)
+    tersor.quantize(llama, out, small, group_size=groups, calibration=texts)
     found = logits_of(Engine(out, cache="float32", dense_bits=16), TEXT)
     theirs = expected(out, TEXT, kernels=True)
     # A value near the middle of two codes may fall on either side.
@@ -163,8 +162,8 @@ def test_integer_activations_give_what_native_linears_give(llama: Path, recipe: 
 
 def test_quantized_embeddings_serve_as_head(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path / "model", tie_word_embeddings=True)
-    adjustments = tersor.Adjustments(group_size=32, include=("model.embed_tokens",))
-    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=adjustments)
+    adjustments = {"group_size": 32, "include": ("model.embed_tokens",)}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **adjustments)
     found = logits_of(Engine(tmp_path / "out", **FLOAT), TEXT)
     torch.testing.assert_close(found, expected(tmp_path / "out", TEXT), rtol=0, atol=3e-5)
 
@@ -196,9 +195,7 @@ def test_threads_change_no_bit(quantized: Path) -> None:
 def test_threads_that_take_tokens_of_their_own_change_no_bit(tmp_path: Path) -> None:
     # Heads that are wider together than the hidden size.
     save_tiny("llama", tmp_path / "llama", max_position_embeddings=1024, head_dim=24)
-    tersor.quantize(
-        tmp_path / "llama", tmp_path / "w4", "w4", adjustments=tersor.Adjustments(group_size=32)
-    )
+    tersor.quantize(tmp_path / "llama", tmp_path / "w4", "w4", group_size=32)
     text = tokens(batch=1, length=337)[0].tolist()
     alone = logits_of(Engine(tmp_path / "w4", threads=1), text)
     for threads in (2, 3, 5):
@@ -378,11 +375,11 @@ def test_biases(tmp_path: Path) -> None:
 
 def test_the_engine_is_scored_like_any_model(quantized: Path, tmp_path: Path) -> None:
     text = save_text(tmp_path / "text.txt", 400)
-    options: dict[str, Any] = {"base": quantized, "texts": [text], "context": 64, "skip": 8}
+    options: dict[str, Any] = {"base": quantized, "text": [text], "context": 64, "skip": 8}
     (exact,) = tersor.evaluate(
-        quantized, **options, engine=EngineOptions(activation_bits=16, cache="float32")
-    )
-    (rounded,) = tersor.evaluate(quantized, **options, engine=EngineOptions())
+        quantized, **options, engine=True, activation_bits=16, cache="float32"
+    ).evaluations
+    (rounded,) = tersor.evaluate(quantized, **options, engine=True).evaluations
     assert exact.kl_mean is not None
     assert rounded.kl_mean is not None
     assert exact.kl_mean < 1e-7 < rounded.kl_mean < 1e-2

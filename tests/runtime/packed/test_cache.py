@@ -32,8 +32,8 @@ TEXT = tokens(batch=1, length=12)[0].tolist()
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
     save_tiny("llama", tmp_path / "model")
-    adjustments = tersor.Adjustments(group_size=32, asymmetric=True)
-    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", adjustments=adjustments)
+    adjustments = {"group_size": 32, "asymmetric": True}
+    tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **adjustments)
     return tmp_path / "out"
 
 
@@ -63,8 +63,8 @@ def test_the_second_time_weights_are_mapped(
 def test_another_artifact_in_the_same_place(artifact: Path) -> None:
     Engine(artifact)
     before = kept()
-    adjustments = tersor.Adjustments(bits=3, group_size=32)
-    tersor.quantize(artifact.parent / "model", artifact, "w4", adjustments=adjustments, force=True)
+    adjustments = {"bits": 3, "group_size": 32}
+    tersor.quantize(artifact.parent / "model", artifact, "w4", **adjustments, force=True)
     fresh = logits_of(Engine(artifact), TEXT)
     assert len(kept()) == 1
     assert kept() != before
@@ -119,8 +119,8 @@ def other_weights(artifact: Path) -> Path:
     """The same model with other weights, quantized alike: files of the same names and sizes."""
     parent = artifact.parent / "other"
     save_tiny("llama", parent / "model", seed=1)
-    adjustments = tersor.Adjustments(group_size=32, asymmetric=True)
-    tersor.quantize(parent / "model", parent / "out", "w4", adjustments=adjustments)
+    adjustments = {"group_size": 32, "asymmetric": True}
+    tersor.quantize(parent / "model", parent / "out", "w4", **adjustments)
     return parent / "out"
 
 

@@ -23,9 +23,7 @@ TEXT = tokens(batch=1, length=12)[0].tolist()
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
     save_tiny("llama", tmp_path / "model")
-    tersor.quantize(
-        tmp_path / "model", tmp_path / "a0", adjustments=tersor.Adjustments(group_size=32)
-    )
+    tersor.quantize(tmp_path / "model", tmp_path / "a0", group_size=32)
     return tmp_path / "a0"
 
 

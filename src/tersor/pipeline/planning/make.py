@@ -53,7 +53,7 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     notes += planner.notes_of_untied(units)
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")
-    plan = Plan(recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
+    plan = Plan(source.path, recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
     _check_patterns(plan)
     biases = (f"{module.module}.bias" in source.tensors for module in plan.quantized())
     if recipe.bias_correction and not any(biases):
@@ -65,7 +65,7 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
         f"written in tersor's own format, which vLLM cannot load: {obstacles[0]}"
         + (f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else "")
     )
-    return replace(plan, method=own.METHOD, notes=tuple(notes))
+    return replace(plan, format=own.METHOD, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.in_transformers.in_memory import InMemory, in_memory
 from tersor.recipes import AnyRange, Made, Recipe
+from tersor.version import own_version
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,17 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole run, as a value."""
+    """The whole run, as a value: what is written for the tensors of ``model``, and how large it is.
 
+    ``format``: ``compressed-tensors``, or ``tersor`` where that cannot hold the result. Sizes are
+    in bytes, ``bytes_at_most`` with the scales in float32 that float16 may turn out not to hold.
+    """
+
+    model: Path
     recipe: Recipe
     architecture: Architecture
     units: tuple[Unit, ...]
-    method: str
+    format: str
     notes: tuple[str, ...]
 
     def modules(self) -> Iterator[ModulePlan]:
@@ -109,15 +116,15 @@ class Plan:
                 yield from tensor.outputs
 
     @property
-    def total_bytes(self) -> int:
+    def bytes(self) -> int:
         """Bytes of all tensors of the result."""
         return sum(info.nbytes for info in self.outputs())
 
     @property
     def bytes_at_most(self) -> int:
-        """``total_bytes`` if float16 could hold no scale of any matrix (``grids.store_float``)."""
+        """``bytes`` if float16 could hold no scale of any matrix (``grids.store_float``)."""
         scales = (info for module in self.quantized() for info in module.float16_scales())
-        return self.total_bytes + sum(info.nbytes for info in scales)
+        return self.bytes + sum(info.nbytes for info in scales)
 
     def written(self, outputs: Mapping[str, TensorInfo]) -> "Plan":
         """The plan with what was written for some tensors, in place of what was planned."""
@@ -141,7 +148,7 @@ class Plan:
             for m in self.quantized()
             if m.scheme is not None
         ]
-        return readings(self.method, stored)
+        return readings(self.format, stored)
 
     @property
     def source_bytes(self) -> int:
@@ -159,7 +166,26 @@ class Plan:
     def bits_per_weight(self) -> float:
         """Bits stored per parameter of the model, quantized or not."""
         parameters = sum(prod(t.source.shape) for unit in self.units for t in unit.tensors)
-        return 8 * self.total_bytes / parameters if parameters else 0.0
+        return 8 * self.bytes / parameters if parameters else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Sizes, and what happens to every matrix; plain JSON types."""
+        return {
+            "version": own_version(),
+            "model": str(self.model),
+            "recipe": self.recipe.name,
+            "scheme": str(self.recipe.scheme),
+            "format": self.format,
+            "bytes": self.bytes,
+            "bytes_at_most": self.bytes_at_most,
+            "source_bytes": self.source_bytes,
+            "bits_per_weight": round(self.bits_per_weight, 4),
+            "bits_per_quantized_weight": round(self.bits_per_quantized_weight, 4),
+            "quantized": [module.module for module in self.quantized()],
+            "kept": {module.module: module.reason for module in self.modules() if module.reason},
+            "readers": [reading.to_dict() for reading in self.readings()],
+            "notes": list(self.notes),
+        }
 
     def quantization_config(self, config: Mapping[str, Any]) -> dict[str, object]:
         """``quantization_config`` for ``config.json``; ``config`` is the rest of it."""
@@ -167,7 +193,7 @@ class Plan:
         for module in self.quantized():
             assert module.scheme is not None
             groups.setdefault(module.scheme, []).append(module.module)
-        if self.method == own.METHOD:
+        if self.format == own.METHOD:
             transposed = [module.module for module in self.quantized() if module.transposed]
             return own.quantization_config(groups, transposed, self._private_experts())
         if not self.architecture.is_foreign:

@@ -17,11 +17,11 @@ from tersor.checkpoints.output.results import results_in
 from tersor.checkpoints.restore import restore
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
-from tersor.evaluation import CachedBase, Evaluation
+from tersor.evaluation import CachedBase
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
-from tersor.pipeline.result import Result
+from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.studies.evaluate import (
     Protocol,
     ScoredText,
@@ -29,35 +29,39 @@ from tersor.pipeline.studies.evaluate import (
     scored_texts,
     update_card,
 )
+from tersor.pipeline.studies.rows import CompareRow, original_row, recipe_row
 from tersor.pipeline.whole_model.given_texts import refuse_texts
 from tersor.recipes import Recipe
 from tersor.recipes.naming import ORIGINAL, TABLES, check_different
 from tersor.report import for_people, to_csv, to_markdown
 from tersor.runtime.load import load, load_source
-from tersor.version import versions
+from tersor.version import own_version, versions
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 """Given the name of a piece of work, returns the progress callback for it."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One row per recipe and text, the original first; plain values, ready for any table.
+class CompareResult:
+    """One row per recipe and text, the original first.
 
-    ``texts``: what was scored, and how. ``results``: one per recipe.
+    ``model``: what was quantized. ``texts``: what was scored, and how. ``results``: one per recipe.
     """
 
-    rows: tuple[dict[str, Any], ...]
+    model: Path
+    rows: tuple[CompareRow, ...]
     texts: tuple[ScoredText, ...]
-    results: tuple[Result, ...]
+    results: tuple[QuantizeResult, ...]
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Rows, what was scored, and what every recipe was made with, as plain JSON types."""
         return {
+            "version": own_version(),
+            "model": str(self.model),
             "versions": versions(),
             "texts": [text.to_dict() for text in self.texts],
             "recipes": {result.plan.recipe.name: _made_with(result) for result in self.results},
-            "rows": list(self.rows),
+            "rows": [row.to_dict() for row in self.rows],
         }
 
     def lines(self) -> list[str]:
@@ -65,15 +69,16 @@ class Comparison:
         read = [
             f"{text.done} {result.plan.recipe.name} on {text.line()}"
             for result in self.results
-            for text in result.texts
+            for text in result.calibration
         ]
         return [*(f"scored {text.line()}" for text in self.texts), *read]
 
     def write(self, directory: Path) -> None:
         """Write ``compare.csv``, ``compare.json`` and ``compare.md``."""
-        document = json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n"
+        rows = [row.to_dict() for row in self.rows]
+        document = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         lines = "".join(f"- {line}\n" for line in self.lines())
-        texts = (to_csv(self.rows), document, f"{to_markdown(for_people(self.rows))}\n{lines}")
+        texts = (to_csv(rows), document, f"{to_markdown(for_people(rows))}\n{lines}")
         for name, text in zip(TABLES, texts, strict=True):
             write_text(directory / name, text)
 
@@ -83,14 +88,14 @@ def compare_recipes(
     recipes: Sequence[Recipe],
     out: Path,
     *,
-    texts: Sequence[Path] = (),
+    text: Sequence[Path] = (),
     calibration: Sequence[Path] = (),
     protocol: Protocol = Protocol(windows=8),
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
     watch: Watch = lambda _: None,
-) -> Comparison:
+) -> CompareResult:
     """Quantize ``source_path`` by every recipe into ``out/<recipe>`` and measure each.
 
     Sources are those of :func:`~tersor.checkpoints.source.open_source`; a GGUF file is restored to
@@ -105,8 +110,8 @@ def compare_recipes(
         raise OptionError("recipes", "names none; give at least one")
     check_different(recipe.name for recipe in recipes)
     refuse_texts(recipes, calibration)
-    for text in texts:
-        open_text(text)
+    for path in text:
+        open_text(path)
     source = open_source(source_path, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
     _check_outputs(out, plans, source_path, force)
@@ -116,12 +121,12 @@ def compare_recipes(
             base_directory = out / ORIGINAL
             restore(source_path, base_directory, force=force, progress=watch("restore"))
             source = open_source(base_directory)
-        run = _Run(source, base_directory, out, texts, calibration, protocol, force, watch)
+        run = _Run(source, base_directory, out, text, calibration, protocol, force, watch)
         if base_directory is not source_path:
             run.finished.append(base_directory)
         with run.saying_what_is_kept():
             rows = tuple(run.rows(plans))
-            result = Comparison(rows, tuple(run.scored), tuple(run.results))
+            result = CompareResult(source_path, rows, tuple(run.scored), tuple(run.results))
             result.write(out)
     return result
 
@@ -138,7 +143,7 @@ class _Run:
     watch: Watch
     finished: list[Path] = field(default_factory=list)
     scored: list[ScoredText] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
+    results: list[QuantizeResult] = field(default_factory=list)
 
     @contextmanager
     def saying_what_is_kept(self) -> Iterator[None]:
@@ -156,7 +161,7 @@ class _Run:
                 )
             raise
 
-    def rows(self, plans: Sequence[Plan]) -> Iterable[dict[str, Any]]:
+    def rows(self, plans: Sequence[Plan]) -> Iterable[CompareRow]:
         tokenizer = load_tokenizer(self.base_directory)
         self.scored.extend(scored_texts(self.base_directory, tokenizer, self.texts, self.protocol))
         original = load_source(self.source)
@@ -170,7 +175,7 @@ class _Run:
         for plan in plans:
             yield from self._recipe_rows(plan, bases)
 
-    def _recipe_rows(self, plan: Plan, bases: list[CachedBase]) -> Iterable[dict[str, Any]]:
+    def _recipe_rows(self, plan: Plan, bases: list[CachedBase]) -> Iterable[CompareRow]:
         name = plan.recipe.name
         directory = self.out / name
         started = time.perf_counter()
@@ -194,49 +199,12 @@ class _Run:
             yield recipe_row(plan, evaluation, seconds)
 
 
-def original_row(source: Source, evaluation: Evaluation) -> dict[str, Any]:
-    """The row of the unquantized model."""
-    total = sum(info.nbytes for info in source.tensors.values())
-    bits = {8 * info.dtype.itemsize for info in source.tensors.values()}
-    return _row(ORIGINAL, "", float(max(bits)), total, evaluation, 0.0)
-
-
-def recipe_row(plan: Plan, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    """The row of one recipe on one text."""
-    return _row(
-        plan.recipe.name,
-        plan.recipe.scheme.name,
-        plan.bits_per_quantized_weight,
-        plan.total_bytes,
-        evaluation,
-        seconds,
-    )
-
-
-def _row(
-    name: str, scheme: str, bits: float, total: int, evaluation: Evaluation, seconds: float
-) -> dict[str, Any]:
-    return {
-        "recipe": name,
-        "scheme": scheme,
-        "bits_per_quantized_weight": round(bits, 4),
-        "bytes": total,
-        "text": evaluation.texts[0],
-        "perplexity": evaluation.perplexity,
-        "kl_mean": evaluation.kl_mean,
-        "kl_median": evaluation.kl_median,
-        "kl_p99": evaluation.kl_p99,
-        "top1_agreement": evaluation.top1_agreement,
-        "seconds": round(seconds, 2),
-    }
-
-
-def _made_with(result: Result) -> dict[str, Any]:
+def _made_with(result: QuantizeResult) -> dict[str, Any]:
     made = result.plan.recipe.made
     return {
         "source_digest": result.source_digest,
         "digest": None if made is None else made.result,
-        "calibration": [text.to_dict() for text in result.texts],
+        "calibration": [text.to_dict() for text in result.calibration],
     }
 
 

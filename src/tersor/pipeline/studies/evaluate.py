@@ -141,7 +141,7 @@ def evaluate_directory(
     directory: Path,
     *,
     base: Path | None = None,
-    texts: Sequence[Path] = (),
+    text: Sequence[Path] = (),
     protocol: Protocol = Protocol(),
     engine: EngineOptions | None = None,
     progress: Progress | None = None,
@@ -154,31 +154,31 @@ def evaluate_directory(
     """
     for given in (directory, *(() if base is None else (base,))):
         open_directory(given)
-    scored = scored_texts(directory, load_tokenizer(directory), texts, protocol)
+    scored = scored_texts(directory, load_tokenizer(directory), text, protocol)
     if engine is None:
         model, run_by = load(directory, kernels=False), "float32"
     else:
-        longest = max(text.windows.shape[1] for text in scored)
+        longest = max(one.windows.shape[1] for one in scored)
         context = engine.context or longest
         if context < longest:
             raise OptionError("context", f"of the engine, {context}, is less than {longest} tokens")
         opened = replace(engine, context=context).open(directory)
         model, run_by = EngineModule(opened), _engine(opened)
     original = None if base is None else load(base, kernels=False)
-    total = sum(len(text.windows) for text in scored)
+    total = sum(len(one.windows) for one in scored)
     done = 0
     results = []
-    for text in scored:
+    for one in scored:
         results.append(
             evaluate_text(
                 model,
-                text,
-                None if original is None else LiveBase(original, text.windows, skip=text.skip),
+                one,
+                None if original is None else LiveBase(original, one.windows, skip=one.skip),
                 run_by=run_by,
                 progress=None if progress is None else _offset(progress, done, total),
             )
         )
-        done += len(text.windows)
+        done += len(one.windows)
     return tuple(results)
 
 
@@ -200,7 +200,7 @@ def check_card(directory: Path, base: Path | None, texts: Sequence[Path]) -> Non
     if base is None:
         raise OptionError("update_card", "has no loss to write without {}", "base")
     if len(texts) > 1:
-        raise OptionError("update_card", "writes the loss on one text; give one {}", "texts")
+        raise OptionError("update_card", "writes the loss on one text; give one {}", "text")
     _card_of(directory)
 
 

@@ -20,6 +20,10 @@ class Repetition:
     same: bool
     differences: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, bool | list[str]]:
+        """Plain JSON types."""
+        return {"same": self.same, "differences": list(self.differences)}
+
     def line(self) -> str:
         """For people."""
         if self.same:

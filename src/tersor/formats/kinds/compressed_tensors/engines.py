@@ -44,6 +44,12 @@ class Reading:
         """Whether it does."""
         return not self.reason
 
+    def to_dict(self) -> dict[str, str | bool]:
+        """Plain JSON types; what is empty is left out."""
+        said = {"condition": self.condition, "reason": self.reason, "instead": self.instead}
+        told = {key: value for key, value in said.items() if value}
+        return {"engine": self.engine, "reads": self.reads, **told}
+
     def __str__(self) -> str:
         if self.reads:
             return self.engine + (f" ({self.condition})" if self.condition else "")
