@@ -1,4 +1,4 @@
-"""The facts of a decoder as transformers' config class and rotary modules have them.
+"""The facts of a decoder as transformers' config class and modules have them.
 
 The reference of ``decoder_shape``, which reads ``config.json`` alone. It takes only what the engine
 runs; a refusal of the engine is not its matter.
@@ -15,8 +15,6 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 GEMMA = ("gemma2", "gemma3_text")
-_QUERIES = ("q_proj", "k_proj", "v_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def config_of(fields: Mapping[str, Any], directory: Path) -> Any:
@@ -34,7 +32,8 @@ def facts(whole: Any) -> dict[str, Any]:
     gemma = family in GEMMA
     kinds = _layer_types(config)
     names = sorted(set(kinds)) if family == "gemma3_text" else [""]
-    module = _rotary(config)
+    module = _class(config, "RotaryEmbedding")(config)
+    layer = _layer(config)
     prefixes = [f"{name}_" if name else "" for name in names]
     return {
         "hidden": config.hidden_size,
@@ -54,9 +53,9 @@ def facts(whole: Any) -> dict[str, Any]:
             config.hidden_activation if gemma else config.hidden_act
         ],
         "norm_offset": 1.0 if gemma else 0.0,
-        "query_norms": family in ("qwen3", "gemma3_text"),
-        "sandwich": gemma,
-        "fused": family == "phi3",
+        "query_norms": "self_attn.q_norm.weight" in layer,
+        "sandwich": "pre_feedforward_layernorm.weight" in layer,
+        "fused": "self_attn.qkv_proj.weight" in layer,
         "ropes": [
             (getattr(module, f"{prefix}inv_freq"), getattr(module, f"{prefix}attention_scaling"))
             for prefix in prefixes
@@ -65,7 +64,7 @@ def facts(whole: Any) -> dict[str, Any]:
         "windows": tuple(
             config.sliding_window if kind == "sliding_attention" else 0 for kind in kinds
         ),
-        "biased": _biased(config),
+        "biased": frozenset(name.removesuffix(".bias") for name in layer if name.endswith(".bias")),
         "tied": bool(whole.tie_word_embeddings),
         "ends": config.eos_token_id,
     }
@@ -78,17 +77,13 @@ def _layer_types(config: Any) -> list[str]:
     return ["sliding_attention" if windows else "full_attention"] * config.num_hidden_layers
 
 
-def _biased(config: Any) -> frozenset[str]:
-    family = config.model_type
-    attention: tuple[str, ...] = _QUERIES if family == "qwen2" else ()
-    if family in ("llama", "qwen3", *GEMMA) and config.attention_bias:
-        attention = (*_QUERIES, "o_proj")
-    mlp = _MLP if family == "llama" and config.mlp_bias else ()
-    return frozenset([*(f"self_attn.{n}" for n in attention), *(f"mlp.{n}" for n in mlp)])
+def _layer(config: Any) -> set[str]:
+    """Names of the parameters of a layer."""
+    with torch.device("meta"):
+        return {name for name, _ in _class(config, "DecoderLayer")(config, 0).named_parameters()}
 
 
-def _rotary(config: Any) -> torch.nn.Module:
-    code = sys.modules[MODEL_MAPPING[type(config)].__module__]
-    (name,) = {name for name in vars(code) if name.endswith("RotaryEmbedding")}
-    module: torch.nn.Module = vars(code)[name](config)
-    return module
+def _class(config: Any, ending: str) -> Any:
+    code = vars(sys.modules[MODEL_MAPPING[type(config)].__module__])
+    (name,) = {name for name in code if name.endswith(ending)}
+    return code[name]

@@ -32,7 +32,7 @@ _OUTER = (
     Outer("llava_onevision", text="qwen2", tied=False, tied_by_text=True),
 )
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({one.model_type: one for one in _KNOWN})
+FAMILIES: dict[str, Family] = {one.model_type: one for one in _KNOWN}
 """By ``model_type`` of ``config.json``."""
 OUTER: Mapping[str, Outer] = MappingProxyType({one.model_type: one for one in _OUTER})
 """Models with other parts, by their ``model_type``."""
