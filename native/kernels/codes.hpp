@@ -9,9 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// Code that files for different instruction sets share must not survive as a function: the linker keeps
-// one of them, perhaps the one that this machine cannot run.
-#define TERSOR_LOCAL __attribute__((always_inline))
+#include "vectors/inlining.hpp"
 
 namespace tersor {
 
@@ -20,21 +18,20 @@ constexpr std::size_t kPanelRows = 16;
 // Columns of a group come in chunks of 8; missing ones hold activation 0.
 constexpr std::size_t kChunk = 8;
 
-TERSOR_LOCAL constexpr bool is_packed_width(unsigned bits) {
+TERSOR_INLINE constexpr bool is_packed_width(unsigned bits) {
   return bits == 2 || bits == 3 || bits == 4 || bits == 8;
 }
 
 // Bytes of a chunk.
-TERSOR_LOCAL constexpr std::size_t chunk_bytes(unsigned bits) {
+TERSOR_INLINE constexpr std::size_t chunk_bytes(unsigned bits) {
   return kPanelRows * kChunk * bits / 8;
 }
 
 // Where the third bits of a half are.
-TERSOR_LOCAL constexpr std::size_t third_bits(std::size_t half) { return chunk_bytes(2) + 8 * half; }
+TERSOR_INLINE constexpr std::size_t third_bits(std::size_t half) { return chunk_bytes(2) + 8 * half; }
 
 // The code of a row (of a panel) and a column (of a chunk).
-TERSOR_LOCAL inline unsigned code_at(const std::uint8_t* chunk, unsigned bits, std::size_t row,
-                                     std::size_t column) {
+TERSOR_INLINE inline unsigned code_at(const std::uint8_t* chunk, unsigned bits, std::size_t row, std::size_t column) {
   const std::size_t half = column / 4, i = row * 4 + column % 4;
   if (bits == 8) return chunk[half * 64 + i];
   if (bits == 4) return chunk[i] >> (4 * half) & 15u;
@@ -44,8 +41,8 @@ TERSOR_LOCAL inline unsigned code_at(const std::uint8_t* chunk, unsigned bits, s
 }
 
 // Sets a code of a chunk that was 0.
-TERSOR_LOCAL inline void put_code(std::uint8_t* chunk, unsigned bits, std::size_t row,
-                                  std::size_t column, unsigned code) {
+TERSOR_INLINE inline void put_code(std::uint8_t* chunk, unsigned bits, std::size_t row, std::size_t column,
+                                   unsigned code) {
   const std::size_t half = column / 4, i = row * 4 + column % 4;
   const auto add = [&](std::size_t byte, unsigned value, std::size_t shift) {
     chunk[byte] = static_cast<std::uint8_t>(chunk[byte] | value << shift);

@@ -13,7 +13,7 @@ struct FloatWeights {
   const float* values;  // of packed codes of 4 bits: what the codes 0..15 stand for; null: code - zero
   std::size_t rows, columns;
 
-  TERSOR_LOCAL std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  TERSOR_INLINE std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
 };
 
 }  // namespace tersor

@@ -21,16 +21,16 @@ constexpr std::size_t kMostDimensions = 512;
 constexpr std::size_t kAttentionRows = 4;
 constexpr std::size_t kTiledQueries = 32, kTiledSpan = 256;
 
-TERSOR_LOCAL constexpr std::size_t storage_bytes(Storage storage) {
+TERSOR_INLINE constexpr std::size_t storage_bytes(Storage storage) {
   return storage == Storage::float32 ? 4 : storage == Storage::int8 ? 1 : 2;
 }
 
 // Whether two neighbours, dimensions of keys and positions of values, make a word.
-TERSOR_LOCAL constexpr bool lies_in_pairs(Storage storage) {
+TERSOR_INLINE constexpr bool lies_in_pairs(Storage storage) {
   return storage == Storage::bfloat16 || storage == Storage::int16;
 }
 
-TERSOR_LOCAL constexpr bool has_scales(Storage storage) {
+TERSOR_INLINE constexpr bool has_scales(Storage storage) {
   return storage == Storage::float16 || storage == Storage::int16 || storage == Storage::int8;
 }
 
@@ -45,8 +45,8 @@ struct KeysValues {
   Storage storage;
   std::size_t dimensions, capacity;
 
-  TERSOR_LOCAL std::size_t padded() const { return (dimensions + 15) / 16 * 16; }
-  TERSOR_LOCAL std::size_t key_pairs() const { return (dimensions + 1) / 2; }
+  TERSOR_INLINE std::size_t padded() const { return (dimensions + 15) / 16 * 16; }
+  TERSOR_INLINE std::size_t key_pairs() const { return (dimensions + 1) / 2; }
 };
 
 // A query, scaled already, that sees the positions first..last; `last` is less than two capacities.
@@ -56,14 +56,14 @@ struct AttentionRow {
   std::size_t first, last;
 
   // From here on positions count from where the cache begins again.
-  TERSOR_LOCAL void go_round(std::size_t capacity) {
+  TERSOR_INLINE void go_round(std::size_t capacity) {
     first = first > capacity ? first - capacity : 0;
     last = last > capacity ? last - capacity : 0;
   }
 };
 
 // Floats of scratch that `attend` needs, at the level that needs most: with tiles.
-TERSOR_LOCAL constexpr std::size_t attention_scratch(std::size_t padded) {
+TERSOR_INLINE constexpr std::size_t attention_scratch(std::size_t padded) {
   constexpr std::size_t kAligned = 16, kScores = kTiledSpan + 16, kWeights = kTiledSpan / 2 + 16;
   return kAligned + kTiledQueries * ((padded + 31) / 32 * 48 + kScores + kWeights);
 }

@@ -16,7 +16,7 @@ constexpr std::size_t kBlockPanels = 2;
 // Tokens that share the unpacking of a weight.
 constexpr std::size_t kMostTokens = 8;
 
-TERSOR_LOCAL constexpr std::size_t chunks_of(std::size_t columns) {
+TERSOR_INLINE constexpr std::size_t chunks_of(std::size_t columns) {
   return (columns + kChunk - 1) / kChunk;
 }
 
@@ -29,24 +29,24 @@ struct PackedWeights {
   std::size_t rows, columns, group;
   unsigned bits;  // 2, 3, 4 or 8
 
-  TERSOR_LOCAL std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
-  TERSOR_LOCAL std::size_t groups() const { return (columns + group - 1) / group; }
-  TERSOR_LOCAL std::size_t group_chunks() const { return chunks_of(group); }
+  TERSOR_INLINE std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  TERSOR_INLINE std::size_t groups() const { return (columns + group - 1) / group; }
+  TERSOR_INLINE std::size_t group_chunks() const { return chunks_of(group); }
   // Chunks of all groups but the last are those of a whole group.
-  TERSOR_LOCAL std::size_t chunks() const {
+  TERSOR_INLINE std::size_t chunks() const {
     return (groups() - 1) * group_chunks() + chunks_of(columns - (groups() - 1) * group);
   }
   // Where a panel's first chunk is, in bytes, and how far from one of its chunks to the next.
-  TERSOR_LOCAL std::size_t first_chunk(std::size_t panel) const {
+  TERSOR_INLINE std::size_t first_chunk(std::size_t panel) const {
     const std::size_t within = panel % kBlockPanels;
     return ((panel - within) * chunks() + within) * chunk_bytes(bits);
   }
-  TERSOR_LOCAL std::size_t chunk_step(std::size_t panel) const {
+  TERSOR_INLINE std::size_t chunk_step(std::size_t panel) const {
     const std::size_t left = panels() - panel / kBlockPanels * kBlockPanels;
     return (left < kBlockPanels ? left : kBlockPanels) * chunk_bytes(bits);
   }
   // The panels first..last alone: whole blocks, or up to the end.
-  TERSOR_LOCAL PackedWeights part(std::size_t first, std::size_t last) const {
+  TERSOR_INLINE PackedWeights part(std::size_t first, std::size_t last) const {
     PackedWeights some = *this;
     const std::size_t parameter = first * groups() * kPanelRows;
     some.codes += first_chunk(first);
@@ -86,12 +86,12 @@ struct Output {
   std::size_t stride;
   bool add;
 
-  TERSOR_LOCAL float* row(std::size_t token) const { return y + token * stride; }
-  TERSOR_LOCAL Output from(std::size_t token) const { return {row(token), stride, add}; }
+  TERSOR_INLINE float* row(std::size_t token) const { return y + token * stride; }
+  TERSOR_INLINE Output from(std::size_t token) const { return {row(token), stride, add}; }
 };
 
 // How many panels from `panel` on lie in its block and before `last`.
-TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_t last) {
+TERSOR_INLINE constexpr std::size_t panels_together(std::size_t panel, std::size_t last) {
   const std::size_t left = kBlockPanels - panel % kBlockPanels;
   return panel + left < last ? left : last - panel;
 }
@@ -99,11 +99,11 @@ TERSOR_LOCAL constexpr std::size_t panels_together(std::size_t panel, std::size_
 // The i-th of `parts` shares of some panels: whole blocks.
 struct PanelShare {
   std::size_t first, last;
-  TERSOR_LOCAL PanelShare(std::size_t panels, std::size_t parts, std::size_t i)
+  TERSOR_INLINE PanelShare(std::size_t panels, std::size_t parts, std::size_t i)
       : first(start(panels, parts, i)), last(start(panels, parts, i + 1)) {}
 
  private:
-  TERSOR_LOCAL static std::size_t start(std::size_t panels, std::size_t parts, std::size_t i) {
+  TERSOR_INLINE static std::size_t start(std::size_t panels, std::size_t parts, std::size_t i) {
     const std::size_t blocks = (panels + kBlockPanels - 1) / kBlockPanels;
     const std::size_t panel = blocks * i / parts * kBlockPanels;
     return panel < panels ? panel : panels;

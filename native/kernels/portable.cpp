@@ -1,15 +1,13 @@
 // Linears on any machine: the plain loops that the other levels are tested against.
 #include "kernels/kernels.hpp"
 
-namespace tersor {
-namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/float_linear.hpp"
 #include "kernels/every_set/quantize.hpp"
+
+namespace tersor {
+namespace {
 
 std::int32_t code(const std::uint8_t* chunk, unsigned bits, std::size_t row, std::size_t column) {
   return static_cast<std::int32_t>(code_at(chunk, bits, row, column));

@@ -22,7 +22,7 @@ template <std::size_t kBytes>
 using Halves = Vector<std::uint16_t, kBytes / 2>;
 
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE Floats<kBytes> load(const T* from) {
+TERSOR_INLINE inline Floats<kBytes> load(const T* from) {
   if constexpr (std::is_same_v<T, float>) {
     return at<kBytes>(from);
   } else {
@@ -33,7 +33,7 @@ TERSOR_INLINE Floats<kBytes> load(const T* from) {
 
 // Bfloat16: to nearest, ties to even.
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE void store(T* to, const Floats<kBytes>& value) {
+TERSOR_INLINE inline void store(T* to, const Floats<kBytes>& value) {
   if constexpr (std::is_same_v<T, float>) {
     at<kBytes>(to) = value;
   } else {
@@ -45,7 +45,7 @@ TERSOR_INLINE void store(T* to, const Floats<kBytes>& value) {
 
 // e^x for x <= 0 to about 1 ulp (the polynomial of Cephes' expf); below -87 it is e^-87.
 template <std::size_t kBytes>
-TERSOR_INLINE Floats<kBytes> exponential(Floats<kBytes> x) {
+TERSOR_INLINE inline Floats<kBytes> exponential(Floats<kBytes> x) {
   const Floats<kBytes> least = Floats<kBytes>{} - 87.0f;
   x = x > least ? x : least;
   constexpr float kShift = 12582912.0f;  // adding it rounds to an integer
@@ -79,7 +79,7 @@ inline double total(const float (&lanes)[kLanes]) {
 }
 
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE void read(const T* from, std::size_t columns, Row& row) {
+TERSOR_INLINE inline void read(const T* from, std::size_t columns, Row& row) {
   constexpr std::size_t kStep = kBytes / sizeof(float);
   const std::size_t whole = columns / kLanes * kLanes, padded = row.logits.size();
   T tail[kLanes] = {};
@@ -105,7 +105,7 @@ TERSOR_INLINE void read(const T* from, std::size_t columns, Row& row) {
 
 // Sum over the columns of p * (teacher's logit - student's logit).
 template <std::size_t kBytes>
-TERSOR_INLINE double mean_distance(const Row& teacher, const Row& student) {
+TERSOR_INLINE inline double mean_distance(const Row& teacher, const Row& student) {
   constexpr std::size_t kStep = kBytes / sizeof(float);
   float sums[kLanes] = {};
   for (std::size_t i = 0; i < teacher.powers.size(); i += kLanes) {
@@ -119,8 +119,7 @@ TERSOR_INLINE double mean_distance(const Row& teacher, const Row& student) {
 }
 
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE void write_gradient(const Row& teacher, const Row& student, T* to,
-                                  std::size_t columns) {
+TERSOR_INLINE inline void write_gradient(const Row& teacher, const Row& student, T* to, std::size_t columns) {
   constexpr std::size_t kStep = kBytes / sizeof(float);
   const std::size_t whole = columns / kLanes * kLanes;
   const float p = static_cast<float>(1.0 / teacher.sum), q = static_cast<float>(1.0 / student.sum);
@@ -140,7 +139,7 @@ void divergence(T* student, const T* teacher, std::size_t rows, std::size_t colu
                 double* totals) {
   const std::size_t padded = (columns + kLanes - 1) / kLanes * kLanes;
   Row ours(padded), theirs(padded);
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     for (std::size_t row = 0; row < rows; ++row) {
       T* logits = student + row * columns;
       read<width>(logits, columns, ours);

@@ -11,8 +11,8 @@ namespace {
 
 // One register tile. Sums start at 0 and not with the target: short sums lose less.
 template <std::size_t kBytes, std::size_t kRows, std::size_t kVectors>
-TERSOR_INLINE void add_tile(const float* left, const float* right, std::size_t count, float* target,
-                            std::size_t stride) {
+TERSOR_INLINE inline void add_tile(const float* left, const float* right, std::size_t count, float* target,
+                                   std::size_t stride) {
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   using Floats = Vector<float, kBytes>;
   Floats sums[kRows][kVectors] = {};
@@ -32,8 +32,8 @@ TERSOR_INLINE void add_tile(const float* left, const float* right, std::size_t c
 
 // As many rows and vectors at once as there are registers for.
 template <std::size_t kBytes, std::size_t kRows, std::size_t kVectors>
-TERSOR_INLINE void add_strip(const float* left, const float* right, std::size_t count,
-                             float* target, std::size_t stride) {
+TERSOR_INLINE inline void add_strip(const float* left, const float* right, std::size_t count, float* target,
+                                    std::size_t stride) {
   constexpr std::size_t kColumns = kVectors * kBytes / sizeof(float);
   static_assert(kStripRows % kRows == 0 && kPanelColumns % kColumns == 0);
   for (std::size_t row = 0; row < kStripRows; row += kRows) {

@@ -1,5 +1,13 @@
 // Memory whose elements start at a line of the cache. No class of the standard library: its functions, compiled for
 // these instructions, could take the place of others'.
+#pragma once
+
+#include <cstddef>
+#include <new>
+
+namespace tersor {
+namespace {
+
 struct LineMemory {
   static constexpr std::size_t kLine = 64;
 
@@ -15,3 +23,6 @@ struct LineMemory {
     return static_cast<T*>(start);
   }
 };
+
+}  // namespace
+}  // namespace tersor

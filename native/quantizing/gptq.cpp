@@ -20,7 +20,7 @@ struct Tile {
   const float* lowest;
 };
 
-TERSOR_INLINE Tile tile_of(const GptqPanel& panel, const GptqScales& scales, std::size_t tile) {
+TERSOR_INLINE inline Tile tile_of(const GptqPanel& panel, const GptqScales& scales, std::size_t tile) {
   const std::size_t start = tile * panel.columns * kTileRows;
   const std::size_t parameters = tile * scales.steps * kTileRows;
   return {panel.original + start, panel.targets + start,       panel.errors + start,
@@ -29,8 +29,8 @@ TERSOR_INLINE Tile tile_of(const GptqPanel& panel, const GptqScales& scales, std
 
 // targets[first..last] += shares of the errors from `known` up to `first`.
 template <std::size_t kBytes>
-TERSOR_INLINE void feed(const GptqPanel& panel, float* targets, const float* errors,
-                        std::size_t known, std::size_t first, std::size_t last) {
+TERSOR_INLINE inline void feed(const GptqPanel& panel, float* targets, const float* errors, std::size_t known,
+                               std::size_t first, std::size_t last) {
   add_products<kBytes, kTileRows, float>(
       {panel.feedback + first * panel.columns + known, panel.columns},
       {errors + known * kTileRows, kTileRows}, first - known,
@@ -40,9 +40,8 @@ TERSOR_INLINE void feed(const GptqPanel& panel, float* targets, const float* err
 // Integers, ties to even. Clamping first gives the same as clamping after, since the ends are
 // integers, and leaves numbers so small that adding 1.5 * 2^23 pushes all fractional bits out.
 template <std::size_t kBytes>
-TERSOR_INLINE void round_vector(const IntegerLevels& grid, const Vector<float, kBytes>& value,
-                                const float* lowest, Vector<float, kBytes>& level,
-                                std::uint8_t* codes) {
+TERSOR_INLINE inline void round_vector(const IntegerLevels& grid, const Vector<float, kBytes>& value,
+                                       const float* lowest, Vector<float, kBytes>& level, std::uint8_t* codes) {
   constexpr float kShift = 12582912.0f;
   using Integers = Vector<int, kBytes>;
   using Bytes = Vector<std::uint8_t, kBytes / 4>;
@@ -54,8 +53,8 @@ TERSOR_INLINE void round_vector(const IntegerLevels& grid, const Vector<float, k
 }
 
 template <std::size_t kBytes>
-TERSOR_INLINE void round_vector(const SortedLevels& grid, const Vector<float, kBytes>& value,
-                                const float*, Vector<float, kBytes>& level, std::uint8_t* codes) {
+TERSOR_INLINE inline void round_vector(const SortedLevels& grid, const Vector<float, kBytes>& value, const float*,
+                                       Vector<float, kBytes>& level, std::uint8_t* codes) {
   using Floats = Vector<float, kBytes>;
   using Integers = Vector<int, kBytes>;
   using Bytes = Vector<std::uint8_t, kBytes / 4>;
@@ -87,8 +86,8 @@ constexpr std::size_t kVectors = 4;
 
 // sums += sign * (sum over k of shares[k] * values[k]), lane by lane.
 template <std::size_t kBytes>
-TERSOR_INLINE void add_shares(const float* shares, std::size_t count, float sign,
-                              const float* values, Vector<float, kBytes> (&sums)[kVectors]) {
+TERSOR_INLINE inline void add_shares(const float* shares, std::size_t count, float sign, const float* values,
+                                     Vector<float, kBytes> (&sums)[kVectors]) {
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   for (std::size_t k = 0; k < count; ++k) {
     const float share = sign * shares[k];
@@ -100,8 +99,8 @@ TERSOR_INLINE void add_shares(const float* shares, std::size_t count, float sign
 
 // The corrected weights of one tile, by forward substitution; all pointers are those of `first`.
 template <std::size_t kBytes>
-TERSOR_INLINE void correct(const GptqPanel& panel, const float* original, const float* targets,
-                           std::size_t first, std::size_t count, float* corrected) {
+TERSOR_INLINE inline void correct(const GptqPanel& panel, const float* original, const float* targets,
+                                  std::size_t first, std::size_t count, float* corrected) {
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   for (std::size_t column = 0; column < count; ++column) {
     const float* shares = panel.feedback + (first + column) * panel.columns + first;
@@ -122,8 +121,8 @@ TERSOR_INLINE void correct(const GptqPanel& panel, const float* original, const 
 }
 
 template <std::size_t kBytes, typename Grid>
-TERSOR_INLINE void round_column(const GptqPanel& panel, const Tile& tile, std::size_t known,
-                                std::size_t column, std::size_t step, const Grid& grid) {
+TERSOR_INLINE inline void round_column(const GptqPanel& panel, const Tile& tile, std::size_t known, std::size_t column,
+                                       std::size_t step, const Grid& grid) {
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   const float* shares = panel.feedback + column * panel.columns + known;
   for (std::size_t lane = 0; lane < kTileRows; lane += kVectors * kLanes) {
@@ -145,8 +144,8 @@ TERSOR_INLINE void round_column(const GptqPanel& panel, const Tile& tile, std::s
 }
 
 template <std::size_t kBytes, typename Grid>
-TERSOR_INLINE void round_range(const GptqPanel& panel, const GptqRange& range,
-                               const GptqScales& scales, const Grid& grid) {
+TERSOR_INLINE inline void round_range(const GptqPanel& panel, const GptqRange& range, const GptqScales& scales,
+                                      const Grid& grid) {
   for (std::size_t t = 0; t < panel.tiles; ++t) {
     const Tile tile = tile_of(panel, scales, t);
     for (std::size_t start = range.first; start < range.last; start += range.block) {
@@ -165,7 +164,7 @@ TERSOR_INLINE void round_range(const GptqPanel& panel, const GptqRange& range,
 }  // namespace
 
 void gptq_feed(const GptqPanel& panel, std::size_t first, std::size_t last, float* corrected) {
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     for (std::size_t tile = 0; tile < panel.tiles; ++tile) {
       const std::size_t start = tile * panel.columns * kTileRows;
       const std::size_t from = start + first * kTileRows;
@@ -178,14 +177,14 @@ void gptq_feed(const GptqPanel& panel, std::size_t first, std::size_t last, floa
 
 void gptq_integers(const GptqPanel& panel, const GptqRange& range, const GptqScales& scales,
                    const IntegerLevels& grid) {
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     round_range<width>(panel, range, scales, grid);
   });
 }
 
 void gptq_levels(const GptqPanel& panel, const GptqRange& range, const GptqScales& scales,
                  const SortedLevels& grid) {
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     round_range<width>(panel, range, scales, grid);
   });
 }

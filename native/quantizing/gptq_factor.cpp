@@ -40,8 +40,7 @@ struct Factor {
 
 // Subtracts the terms of rows known..start from rows start..stop, from column `start` on.
 template <std::size_t kBytes>
-TERSOR_INLINE void subtract(Factor& factor, std::size_t known, std::size_t start,
-                            std::size_t stop) {
+TERSOR_INLINE inline void subtract(Factor& factor, std::size_t known, std::size_t start, std::size_t stop) {
   for (std::size_t k = known; k < start; ++k) {
     for (std::size_t j = start; j < stop; ++j) {
       factor.against[(j - start) * factor.n + k - known] = -factor.pivots[k] * factor.at(k, j);
@@ -56,7 +55,7 @@ TERSOR_INLINE void subtract(Factor& factor, std::size_t known, std::size_t start
 
 // A pivot is what remains of a diagonal element after the subtraction of numbers up to its size:
 // smaller than their rounding errors, it means nothing, and its row would be noise.
-TERSOR_INLINE bool finish_row(Factor& factor, std::size_t index, double diagonal) {
+TERSOR_INLINE inline bool finish_row(Factor& factor, std::size_t index, double diagonal) {
   const double pivot = factor.at(index, index);
   const double noise =
       diagonal * static_cast<double>(factor.n) * std::numeric_limits<double>::epsilon();
@@ -71,7 +70,7 @@ TERSOR_INLINE bool finish_row(Factor& factor, std::size_t index, double diagonal
 
 // Returns the number of rows that could be finished. `diagonal`: (n), of A.
 template <std::size_t kBytes>
-TERSOR_INLINE std::size_t factorize(Factor& factor, const double* diagonal) {
+TERSOR_INLINE inline std::size_t factorize(Factor& factor, const double* diagonal) {
   for (std::size_t start = 0; start < factor.n; start += kBlock) {
     const std::size_t stop = std::min(start + kBlock, factor.n);
     subtract<kBytes>(factor, 0, start, stop);
@@ -97,7 +96,7 @@ std::size_t gptq_factor(const float* hessian, const std::int64_t* order, const d
     diagonal[i] = factor.at(i, i);
   }
   std::size_t finished = 0;
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     finished = factorize<width>(factor, diagonal.data());
   });
   if (finished < n) return finished;

@@ -57,8 +57,8 @@ struct Steps {
 // Adds the losses of a chunk of a block to those of one vector of steps. Codes come as from
 // IntegerGrid.encode, integers with ties to even; see round_vector in gptq.cpp for how.
 template <std::size_t kBytes, typename Power>
-TERSOR_INLINE void add_losses(const float* values, const float* importance, std::size_t count,
-                              float top, const Power& power, std::size_t first, Steps& steps) {
+TERSOR_INLINE inline void add_losses(const float* values, const float* importance, std::size_t count, float top,
+                                     const Power& power, std::size_t first, Steps& steps) {
   constexpr float kShift = 12582912.0f;
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   using Floats = Vector<float, kBytes>;
@@ -78,9 +78,8 @@ TERSOR_INLINE void add_losses(const float* values, const float* importance, std:
 
 // The same for all steps from `first` on: the last few take narrower vectors.
 template <std::size_t kBytes, typename Power>
-TERSOR_INLINE void add_all_losses(const float* values, const float* importance, std::size_t count,
-                                  float top, const Power& power, std::size_t first,
-                                  Steps& steps) {
+TERSOR_INLINE inline void add_all_losses(const float* values, const float* importance, std::size_t count, float top,
+                                         const Power& power, std::size_t first, Steps& steps) {
   constexpr std::size_t kLanes = kBytes / sizeof(float);
   for (; first + kLanes <= steps.scale.size(); first += kLanes) {
     add_losses<kBytes>(values, importance, count, top, power, first, steps);
@@ -90,7 +89,7 @@ TERSOR_INLINE void add_all_losses(const float* values, const float* importance, 
   }
 }
 
-TERSOR_INLINE std::size_t first_smallest(const Steps& steps) {
+TERSOR_INLINE inline std::size_t first_smallest(const Steps& steps) {
   double smallest = std::numeric_limits<double>::infinity();
   std::size_t best = 0;
   for (std::size_t step = 0; step < steps.count; ++step) {
@@ -103,8 +102,7 @@ TERSOR_INLINE std::size_t first_smallest(const Steps& steps) {
 }
 
 template <std::size_t kBytes, typename Power>
-TERSOR_INLINE void search_blocks(const RangeSearch& search, const Power& power,
-                                 std::int64_t* best) {
+TERSOR_INLINE inline void search_blocks(const RangeSearch& search, const Power& power, std::int64_t* best) {
   Steps steps(search.steps);
   if (search.one_lowest) std::fill(steps.lowest.begin(), steps.lowest.end(), *search.lowest);
   for (std::size_t index = 0; index < search.rows * search.groups; ++index) {
@@ -126,7 +124,7 @@ TERSOR_INLINE void search_blocks(const RangeSearch& search, const Power& power,
 
 template <typename Power>
 void search_with(const RangeSearch& search, const Power& power, std::int64_t* best) {
-  with_vectors([&](auto width) __attribute__((always_inline)) {
+  with_vectors([&](auto width) TERSOR_INLINE {
     search_blocks<width>(search, power, best);
   });
 }

@@ -9,8 +9,7 @@
 #include <cstddef>
 #include <type_traits>
 
-// What runs with another instruction set must become part of the function that chose it.
-#define TERSOR_INLINE inline __attribute__((always_inline))
+#include "vectors/inlining.hpp"
 
 namespace tersor {
 
@@ -31,7 +30,7 @@ __attribute__((target("avx2"))) void run_with_avx2(const Body& body) {
 
 #endif
 
-// Calls `body`, a lambda marked always_inline, with the widest vectors that this machine has.
+// Calls `body`, a lambda marked TERSOR_INLINE, with the widest vectors that this machine has.
 template <typename Body>
 void with_vectors(const Body& body) {
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -50,12 +49,12 @@ template <typename T, std::size_t kBytes>
 using Vector = typename VectorOf<T, kBytes>::type;
 
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE Vector<T, kBytes>& at(T* lanes) {
+TERSOR_INLINE inline Vector<T, kBytes>& at(T* lanes) {
   return *reinterpret_cast<Vector<T, kBytes>*>(lanes);
 }
 
 template <std::size_t kBytes, typename T>
-TERSOR_INLINE const Vector<T, kBytes>& at(const T* lanes) {
+TERSOR_INLINE inline const Vector<T, kBytes>& at(const T* lanes) {
   return *reinterpret_cast<const Vector<T, kBytes>*>(lanes);
 }
 
@@ -69,8 +68,8 @@ struct Strided {
 
 // targets[c] += sum over k of coefficients[c][k] * values[k], for kRows rows c and two vectors.
 template <std::size_t kBytes, std::size_t kRows, typename T>
-TERSOR_INLINE void add_products_tile(Strided<const T> coefficients, Strided<const T> values,
-                                     std::size_t count, Strided<T> targets) {
+TERSOR_INLINE inline void add_products_tile(Strided<const T> coefficients, Strided<const T> values, std::size_t count,
+                                            Strided<T> targets) {
   constexpr std::size_t kLanes = kBytes / sizeof(T);
   Vector<T, kBytes> sums[kRows][2];
   for (std::size_t c = 0; c < kRows; ++c) {
@@ -92,8 +91,8 @@ TERSOR_INLINE void add_products_tile(Strided<const T> coefficients, Strided<cons
 
 // The same for any number of rows, and kTotal lanes: 128 bytes or a multiple.
 template <std::size_t kBytes, std::size_t kTotal, typename T>
-TERSOR_INLINE void add_products(Strided<const T> coefficients, Strided<const T> values,
-                                std::size_t count, Strided<T> targets, std::size_t rows) {
+TERSOR_INLINE inline void add_products(Strided<const T> coefficients, Strided<const T> values, std::size_t count,
+                                       Strided<T> targets, std::size_t rows) {
   constexpr std::size_t kRows = 4, kStep = 2 * kBytes / sizeof(T);
   static_assert(kTotal % kStep == 0);
   for (std::size_t lane = 0; lane < kTotal; lane += kStep) {

@@ -1,24 +1,30 @@
 // float16 and back, and int8 to float; compiled anew for every level.
+#pragma once
+
+#include "vectors/sixteen_lanes.hpp"
+
+namespace tersor {
+namespace {
 
 #if defined(__AVX512F__)
 
-TERSOR_FORCED Floats from_float16(Halves bits) {
+TERSOR_INLINE inline Floats from_float16(Halves bits) {
   return same_bits<Floats>(_mm512_maskz_cvtph_ps(0xffff, same_bits<__m256i>(bits)));
 }
 
-TERSOR_FORCED Halves to_float16(Floats values) {
+TERSOR_INLINE inline Halves to_float16(Floats values) {
   return same_bits<Halves>(
       _mm512_maskz_cvtps_ph(0xffff, same_bits<__m512>(values), _MM_FROUND_TO_NEAREST_INT));
 }
 
-TERSOR_FORCED Floats from_int8(Bytes codes) {
+TERSOR_INLINE inline Floats from_int8(Bytes codes) {
   const __m512i wide = _mm512_maskz_cvtepi8_epi32(0xffff, same_bits<__m128i>(codes));
   return same_bits<Floats>(_mm512_maskz_cvtepi32_ps(0xffff, wide));
 }
 
 #elif defined(__F16C__)
 
-TERSOR_FORCED Floats from_int8(Bytes codes) {
+TERSOR_INLINE inline Floats from_int8(Bytes codes) {
   __m128i lanes;
   put(&lanes, codes);
   const __m256 halves[2] = {
@@ -27,14 +33,14 @@ TERSOR_FORCED Floats from_int8(Bytes codes) {
   return loaded<Floats>(halves);
 }
 
-TERSOR_FORCED Floats from_float16(Halves bits) {
+TERSOR_INLINE inline Floats from_float16(Halves bits) {
   __m128i parts[2];
   put(parts, bits);
   const __m256 floats[2] = {_mm256_cvtph_ps(parts[0]), _mm256_cvtph_ps(parts[1])};
   return loaded<Floats>(floats);
 }
 
-TERSOR_FORCED Halves to_float16(Floats values) {
+TERSOR_INLINE inline Halves to_float16(Floats values) {
   __m256 parts[2];
   put(parts, values);
   const __m128i halves[2] = {_mm256_cvtps_ph(parts[0], _MM_FROUND_TO_NEAREST_INT),
@@ -44,9 +50,9 @@ TERSOR_FORCED Halves to_float16(Floats values) {
 
 #elif defined(TERSOR_NEON)
 
-TERSOR_FORCED Floats from_int8(Bytes codes) { return floats_of(codes); }
+TERSOR_INLINE inline Floats from_int8(Bytes codes) { return floats_of(codes); }
 
-TERSOR_FORCED Floats from_float16(const Halves& bits) {
+TERSOR_INLINE inline Floats from_float16(const Halves& bits) {
   Floats floats;
   for (std::size_t i = 0; i < 2; ++i) {
     const float16x8_t halves = vreinterpretq_f16_u16(bits.parts[i]);
@@ -56,7 +62,7 @@ TERSOR_FORCED Floats from_float16(const Halves& bits) {
   return floats;
 }
 
-TERSOR_FORCED Halves to_float16(const Floats& values) {
+TERSOR_INLINE inline Halves to_float16(const Floats& values) {
   Halves halves;
   for (std::size_t i = 0; i < 2; ++i) {
     const float16x4_t low = vcvt_f16_f32(values.parts[2 * i]);
@@ -67,9 +73,9 @@ TERSOR_FORCED Halves to_float16(const Floats& values) {
 
 #else
 
-TERSOR_FORCED Floats from_int8(Bytes codes) { return floats_of(codes); }
+TERSOR_INLINE inline Floats from_int8(Bytes codes) { return floats_of(codes); }
 
-TERSOR_FORCED Floats from_float16(Halves bits) {
+TERSOR_INLINE inline Floats from_float16(Halves bits) {
   const Words words = words_of(bits);
   const Words sign = (words & 0x8000) << 16, shifted = (words & 0x7fff) << 13;
   const Floats scaled = same_bits<Floats>(shifted) * 5.192296858534828e33f;  // 2^112
@@ -78,7 +84,7 @@ TERSOR_FORCED Floats from_float16(Halves bits) {
   return same_bits<Floats>(whole);
 }
 
-TERSOR_FORCED std::uint16_t one_to_float16(float value) {
+TERSOR_INLINE inline std::uint16_t one_to_float16(float value) {
   std::uint32_t bits;
   __builtin_memcpy(&bits, &value, sizeof bits);
   const std::uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
@@ -99,10 +105,13 @@ TERSOR_FORCED std::uint16_t one_to_float16(float value) {
   return static_cast<std::uint16_t>(sign | code);
 }
 
-TERSOR_FORCED Halves to_float16(Floats values) {
+TERSOR_INLINE inline Halves to_float16(Floats values) {
   std::uint16_t halves[kLanes];
   for (std::size_t i = 0; i < kLanes; ++i) halves[i] = one_to_float16(values[i]);
   return loaded<Halves>(halves);
 }
 
 #endif
+
+}  // namespace
+}  // namespace tersor

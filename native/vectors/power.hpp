@@ -13,7 +13,7 @@ namespace tersor {
 // log2 of positive numbers: 2/ln 2 * artanh((m - 1)/(m + 1)) plus the exponent, m being within
 // sqrt(1/2)...sqrt(2). Zero and subnormal numbers give -127, infinity gives 128.
 template <std::size_t kBytes>
-TERSOR_INLINE void log2_vector(Vector<float, kBytes>& x) {
+TERSOR_INLINE inline void log2_vector(Vector<float, kBytes>& x) {
   using Floats = Vector<float, kBytes>;
   using Integers = Vector<std::int32_t, kBytes>;
   constexpr std::int32_t kOne = 0x3f800000, kSqrtHalf = 0x3f3504f3, kMantissa = 0x007fffff;
@@ -30,7 +30,7 @@ TERSOR_INLINE void log2_vector(Vector<float, kBytes>& x) {
 
 // 2^x; 0 below the normal numbers and infinity above them.
 template <std::size_t kBytes>
-TERSOR_INLINE void exp2_vector(Vector<float, kBytes>& x) {
+TERSOR_INLINE inline void exp2_vector(Vector<float, kBytes>& x) {
   using Floats = Vector<float, kBytes>;
   using Integers = Vector<std::int32_t, kBytes>;
   constexpr float kShift = 12582912.0f, kSmallest = -126.0f, kLargest = 127.0f, kLn2 = 0.693147181f;
@@ -50,7 +50,7 @@ TERSOR_INLINE void exp2_vector(Vector<float, kBytes>& x) {
 
 // |x|^exponent, to about 1e-6 of it for results within 1e-10...1e10, for exponents of at least 1.
 template <std::size_t kBytes>
-TERSOR_INLINE void power_vector(Vector<float, kBytes>& x, float exponent) {
+TERSOR_INLINE inline void power_vector(Vector<float, kBytes>& x, float exponent) {
   x = x < 0.0f ? -x : x;
   log2_vector<kBytes>(x);
   x *= exponent;

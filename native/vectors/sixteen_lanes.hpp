@@ -1,11 +1,29 @@
 // Vectors of 16 floats, compiled anew for every level into what its registers hold.
+//
+// any_width.hpp has the other vectors: those must give the same bits on every machine and choose their width at run
+// time, so nothing of theirs may be fused; these give each level what is fastest with it.
+//
+// A file that defines TERSOR_NEON before it includes this has the vectors of AArch64.
+#pragma once
 
-#define TERSOR_FORCED static inline __attribute__((always_inline))
+#include <cstddef>
+#include <cstdint>
+
+#if defined(TERSOR_NEON)
+#include "vectors/sixteen_lanes_neon.hpp"
+#elif defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
+#include "vectors/inlining.hpp"
+
+namespace tersor {
+namespace {
 
 constexpr std::size_t kLanes = 16;
 
 template <typename To, typename From>
-TERSOR_FORCED To same_bits(From from) {
+TERSOR_INLINE inline To same_bits(From from) {
   static_assert(sizeof(To) == sizeof(From));
   To to;
   __builtin_memcpy(&to, &from, sizeof to);
@@ -13,15 +31,11 @@ TERSOR_FORCED To same_bits(From from) {
 }
 
 template <typename Vector>
-TERSOR_FORCED Vector larger(Vector a, Vector b);
+TERSOR_INLINE inline Vector larger(Vector a, Vector b);
 template <typename Vector>
-TERSOR_FORCED Vector smaller(Vector a, Vector b);
+TERSOR_INLINE inline Vector smaller(Vector a, Vector b);
 
-#if defined(TERSOR_NEON)
-
-#include "vectors/sixteen_lanes_neon.hpp"
-
-#else
+#if !defined(TERSOR_NEON)
 
 typedef float Floats __attribute__((vector_size(64)));
 typedef std::int32_t Ints __attribute__((vector_size(64)));
@@ -34,7 +48,7 @@ typedef std::uint16_t Halves __attribute__((vector_size(32)));
 constexpr std::size_t kSumsTogether = 4;
 
 template <typename Vector, typename T>
-TERSOR_FORCED Vector loaded(const T* from) {
+TERSOR_INLINE inline Vector loaded(const T* from) {
   Vector vector;
   __builtin_memcpy(&vector, from, sizeof vector);
   return vector;
@@ -42,7 +56,7 @@ TERSOR_FORCED Vector loaded(const T* from) {
 
 // A vector whose halves are the same.
 template <typename Vector, typename T>
-TERSOR_FORCED Vector twice(const T* from) {
+TERSOR_INLINE inline Vector twice(const T* from) {
   Vector vector;
   __builtin_memcpy(&vector, from, sizeof vector / 2);
   __builtin_memcpy(reinterpret_cast<char*>(&vector) + sizeof vector / 2, from, sizeof vector / 2);
@@ -50,7 +64,7 @@ TERSOR_FORCED Vector twice(const T* from) {
 }
 
 template <typename Vector, typename T>
-TERSOR_FORCED void put(T* to, Vector vector) {
+TERSOR_INLINE inline void put(T* to, Vector vector) {
   __builtin_memcpy(to, &vector, sizeof vector);
 }
 
@@ -65,34 +79,34 @@ TERSOR_FORCED void put(T* to, Vector vector) {
 // overload, and the compiler does better with the operator itself.
 #define TERSOR_CHOOSE(where, a, b) ((where) ? (a) : (b))
 
-TERSOR_FORCED Floats floats_of(Ints values) { return __builtin_convertvector(values, Floats); }
-TERSOR_FORCED Floats floats_of(Bytes values) { return __builtin_convertvector(values, Floats); }
-TERSOR_FORCED Floats floats_of(UnsignedBytes values) { return __builtin_convertvector(values, Floats); }
-TERSOR_FORCED Words words_of(Halves values) { return __builtin_convertvector(values, Words); }
-TERSOR_FORCED Ints ints_of(Floats values) { return __builtin_convertvector(values, Ints); }
+TERSOR_INLINE inline Floats floats_of(Ints values) { return __builtin_convertvector(values, Floats); }
+TERSOR_INLINE inline Floats floats_of(Bytes values) { return __builtin_convertvector(values, Floats); }
+TERSOR_INLINE inline Floats floats_of(UnsignedBytes values) { return __builtin_convertvector(values, Floats); }
+TERSOR_INLINE inline Words words_of(Halves values) { return __builtin_convertvector(values, Words); }
+TERSOR_INLINE inline Ints ints_of(Floats values) { return __builtin_convertvector(values, Ints); }
 
 // The lowest bits of every lane.
 #if defined(__AVX512F__)
-TERSOR_FORCED Halves halves_of(Ints values) {
+TERSOR_INLINE inline Halves halves_of(Ints values) {
   return same_bits<Halves>(_mm512_cvtepi32_epi16(same_bits<__m512i>(values)));
 }
-TERSOR_FORCED Bytes bytes_of(Ints values) {
+TERSOR_INLINE inline Bytes bytes_of(Ints values) {
   return same_bits<Bytes>(_mm512_cvtepi32_epi8(same_bits<__m512i>(values)));
 }
 #else
-TERSOR_FORCED Halves halves_of(Ints values) { return __builtin_convertvector(values, Halves); }
-TERSOR_FORCED Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
+TERSOR_INLINE inline Halves halves_of(Ints values) { return __builtin_convertvector(values, Halves); }
+TERSOR_INLINE inline Bytes bytes_of(Ints values) { return __builtin_convertvector(values, Bytes); }
 #endif
 
 // The lanes that lie 8, 4, 2 and 1 further on.
 template <typename Vector>
-TERSOR_FORCED Vector shifted(Vector vector, int by) {
+TERSOR_INLINE inline Vector shifted(Vector vector, int by) {
   const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return __builtin_shuffle(vector, (lane + by) & 15);
 }
 
 template <typename Vector>
-TERSOR_FORCED auto sum_of(Vector vector) {
+TERSOR_INLINE inline auto sum_of(Vector vector) {
   vector += shifted(vector, 8);
   vector += shifted(vector, 4);
   vector += shifted(vector, 2);
@@ -101,7 +115,7 @@ TERSOR_FORCED auto sum_of(Vector vector) {
 }
 
 template <typename Vector>
-TERSOR_FORCED auto largest_of(Vector vector) {
+TERSOR_INLINE inline auto largest_of(Vector vector) {
   vector = larger(vector, shifted(vector, 8));
   vector = larger(vector, shifted(vector, 4));
   vector = larger(vector, shifted(vector, 2));
@@ -110,52 +124,52 @@ TERSOR_FORCED auto largest_of(Vector vector) {
 }
 
 // table[index], lane by lane.
-TERSOR_FORCED Floats looked_up(Floats table, Ints index) { return __builtin_shuffle(table, index); }
+TERSOR_INLINE inline Floats looked_up(Floats table, Ints index) { return __builtin_shuffle(table, index); }
 
 #endif
 
 // b where it is larger, or smaller; a elsewhere, and if a or b is not a number.
 template <typename Vector>
-TERSOR_FORCED Vector larger(Vector a, Vector b) {
+TERSOR_INLINE inline Vector larger(Vector a, Vector b) {
   return TERSOR_CHOOSE(b > a, b, a);
 }
 
 template <typename Vector>
-TERSOR_FORCED Vector smaller(Vector a, Vector b) {
+TERSOR_INLINE inline Vector smaller(Vector a, Vector b) {
   return TERSOR_CHOOSE(b < a, b, a);
 }
 
-TERSOR_FORCED Floats all(float value) { return Floats{} + value; }
+TERSOR_INLINE inline Floats all(float value) { return Floats{} + value; }
 
 // The first `count` lanes; others are 0.
-TERSOR_FORCED Floats loaded_some(const float* from, std::size_t count) {
+TERSOR_INLINE inline Floats loaded_some(const float* from, std::size_t count) {
   if (count >= kLanes) return loaded<Floats>(from);
   float lanes[kLanes] = {};
   __builtin_memcpy(lanes, from, count * sizeof(float));
   return loaded<Floats>(lanes);
 }
 
-TERSOR_FORCED void put_some(float* to, Floats vector, std::size_t count) {
+TERSOR_INLINE inline void put_some(float* to, Floats vector, std::size_t count) {
   if (count >= kLanes) return put(to, vector);
   __builtin_memcpy(to, &vector, count * sizeof(float));
 }
 
-TERSOR_FORCED Floats from_bfloat16(Halves bits) {
+TERSOR_INLINE inline Floats from_bfloat16(Halves bits) {
   const Words words = words_of(bits) << 16;
   return same_bits<Floats>(words);
 }
 
 // The nearest bfloat16, ties to even, as a float; what is not a number stays one.
-TERSOR_FORCED Floats rounded_to_bfloat16(Floats values) {
+TERSOR_INLINE inline Floats rounded_to_bfloat16(Floats values) {
   const Words bits = same_bits<Words>(values);
   const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
   return same_bits<Floats>(TERSOR_CHOOSE(values == values, rounded, bits | 0x00400000));
 }
 
-TERSOR_FORCED Halves high_halves(Floats values) { return halves_of(same_bits<Ints>(same_bits<Words>(values) >> 16)); }
+TERSOR_INLINE inline Halves high_halves(Floats values) { return halves_of(same_bits<Ints>(same_bits<Words>(values) >> 16)); }
 
 // The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
-[[maybe_unused]] static float largest_magnitude(const float* x, std::size_t size) {
+[[maybe_unused]] float largest_magnitude(const float* x, std::size_t size) {
   Ints largest = {};
   std::size_t k = 0;
   for (; k < size; k += kLanes) {
@@ -170,10 +184,10 @@ constexpr float kRounding = 12582912.0f;
 
 // What is within 2^22, once that was added: its lowest bits are those of the nearest integer, which is more by this.
 constexpr std::int32_t kRoundingBits = 0x4b400000;
-TERSOR_FORCED Ints bits_of_rounded(Floats x) { return same_bits<Ints>(x + kRounding); }
+TERSOR_INLINE inline Ints bits_of_rounded(Floats x) { return same_bits<Ints>(x + kRounding); }
 
 // x * 2^whole; NaN if x is.
-TERSOR_FORCED Floats with_exponent(Floats x, Floats whole) {
+TERSOR_INLINE inline Floats with_exponent(Floats x, Floats whole) {
 #if defined(__AVX512F__)
   return same_bits<Floats>(_mm512_scalef_ps(same_bits<__m512>(x), same_bits<__m512>(whole)));
 #else
@@ -182,7 +196,7 @@ TERSOR_FORCED Floats with_exponent(Floats x, Floats whole) {
 #endif
 }
 
-TERSOR_FORCED bool is_any_above(Floats x, float limit) {
+TERSOR_INLINE inline bool is_any_above(Floats x, float limit) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask(same_bits<__m512>(x), _mm512_set1_ps(limit), _CMP_GT_OQ) != 0;
 #else
@@ -191,7 +205,7 @@ TERSOR_FORCED bool is_any_above(Floats x, float limit) {
 }
 
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
-TERSOR_FORCED Floats exponential(Floats x) {
+TERSOR_INLINE inline Floats exponential(Floats x) {
   x = smaller(larger(x, all(-87.0f)), all(88.0f));
   const Floats whole = (x * 1.44269504f + kRounding) - kRounding;
   const Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
@@ -205,6 +219,9 @@ TERSOR_FORCED Floats exponential(Floats x) {
   return with_exponent(power, whole);
 }
 
-TERSOR_FORCED Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+TERSOR_INLINE inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
 
-TERSOR_FORCED Floats hyperbolic_tangent(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+TERSOR_INLINE inline Floats hyperbolic_tangent(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+}  // namespace
+}  // namespace tersor

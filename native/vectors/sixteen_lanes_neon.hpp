@@ -1,6 +1,15 @@
 // Vectors of 16 lanes as four of NEON's: of vectors wider than its registers GCC makes single lanes.
+#pragma once
 
-#define TERSOR_OPERATION inline __attribute__((always_inline))
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vectors/inlining.hpp"
+
+namespace tersor {
+namespace {
 
 template <typename Lane, typename Part>
 struct Sixteen {
@@ -9,26 +18,26 @@ struct Sixteen {
 
   Sixteen() = default;
 
-  TERSOR_OPERATION Sixteen(Lane value) {
+  TERSOR_INLINE Sixteen(Lane value) {
     for (Part& part : parts) part = Part{value, value, value, value};
   }
 
   template <typename... Lanes>
     requires(sizeof...(Lanes) == 15)
-  TERSOR_OPERATION Sixteen(Lane first, Lanes... others) {
+  TERSOR_INLINE Sixteen(Lane first, Lanes... others) {
     const Lane lanes[16] = {first, static_cast<Lane>(others)...};
     for (std::size_t i = 0; i < 4; ++i) __builtin_memcpy(&parts[i], lanes + 4 * i, sizeof(Part));
   }
 
-  TERSOR_OPERATION Lane operator[](std::size_t lane) const { return parts[lane / 4][lane % 4]; }
+  TERSOR_INLINE Lane operator[](std::size_t lane) const { return parts[lane / 4][lane % 4]; }
 
 #define TERSOR_BINARY(op)                                                                       \
-  TERSOR_OPERATION friend Sixteen operator op(const Sixteen& a, const Sixteen& b) {             \
+  TERSOR_INLINE friend Sixteen operator op(const Sixteen& a, const Sixteen& b) {             \
     Sixteen result;                                                                             \
     for (std::size_t i = 0; i < 4; ++i) result.parts[i] = a.parts[i] op b.parts[i];             \
     return result;                                                                              \
   }                                                                                             \
-  TERSOR_OPERATION Sixteen& operator op##=(const Sixteen& other) { return *this = *this op other; }
+  TERSOR_INLINE Sixteen& operator op##=(const Sixteen& other) { return *this = *this op other; }
   TERSOR_BINARY(+)
   TERSOR_BINARY(-)
   TERSOR_BINARY(*)
@@ -39,7 +48,7 @@ struct Sixteen {
   TERSOR_BINARY(>>)
 #undef TERSOR_BINARY
 
-  TERSOR_OPERATION friend Sixteen operator-(const Sixteen& a) {
+  TERSOR_INLINE friend Sixteen operator-(const Sixteen& a) {
     Sixteen result;
     for (std::size_t i = 0; i < 4; ++i) result.parts[i] = -a.parts[i];
     return result;
@@ -47,7 +56,7 @@ struct Sixteen {
 
   // All bits of a lane where it holds.
 #define TERSOR_COMPARISON(op)                                                                     \
-  TERSOR_OPERATION friend Sixteen<std::int32_t, int32x4_t> operator op(const Sixteen& a,          \
+  TERSOR_INLINE friend Sixteen<std::int32_t, int32x4_t> operator op(const Sixteen& a,          \
                                                                        const Sixteen& b) {        \
     Sixteen<std::int32_t, int32x4_t> result;                                                      \
     for (std::size_t i = 0; i < 4; ++i) result.parts[i] = (int32x4_t)(a.parts[i] op b.parts[i]);  \
@@ -75,7 +84,7 @@ struct Halves {
 constexpr std::size_t kSumsTogether = 1;
 
 template <typename Vector, typename T>
-TERSOR_FORCED Vector loaded(const T* from) {
+TERSOR_INLINE inline Vector loaded(const T* from) {
   Vector vector;
   const char* const bytes = reinterpret_cast<const char*>(from);
   if constexpr (sizeof vector > 16) {
@@ -91,7 +100,7 @@ TERSOR_FORCED Vector loaded(const T* from) {
 }
 
 template <typename Vector, typename T>
-TERSOR_FORCED void put(T* to, Vector vector) {
+TERSOR_INLINE inline void put(T* to, Vector vector) {
   char* const bytes = reinterpret_cast<char*>(to);
   if constexpr (sizeof vector > 16) {
     std::size_t at = 0;
@@ -106,7 +115,7 @@ TERSOR_FORCED void put(T* to, Vector vector) {
 
 // A vector whose halves are the same.
 template <typename Vector, typename T>
-TERSOR_FORCED Vector twice(const T* from) {
+TERSOR_INLINE inline Vector twice(const T* from) {
   Vector vector;
   __builtin_memcpy(&vector.parts[0], from, 16);
   __builtin_memcpy(&vector.parts[1], reinterpret_cast<const char*>(from) + 16, 16);
@@ -116,19 +125,19 @@ TERSOR_FORCED Vector twice(const T* from) {
 }
 
 template <typename To, typename Lane, typename Part>
-TERSOR_FORCED To same_bits(const Sixteen<Lane, Part>& from) {
+TERSOR_INLINE inline To same_bits(const Sixteen<Lane, Part>& from) {
   To to;
   for (std::size_t i = 0; i < 4; ++i) to.parts[i] = (typename To::Quarter)from.parts[i];
   return to;
 }
 
 template <typename Where, typename Part>
-TERSOR_FORCED Part bits_chosen(Where where, Part a, Part b) {
+TERSOR_INLINE inline Part bits_chosen(Where where, Part a, Part b) {
   return (Part)vbslq_u32((uint32x4_t)where, (uint32x4_t)a, (uint32x4_t)b);
 }
 
 template <typename Vector>
-TERSOR_FORCED Vector chosen(const Ints& where, const Vector& a, const Vector& b) {
+TERSOR_INLINE inline Vector chosen(const Ints& where, const Vector& a, const Vector& b) {
   Vector result;
   for (std::size_t i = 0; i < 4; ++i) {
     result.parts[i] = bits_chosen(where.parts[i], a.parts[i], b.parts[i]);
@@ -140,13 +149,13 @@ TERSOR_FORCED Vector chosen(const Ints& where, const Vector& a, const Vector& b)
 
 #define TERSOR_CHOOSE(where, a, b) chosen(where, a, b)
 
-TERSOR_FORCED Floats floats_of(const Ints& values) {
+TERSOR_INLINE inline Floats floats_of(const Ints& values) {
   Floats result;
   for (std::size_t i = 0; i < 4; ++i) result.parts[i] = vcvtq_f32_s32(values.parts[i]);
   return result;
 }
 
-TERSOR_FORCED Floats floats_of(Bytes values) {
+TERSOR_INLINE inline Floats floats_of(Bytes values) {
   const int16x8_t low = vmovl_s8(vget_low_s8(values)), high = vmovl_high_s8(values);
   Ints wide;
   wide.parts[0] = vmovl_s16(vget_low_s16(low));
@@ -156,7 +165,7 @@ TERSOR_FORCED Floats floats_of(Bytes values) {
   return floats_of(wide);
 }
 
-TERSOR_FORCED Words words_of(const Halves& values) {
+TERSOR_INLINE inline Words words_of(const Halves& values) {
   Words result;
   for (std::size_t i = 0; i < 2; ++i) {
     result.parts[2 * i] = vmovl_u16(vget_low_u16(values.parts[i]));
@@ -165,18 +174,18 @@ TERSOR_FORCED Words words_of(const Halves& values) {
   return result;
 }
 
-TERSOR_FORCED Floats floats_of(UnsignedBytes values) {
+TERSOR_INLINE inline Floats floats_of(UnsignedBytes values) {
   const Halves halves = {{vmovl_u8(vget_low_u8(values)), vmovl_high_u8(values)}};
   return floats_of(same_bits<Ints>(words_of(halves)));
 }
 
-TERSOR_FORCED Ints ints_of(const Floats& values) {
+TERSOR_INLINE inline Ints ints_of(const Floats& values) {
   Ints result;
   for (std::size_t i = 0; i < 4; ++i) result.parts[i] = vcvtq_s32_f32(values.parts[i]);
   return result;
 }
 
-TERSOR_FORCED Halves halves_of(const Ints& values) {
+TERSOR_INLINE inline Halves halves_of(const Ints& values) {
   Halves halves;
   for (std::size_t i = 0; i < 2; ++i) {
     const int16x4_t low = vmovn_s32(values.parts[2 * i]);
@@ -185,7 +194,7 @@ TERSOR_FORCED Halves halves_of(const Ints& values) {
   return halves;
 }
 
-TERSOR_FORCED Bytes bytes_of(const Ints& values) {
+TERSOR_INLINE inline Bytes bytes_of(const Ints& values) {
   const int16x8_t low = vmovn_high_s32(vmovn_s32(values.parts[0]), values.parts[1]);
   const int16x8_t high = vmovn_high_s32(vmovn_s32(values.parts[2]), values.parts[3]);
   return vmovn_high_s16(vmovn_s16(low), high);
@@ -193,13 +202,13 @@ TERSOR_FORCED Bytes bytes_of(const Ints& values) {
 
 // Lanes are added in the order of sixteen_lanes.hpp.
 template <typename Lane, typename Part>
-TERSOR_FORCED Lane sum_of(const Sixteen<Lane, Part>& vector) {
+TERSOR_INLINE inline Lane sum_of(const Sixteen<Lane, Part>& vector) {
   const Part part = (vector.parts[0] + vector.parts[2]) + (vector.parts[1] + vector.parts[3]);
   return (part[0] + part[2]) + (part[1] + part[3]);
 }
 
 template <typename Lane, typename Part>
-TERSOR_FORCED Lane largest_of(const Sixteen<Lane, Part>& vector) {
+TERSOR_INLINE inline Lane largest_of(const Sixteen<Lane, Part>& vector) {
   Part part = vector.parts[0];
   for (std::size_t i = 1; i < 4; ++i) part = bits_chosen(vector.parts[i] > part, vector.parts[i], part);
   Lane largest = part[0];
@@ -208,7 +217,7 @@ TERSOR_FORCED Lane largest_of(const Sixteen<Lane, Part>& vector) {
 }
 
 // table[index], lane by lane.
-TERSOR_FORCED Floats looked_up(const Floats& table, const Ints& index) {
+TERSOR_INLINE inline Floats looked_up(const Floats& table, const Ints& index) {
   uint8x16x4_t bytes;
   for (std::size_t i = 0; i < 4; ++i) bytes.val[i] = vreinterpretq_u8_f32(table.parts[i]);
   Floats result;
@@ -219,3 +228,6 @@ TERSOR_FORCED Floats looked_up(const Floats& table, const Ints& index) {
   }
   return result;
 }
+
+}  // namespace
+}  // namespace tersor

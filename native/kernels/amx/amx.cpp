@@ -5,18 +5,11 @@
 // Compilers before GCC 11 and Clang 12 do not know it, and only Linux has to be asked for it.
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__linux__)
 
-#include <immintrin.h>
-
-#include <new>
+#include "kernels/amx/attention.hpp"
+#include "kernels/amx/linear.hpp"
 
 namespace tersor {
 namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "kernels/avx512/unpacking.hpp"
-#include "memory/line_memory.hpp"
-#include "kernels/amx/linear.hpp"
-#include "kernels/amx/attention.hpp"
 
 Kernels made() {
   Kernels kernels = *avx512_bf16_kernels();

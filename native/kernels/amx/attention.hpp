@@ -4,6 +4,13 @@
 // what was found before scaled down if a larger score appears (https://arxiv.org/abs/2205.14135, algorithm 1).
 // Spans start at the same positions for every query, and single queries are attended the same way: a query's
 // bits do not depend on others.
+#pragma once
+
+#include "kernels/amx/tiles.hpp"
+#include "kernels/kernels.hpp"
+
+namespace tersor {
+namespace {
 
 // Positions that are attended to together, and those of two tiles of keys or of one of values.
 constexpr std::size_t kSpan = kTiledSpan, kPositions = 32;
@@ -12,7 +19,7 @@ constexpr std::size_t kScoreStride = kSpan + 16, kWeightStride = kSpan + 32;
 
 // 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most. Others, which are
 // too small to matter, would take the processor a hundred times as long.
-TERSOR_FORCED __m512 power_of_two(__mmask16 lanes, __m512 x) {
+TERSOR_INLINE inline __m512 power_of_two(__mmask16 lanes, __m512 x) {
   const __mmask16 normal = _mm512_mask_cmp_ps_mask(lanes, x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 rest = _mm512_sub_ps(x, whole);
@@ -24,7 +31,7 @@ TERSOR_FORCED __m512 power_of_two(__mmask16 lanes, __m512 x) {
 }
 
 // Lanes of those from `lane` on that lie in low..high, 32 of them.
-TERSOR_FORCED std::uint32_t lanes_between(std::size_t lane, std::size_t low, std::size_t high) {
+TERSOR_INLINE inline std::uint32_t lanes_between(std::size_t lane, std::size_t low, std::size_t high) {
   const std::size_t begin = low > lane ? low - lane : 0, end = high > lane ? high - lane : 0;
   const std::uint64_t before = begin < 32 ? (std::uint64_t{1} << begin) - 1 : 0xffffffffu;
   const std::uint64_t until = end < 32 ? (std::uint64_t{1} << end) - 1 : 0xffffffffu;
@@ -240,7 +247,7 @@ struct TiledAttention {
 };
 
 // Whether values of pairs of positions from..to are finite.
-static bool are_finite(const KeysValues& cache, std::size_t from, std::size_t to) {
+bool are_finite(const KeysValues& cache, std::size_t from, std::size_t to) {
   const std::size_t padded = cache.padded(), lap = cache.capacity / 2;
   const std::uint32_t* const values = static_cast<const std::uint32_t*>(cache.values);
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
@@ -255,7 +262,7 @@ static bool are_finite(const KeysValues& cache, std::size_t from, std::size_t to
   return found == 0;
 }
 
-static void attend_together(const KeysValues& cache, const AttentionRow* rows, std::size_t count,
+void attend_together(const KeysValues& cache, const AttentionRow* rows, std::size_t count,
                             std::size_t depth, float cap, float* scratch) {
   std::size_t first = rows[0].first, last = rows[0].last, from = first, to = last;
   for (std::size_t r = 1; r < count; ++r) {
@@ -273,7 +280,7 @@ static void attend_together(const KeysValues& cache, const AttentionRow* rows, s
   TiledAttention(cache, rows, count, depth, scratch).run(first, last, cap);
 }
 
-static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                    float* scratch) {
   // Pairs of dimensions in a tile: as many as divide them.
   std::size_t depth = kTileRows;
@@ -287,3 +294,6 @@ static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_
   }
   _tile_release();
 }
+
+}  // namespace
+}  // namespace tersor

@@ -3,6 +3,13 @@
 //
 // A chunk holds two columns of a tile, each four codes of 16 rows; a tile takes the first ones of some chunks, or the
 // second ones, so the codes of tokens are copied in that order.
+#pragma once
+
+#include "kernels/amx/tiles.hpp"
+#include "memory/line_memory.hpp"
+
+namespace tersor {
+namespace {
 
 struct ByteLinear {
   // Weights of panels that stay in the second cache while all tokens pass by.
@@ -121,3 +128,6 @@ struct ByteLinear {
     }
   }
 };
+
+}  // namespace
+}  // namespace tersor

@@ -1,7 +1,13 @@
 // The loops around a block of short groups: panels, groups and tokens.
+#pragma once
+
+#include "kernels/amx/short_groups.hpp"
+
+namespace tersor {
+namespace {
 
 // Tiles 0 and 1: sums; 2 and 4: tokens; 3 and 5: weights.
-static void configure_groups(std::size_t tokens, std::size_t depth) {
+void configure_groups(std::size_t tokens, std::size_t depth) {
   TileSizes sizes;
   for (std::size_t i = 0; i < 2; ++i) {
     sizes.set(i, tokens, kTileBytes);
@@ -12,7 +18,7 @@ static void configure_groups(std::size_t tokens, std::size_t depth) {
 }
 
 template <std::size_t kCount, bool kMissesZeros>
-static void multiply_block(const PackedWeights& w, const QuantizedTokens& a, const GroupBlock& block,
+void multiply_block(const PackedWeights& w, const QuantizedTokens& a, const GroupBlock& block,
                            const TokenBlock& codes, const TokenParameters& parameters, const Output& out) {
   const std::size_t left = a.tokens % kTileRows;
   configure_groups(kTileRows, block.shape.depth);
@@ -131,3 +137,6 @@ struct GroupedLinear {
     run(w, a, block, codes, parameters, out);
   }
 };
+
+}  // namespace
+}  // namespace tersor

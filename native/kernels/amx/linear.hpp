@@ -1,13 +1,16 @@
 // Linears by tiles where there are enough tokens, else as with AVX-512 VNNI.
+#pragma once
 
-#include "kernels/amx/tiles.hpp"
-#include "kernels/amx/short_groups.hpp"
+#include "kernels/amx/bytes.hpp"
 #include "kernels/amx/grouped_linear.hpp"
 #include "kernels/amx/long_groups.hpp"
-#include "kernels/amx/bytes.hpp"
+#include "kernels/kernels.hpp"
+
+namespace tersor {
+namespace {
 
 template <unsigned kBits>
-static void tiled_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+void tiled_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
                          std::size_t last, GroupTiles whole, GroupTiles last_shape) {
   const std::size_t most = whole.count > last_shape.count ? whole.count : last_shape.count;
   if (most <= kGroupedTiles) {
@@ -18,7 +21,7 @@ static void tiled_linear(const PackedWeights& w, const QuantizedTokens& a, const
   _tile_release();
 }
 
-static bool byte_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+bool byte_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
                         std::size_t last) {
   if (w.bits != 8 || w.groups() > 1 || ByteLinear::depth_of(w) == 0) return false;
   ByteLinear(w, a, out).run(first, last);
@@ -26,7 +29,7 @@ static bool byte_linear(const PackedWeights& w, const QuantizedTokens& a, const 
   return true;
 }
 
-static void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
                    std::size_t last) {
   const auto without = avx512_vnni_kernels()->linear;
   if (a.tokens < kLeastTokens) return without(w, a, out, first, last);
@@ -41,7 +44,7 @@ static void linear(const PackedWeights& w, const QuantizedTokens& a, const Outpu
   run(w, a, out, first, last, whole, last_shape);
 }
 
-static std::size_t multiply_only(std::size_t rounds) {
+std::size_t multiply_only(std::size_t rounds) {
   constexpr std::size_t kSums = 4;
   TileSizes sizes;
   for (std::size_t i = 0; i < 8; ++i) sizes.set(i, kTileRows, kTileBytes);
@@ -55,3 +58,6 @@ static std::size_t multiply_only(std::size_t rounds) {
   _tile_release();
   return rounds * kSums * kTileRows * kPanelRows * kTileBytes;
 }
+
+}  // namespace
+}  // namespace tersor

@@ -1,5 +1,12 @@
 // Linears of many tokens by tiles, with longer groups: up to 32 tokens times up to two panels, in four tiles of sums
 // that take turns with two tiles of tokens and two of weights.
+#pragma once
+
+#include "kernels/amx/tiles.hpp"
+#include "memory/line_memory.hpp"
+
+namespace tersor {
+namespace {
 
 // Groups first..last of up to two panels, unpacked: (tiles, kBlockPanels).
 struct UnpackedWeights {
@@ -58,8 +65,8 @@ struct TiledProducts {
     }
   }
 
-  TERSOR_FORCED void multiply_tiles(const std::int8_t* from, std::size_t width, bool two_tiles,
-                                    const WeightTile* weights, bool two_panels) {
+  TERSOR_INLINE static void multiply_tiles(const std::int8_t* from, std::size_t width, bool two_tiles,
+                                           const WeightTile* weights, bool two_panels) {
     _tile_loadd(4, from, width);
     _tile_loadd(6, weights[0], kTileBytes);
     _tile_dpbssd(0, 4, 6);
@@ -112,7 +119,7 @@ struct TiledProducts {
     }
   }
 
-  TERSOR_FORCED void add_scaled(Row& row, __m512 of_weight, __m512 of_token) {
+  TERSOR_INLINE static void add_scaled(Row& row, __m512 of_weight, __m512 of_token) {
     const __m512 exact = _mm512_cvtepi32_ps(_mm512_load_si512(row.sums));
     const __m512 unit = _mm512_mul_ps(of_weight, of_token);
     _mm512_store_ps(row.totals, _mm512_fmadd_ps(exact, unit, _mm512_load_ps(row.totals)));
@@ -129,7 +136,7 @@ struct TiledProducts {
 };
 
 template <unsigned kBits>
-static void long_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
+void long_linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
                         std::size_t last, GroupTiles whole, GroupTiles last_shape) {
   // Tiles of a panel that are unpacked at once, unless a group has more: 2048 columns.
   constexpr std::size_t kMostTiles = 32;
@@ -157,3 +164,6 @@ static void long_linear(const PackedWeights& w, const QuantizedTokens& a, const 
     }
   }
 }
+
+}  // namespace
+}  // namespace tersor

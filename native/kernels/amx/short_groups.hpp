@@ -1,6 +1,13 @@
 // Linears of many tokens by tiles, with short groups, where scaling is most of the work: 16 tokens times 16 rows,
 // whose totals stay in registers, while a block of weights stays in the first cache. Sums of two groups take turns
 // in tiles 0 and 1, so that one is multiplied while the other is scaled.
+#pragma once
+
+#include "kernels/amx/tiles.hpp"
+#include "memory/line_memory.hpp"
+
+namespace tersor {
+namespace {
 
 // Tiles of a panel and panels in a block.
 constexpr std::size_t kGroupedTiles = 9, kGroupedPanels = 2;
@@ -105,7 +112,7 @@ struct GroupProducts {
   // Of a panel whose first products are on their way to the tile kFirst. The next panel's first follow its last;
   // returns whether to tile 1.
   template <int kFirst>
-  inline __attribute__((always_inline)) bool run_panel(const Output& out, std::size_t p, Place& place) {
+  TERSOR_INLINE bool run_panel(const Output& out, std::size_t p, Place& place) {
     const std::size_t parameter = ((block.panel + p) * groups + block.first) * kPanelRows;
     const std::size_t last = block.last - block.first;
     Totals totals;
@@ -126,7 +133,7 @@ struct GroupProducts {
   }
 
   template <int kSums>
-  inline __attribute__((always_inline)) void proceed(std::size_t p, bool is_last, Place& place) const {
+  TERSOR_INLINE void proceed(std::size_t p, bool is_last, Place& place) const {
     if (is_last) {
       if (p + 1 == block.panels) return;
       place = place_of(p + 1);
@@ -136,7 +143,7 @@ struct GroupProducts {
 
   // Names of tiles have to be literals.
   template <int kSums>
-  inline __attribute__((always_inline)) void store() {
+  TERSOR_INLINE void store() {
     if constexpr (kSums == 0) {
       _tile_stored(0, sums[0], kTileBytes);
     } else {
@@ -145,7 +152,7 @@ struct GroupProducts {
   }
 
   template <int kSums>
-  inline __attribute__((always_inline)) static void multiply(Place& place) {
+  TERSOR_INLINE static void multiply(Place& place) {
     if constexpr (kSums == 0) {
       _tile_zero(0);
     } else {
@@ -166,8 +173,7 @@ struct GroupProducts {
     }
   }
 
-  inline __attribute__((always_inline)) void take_totals(const Output& out, std::size_t panel,
-                                                         Totals& totals) const {
+  TERSOR_INLINE void take_totals(const Output& out, std::size_t panel, Totals& totals) const {
     const __mmask16 rows = rows_of(w, panel);
     const bool adds = out.add || block.first > 0;
 #pragma GCC unroll 16
@@ -178,8 +184,7 @@ struct GroupProducts {
     }
   }
 
-  inline __attribute__((always_inline)) void put_totals(const Output& out, std::size_t panel,
-                                                        const Totals& totals) const {
+  TERSOR_INLINE void put_totals(const Output& out, std::size_t panel, const Totals& totals) const {
     float* const to = out.row(token) + panel * kPanelRows;
     const __mmask16 rows = rows_of(w, panel);
     if (tokens == kTileRows && rows == 0xffff) {
@@ -193,8 +198,8 @@ struct GroupProducts {
     }
   }
 
-  inline __attribute__((always_inline)) void scale(std::size_t first, std::size_t g,
-                                                   const std::int32_t (*sum)[kPanelRows], Totals& totals) const {
+  TERSOR_INLINE void scale(std::size_t first, std::size_t g, const std::int32_t (*sum)[kPanelRows],
+                           Totals& totals) const {
     const std::size_t parameter = first + g * kPanelRows;
     const __m512 of_weights = scales_at(w, parameter);
     const __m512i missing = kMissesZeros ? missing_of(w, parameter) : __m512i{};
@@ -209,3 +214,6 @@ struct GroupProducts {
     }
   }
 };
+
+}  // namespace
+}  // namespace tersor

@@ -2,6 +2,12 @@
 //
 // Weights become signed bytes less their zeros, in a tile's order, some columns of some panels at a time, and
 // serve all tokens. Sums of a group are exact and scaled as with AVX-512 VNNI, so the results have the same bits.
+#pragma once
+
+#include "kernels/avx512/unpacking.hpp"
+
+namespace tersor {
+namespace {
 
 constexpr std::size_t kTileRows = 16, kTileBytes = 64;
 // Fewer tokens are multiplied sooner without tiles.
@@ -29,7 +35,7 @@ struct TileSizes {
 
 // Tiles 0..3: sums of up to 32 tokens with two tiles of weights, by tokens and weights; 4 and 5: tokens; 6 and 7:
 // weights, `rows` of them, each of which holds four bytes of a token's.
-static void use_four_sums(std::size_t tokens, std::size_t rows) {
+void use_four_sums(std::size_t tokens, std::size_t rows) {
   TileSizes sizes;
   const std::size_t first = tokens < kTileRows ? tokens : kTileRows;
   const std::size_t second = tokens > kTileRows ? tokens - kTileRows : first;
@@ -44,13 +50,13 @@ static void use_four_sums(std::size_t tokens, std::size_t rows) {
 }
 
 // The compiler does not know that tiles are loaded from memory: what was written has to be there before.
-TERSOR_FORCED void finish_writing() { asm volatile("" : : : "memory"); }
+TERSOR_INLINE inline void finish_writing() { asm volatile("" : : : "memory"); }
 
 // A group as tiles: `depth` chunks in each. Nothing fits if depth is 0.
 struct GroupTiles {
   std::size_t depth, count;
 
-  TERSOR_FORCED GroupTiles of(std::size_t chunks) {
+  TERSOR_INLINE static GroupTiles of(std::size_t chunks) {
     for (std::size_t depth = kTileBytes / kChunk; depth >= 3; --depth) {
       if (chunks % depth == 0) return {depth, chunks / depth};
     }
@@ -59,7 +65,7 @@ struct GroupTiles {
 };
 
 // By how much a weight's code is more than what is multiplied.
-TERSOR_FORCED __m512i shift_of(const PackedWeights& w, std::size_t parameter) {
+TERSOR_INLINE inline __m512i shift_of(const PackedWeights& w, std::size_t parameter) {
   if (w.bits == 8) return _mm512_set1_epi8(-128);
   if (w.zeros == nullptr) return _mm512_set1_epi8(static_cast<char>(w.zero));
   return _mm512_mullo_epi32(zeros_at(w, parameter), _mm512_set1_epi32(0x01010101));
@@ -67,7 +73,7 @@ TERSOR_FORCED __m512i shift_of(const PackedWeights& w, std::size_t parameter) {
 
 // A group of a panel; from one tile of it to the next are `step` tiles.
 template <unsigned kBits>
-static void unpack_group(const PackedWeights& w, std::size_t panel, std::size_t g, GroupTiles shape,
+void unpack_group(const PackedWeights& w, std::size_t panel, std::size_t g, GroupTiles shape,
                          WeightTile* tiles, std::size_t step) {
   const std::size_t chunk_step = w.chunk_step(panel);
   const std::uint8_t* codes = w.codes + w.first_chunk(panel) + g * w.group_chunks() * chunk_step;
@@ -84,12 +90,15 @@ static void unpack_group(const PackedWeights& w, std::size_t panel, std::size_t 
 }
 
 // Codes of 8 bits were shifted by 128, whatever their zeros are.
-TERSOR_FORCED bool misses_zeros(const PackedWeights& w) {
+TERSOR_INLINE inline bool misses_zeros(const PackedWeights& w) {
   return w.bits == 8 && (w.zeros != nullptr || w.zero != 128);
 }
 
 // What a code of an activation adds to a sum for that.
-TERSOR_FORCED __m512i missing_of(const PackedWeights& w, std::size_t parameter) {
+TERSOR_INLINE inline __m512i missing_of(const PackedWeights& w, std::size_t parameter) {
   const __m512i zeros = w.zeros == nullptr ? _mm512_set1_epi32(w.zero) : zeros_at(w, parameter);
   return _mm512_sub_epi32(_mm512_set1_epi32(128), zeros);
 }
+
+}  // namespace
+}  // namespace tersor

@@ -8,26 +8,24 @@
 
 #include <immintrin.h>
 
+#include "kernels/avx2/linear.hpp"
+#include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
+#include "kernels/every_set/float_linear.hpp"
+#include "kernels/every_set/quantize.hpp"
+
 namespace tersor {
 namespace {
 
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
-#include "kernels/avx2/linear.hpp"
-
-TERSOR_FORCED __m256i widened(__m256i pairs) {
+TERSOR_INLINE inline __m256i widened(__m256i pairs) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
 template <unsigned kBits>
 struct MultiplyNarrow {
   template <typename Tile>
-  TERSOR_FORCED void chunks(Tile& tile, const std::uint8_t* codes, std::size_t step,
-                            std::size_t first, std::size_t last) {
+  TERSOR_INLINE static void chunks(Tile& tile, const std::uint8_t* codes, std::size_t step, std::size_t first,
+                                   std::size_t last) {
     constexpr std::size_t kSafe = 4;  // chunks whose pairs fit int16
     for (std::size_t c = first; c < last; c += kSafe) {
       few_chunks(tile, codes, step, c, c + kSafe < last ? c + kSafe : last);
@@ -35,8 +33,8 @@ struct MultiplyNarrow {
   }
 
   template <typename Multiply, std::size_t kTokens>
-  TERSOR_FORCED void few_chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes,
-                                std::size_t step, std::size_t first, std::size_t last) {
+  TERSOR_INLINE static void few_chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes, std::size_t step,
+                                       std::size_t first, std::size_t last) {
     __m256i pairs[kHalves][kTokens] = {};
     for (std::size_t c = first; c < last; ++c) {
       for (int h = 0; h < kHalves; ++h) {
@@ -59,8 +57,8 @@ struct MultiplyNarrow {
 
 struct MultiplyWide {
   template <typename Multiply, std::size_t kTokens>
-  TERSOR_FORCED void chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes,
-                            std::size_t step, std::size_t first, std::size_t last) {
+  TERSOR_INLINE static void chunks(HalvesTile<Multiply, kTokens>& tile, const std::uint8_t* codes, std::size_t step,
+                                   std::size_t first, std::size_t last) {
     for (std::size_t c = first; c < last; ++c) {
       for (std::size_t quarter = 0; quarter < 2 * kHalves; ++quarter) {
         const std::size_t h = quarter % kHalves, four = quarter / kHalves * 4;

@@ -4,21 +4,14 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#define TERSOR_DPBUSD _mm256_dpbusd_epi32
-
-#include <immintrin.h>
+#include "kernels/avx2/vnni_linear.hpp"
+#include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
+#include "kernels/every_set/float_linear.hpp"
+#include "kernels/every_set/quantize.hpp"
 
 namespace tersor {
 namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
-#include "kernels/avx2/linear.hpp"
-#include "kernels/avx2/vnni_linear.hpp"
 
 const Kernels kKernels = {"avx512vl_vnni", quantize_tokens, linear, float_linear, norm, add, rotate,
                           gate_with, soft_cap, store, attend, multiply_only};

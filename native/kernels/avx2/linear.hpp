@@ -1,20 +1,28 @@
 // Linears with vectors of 256 bits: 8 rows x 4 columns, so a panel takes two. The file that includes this says
 // how codes are multiplied.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/packed_weights.hpp"
+
+namespace tersor {
+namespace {
 
 constexpr int kHalves = 2;
 
-TERSOR_FORCED __m256i load(const void* from) {
+TERSOR_INLINE inline __m256i load(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
 
 // The lowest kBits bits of every byte, `shift` bits up.
 template <int kBits>
-TERSOR_FORCED __m256i bits_at(__m256i bytes, int shift) {
+TERSOR_INLINE inline __m256i bits_at(__m256i bytes, int shift) {
   return _mm256_and_si256(_mm256_srli_epi16(bytes, shift), _mm256_set1_epi8((1 << kBits) - 1));
 }
 
 // 4 in every byte whose bit is set in 32 of them.
-TERSOR_FORCED __m256i third_bits_of(const std::uint8_t* from) {
+TERSOR_INLINE inline __m256i third_bits_of(const std::uint8_t* from) {
   std::int32_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   const __m256i byte = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
@@ -25,7 +33,7 @@ TERSOR_FORCED __m256i third_bits_of(const std::uint8_t* from) {
 
 // Rows 8h..8h + 7 of a half of a chunk, a code to a byte.
 template <unsigned kBits>
-TERSOR_FORCED __m256i unpacked(const std::uint8_t* chunk, int half, int h) {
+TERSOR_INLINE inline __m256i unpacked(const std::uint8_t* chunk, int half, int h) {
   if (kBits == 8) return load(chunk + 64 * half + 32 * h);
   if (kBits == 4) return bits_at<4>(load(chunk + 32 * h), 4 * half);
   const __m256i low = bits_at<2>(load(chunk), 4 * half + 2 * h);
@@ -33,7 +41,7 @@ TERSOR_FORCED __m256i unpacked(const std::uint8_t* chunk, int half, int h) {
   return _mm256_or_si256(low, third_bits_of(chunk + third_bits(static_cast<std::size_t>(half)) + 4 * h));
 }
 
-TERSOR_FORCED __m256i four_codes(const std::int8_t* from) {
+TERSOR_INLINE inline __m256i four_codes(const std::int8_t* from) {
   std::int32_t four;
   __builtin_memcpy(&four, from, sizeof four);
   return _mm256_set1_epi32(four);
@@ -50,7 +58,7 @@ struct HalvesTile {
   __m256i sums[kHalves][kTokens];
   __m256 totals[kHalves][kTokens];
 
-  inline __attribute__((always_inline)) void run(const Output& out) {
+  TERSOR_INLINE void run(const Output& out) {
     const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
     const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
     const std::size_t step = w.chunk_step(panel);
@@ -65,12 +73,11 @@ struct HalvesTile {
     store(out);
   }
 
-  inline __attribute__((always_inline)) const std::int8_t* activations(std::size_t t,
-                                                                       std::size_t c) const {
+  TERSOR_INLINE const std::int8_t* activations(std::size_t t, std::size_t c) const {
     return a.codes + ((token + t) * w.chunks() + c) * kChunk;
   }
 
-  inline __attribute__((always_inline)) void scale(std::size_t g, std::size_t groups) {
+  TERSOR_INLINE void scale(std::size_t g, std::size_t groups) {
     for (std::size_t h = 0; h < kHalves; ++h) {
       const std::size_t parameter = (panel * groups + g) * kPanelRows + 8 * h;
       const __m256 scales = scales_at(parameter);
@@ -89,18 +96,18 @@ struct HalvesTile {
     }
   }
 
-  inline __attribute__((always_inline)) __m256 scales_at(std::size_t parameter) const {
+  TERSOR_INLINE __m256 scales_at(std::size_t parameter) const {
     if (w.scales == nullptr) return _mm256_loadu_ps(w.wide_scales + parameter);
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.scales + parameter));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
   }
 
-  inline __attribute__((always_inline)) std::size_t rows_left() const {
+  TERSOR_INLINE std::size_t rows_left() const {
     const std::size_t left = w.rows - panel * kPanelRows;
     return left < kPanelRows ? left : kPanelRows;
   }
 
-  inline __attribute__((always_inline)) void start(const Output& out) {
+  TERSOR_INLINE void start(const Output& out) {
     const std::size_t count = out.add ? rows_left() : 0;
     for (std::size_t t = 0; t < kTokens; ++t) {
       alignas(32) float rows[kPanelRows] = {};
@@ -109,7 +116,7 @@ struct HalvesTile {
     }
   }
 
-  inline __attribute__((always_inline)) void store(const Output& out) const {
+  TERSOR_INLINE void store(const Output& out) const {
     const std::size_t first = panel * kPanelRows, count = rows_left();
     for (std::size_t t = 0; t < kTokens; ++t) {
       float* const to = out.row(token + t) + first;
@@ -145,3 +152,6 @@ void all_tokens(const PackedWeights& w, const QuantizedTokens& a, const Output& 
     }
   }
 }
+
+}  // namespace
+}  // namespace tersor

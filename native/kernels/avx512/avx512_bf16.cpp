@@ -4,15 +4,11 @@
 // Compilers before GCC 10 and Clang 9 do not know it.
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__AVX512BF16__)
 
-#include <immintrin.h>
+#include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
 
 namespace tersor {
 namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/attention.hpp"
 
 Kernels made() {
   const Kernels& with = *avx512_vnni_kernels();

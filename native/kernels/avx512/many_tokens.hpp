@@ -1,8 +1,15 @@
 // Linears of many tokens with AVX-512 VNNI: weights of a block become bytes once and serve all tokens. Sums are
 // those of few tokens, scaled in the same order, so the results have the same bits.
+#pragma once
+
+#include "kernels/avx512/unpacking.hpp"
+#include "memory/line_memory.hpp"
+
+namespace tersor {
+namespace {
 
 // Where zeros differ, weights become bytes less their zeros and more by the largest zero.
-TERSOR_FORCED std::int32_t zero_of_bytes(const PackedWeights& w) {
+TERSOR_INLINE inline std::int32_t zero_of_bytes(const PackedWeights& w) {
   return w.zeros != nullptr ? (1 << w.bits) - 1 : w.zero;
 }
 
@@ -15,7 +22,7 @@ struct ByteTile {
   const float* row_scales;     // (groups, kPanels, kPanelRows)
   const std::int32_t* starts;  // (tokens, groups): of sums, what the zero takes away
 
-  inline __attribute__((always_inline)) void run(std::size_t token, const Output& out) const {
+  TERSOR_INLINE void run(std::size_t token, const Output& out) const {
     const std::size_t groups = w.groups(), whole = w.group_chunks(), chunks = w.chunks();
     const std::uint8_t* from = codes;
     const std::int8_t* x = a.codes + token * chunks * kChunk;
@@ -39,15 +46,14 @@ struct ByteTile {
   }
 
   // The compiler would move sums from register to register while it multiplies, for what comes after.
-  static inline __attribute__((always_inline)) void leave_in_registers(__m512i (&sums)[kPanels][kTokens]) {
+  TERSOR_INLINE static void leave_in_registers(__m512i (&sums)[kPanels][kTokens]) {
     for (std::size_t p = 0; p < kPanels; ++p) {
       for (std::size_t t = 0; t < kTokens; ++t) asm volatile("" : "+v"(sums[p][t]));
     }
   }
 
-  static inline __attribute__((always_inline)) void multiply(const std::uint8_t* from, const std::int8_t* x,
-                                                             std::size_t stride,
-                                                             __m512i (&sums)[kPanels][kTokens]) {
+  TERSOR_INLINE static void multiply(const std::uint8_t* from, const std::int8_t* x, std::size_t stride,
+                                     __m512i (&sums)[kPanels][kTokens]) {
     __m512i first[kPanels], second[kPanels];
     for (std::size_t p = 0; p < kPanels; ++p) unpack<8>(from + p * chunk_bytes(8), first[p], second[p]);
     for (std::size_t t = 0; t < kTokens; ++t) {
@@ -60,10 +66,8 @@ struct ByteTile {
   }
 
   // Totals stay in memory meanwhile: sums need the registers.
-  static inline __attribute__((always_inline)) void scale(const __m512i (&sums)[kPanels][kTokens],
-                                                          const float* of_rows, const float* of_tokens,
-                                                          std::size_t groups,
-                                                          __m512 (&totals)[kPanels][kTokens]) {
+  TERSOR_INLINE static void scale(const __m512i (&sums)[kPanels][kTokens], const float* of_rows, const float* of_tokens,
+                                  std::size_t groups, __m512 (&totals)[kPanels][kTokens]) {
     asm volatile("" : "+m"(totals));
     for (std::size_t p = 0; p < kPanels; ++p) {
       const __m512 scales = _mm512_load_ps(of_rows + p * kPanelRows);
@@ -75,7 +79,7 @@ struct ByteTile {
     asm volatile("" : "+m"(totals));
   }
 
-  inline __attribute__((always_inline)) void start(const Output& out, __m512 (&totals)[kPanels][kTokens]) const {
+  TERSOR_INLINE void start(const Output& out, __m512 (&totals)[kPanels][kTokens]) const {
     for (std::size_t p = 0; p < kPanels; ++p) {
       const __mmask16 rows = out.add ? rows_of(w, p) : 0;
       for (std::size_t t = 0; t < kTokens; ++t) {
@@ -84,8 +88,7 @@ struct ByteTile {
     }
   }
 
-  inline __attribute__((always_inline)) void store(const Output& out,
-                                                   const __m512 (&totals)[kPanels][kTokens]) const {
+  TERSOR_INLINE void store(const Output& out, const __m512 (&totals)[kPanels][kTokens]) const {
     for (std::size_t p = 0; p < kPanels; ++p) {
       const __mmask16 rows = rows_of(w, p);
       for (std::size_t t = 0; t < kTokens; ++t) {
@@ -96,7 +99,7 @@ struct ByteTile {
 };
 
 template <std::size_t kPanels, std::size_t kTokens>
-static void multiply_bytes(const ByteTile<kPanels, 1>& of, std::size_t token, const Output& out) {
+void multiply_bytes(const ByteTile<kPanels, 1>& of, std::size_t token, const Output& out) {
   ByteTile<kPanels, kTokens>{of.w, of.a, of.codes, of.row_scales, of.starts}.run(token, out);
 }
 
@@ -202,3 +205,6 @@ class ManyTokens {
     }
   }
 };
+
+}  // namespace
+}  // namespace tersor

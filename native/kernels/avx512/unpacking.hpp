@@ -1,6 +1,14 @@
 // Codes, scales and zeros of weights as vectors of 512 bits.
+#pragma once
 
-TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
+#include <immintrin.h>
+
+#include "kernels/packed_weights.hpp"
+
+namespace tersor {
+namespace {
+
+TERSOR_INLINE inline __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
   std::uint64_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   return _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(4));
@@ -8,7 +16,7 @@ TERSOR_FORCED __m512i with_third_bits(__m512i codes, const std::uint8_t* from) {
 
 // The halves of a chunk, a code to a byte.
 template <unsigned kBits>
-TERSOR_FORCED void unpack(const std::uint8_t* from, __m512i& first, __m512i& second) {
+TERSOR_INLINE inline void unpack(const std::uint8_t* from, __m512i& first, __m512i& second) {
   if (kBits == 8) {
     first = _mm512_loadu_si512(from);
     second = _mm512_loadu_si512(from + 64);
@@ -29,18 +37,28 @@ TERSOR_FORCED void unpack(const std::uint8_t* from, __m512i& first, __m512i& sec
   }
 }
 
-TERSOR_FORCED __m512 scales_at(const PackedWeights& w, std::size_t parameter) {
+TERSOR_INLINE inline __m512 scales_at(const PackedWeights& w, std::size_t parameter) {
   if (w.scales == nullptr) return _mm512_loadu_ps(w.wide_scales + parameter);
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scales + parameter));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-TERSOR_FORCED __m512i zeros_at(const PackedWeights& w, std::size_t parameter) {
+TERSOR_INLINE inline __m512i zeros_at(const PackedWeights& w, std::size_t parameter) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.zeros + parameter)));
 }
 
 // The lanes of a panel that are rows.
-TERSOR_FORCED __mmask16 rows_of(const PackedWeights& w, std::size_t panel) {
+TERSOR_INLINE inline __mmask16 rows_of(const PackedWeights& w, std::size_t panel) {
   const std::size_t left = w.rows - panel * kPanelRows;
   return left >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
 }
+
+// Read by itself, so that it is broadcast by the load and not by way of a general register.
+TERSOR_INLINE inline __m512i four_codes(const std::int8_t* from) {
+  std::int32_t four;
+  __builtin_memcpy(&four, from, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
+}  // namespace
+}  // namespace tersor

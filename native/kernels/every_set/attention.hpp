@@ -1,7 +1,13 @@
 // Attention, block of positions after block of positions, with the softmax corrected on the way
 // (https://arxiv.org/abs/2205.14135, algorithm 1); compiled anew for every level.
+#pragma once
 
 #include "kernels/every_set/attention_elements.hpp"
+#include "kernels/every_set/elementwise.hpp"
+#include "kernels/every_set/integer_attention.hpp"
+
+namespace tersor {
+namespace {
 
 template <typename Elements>
 struct Attention {
@@ -25,7 +31,7 @@ struct Attention {
     for (std::size_t r = 0; r < kRows; ++r) rows[r] = queries[r];
   }
 
-  TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
+  TERSOR_INLINE static constexpr float lowest() { return -__builtin_inff(); }
 
   void run(float cap) {
     const std::size_t padded = cache.padded();
@@ -80,7 +86,7 @@ struct Attention {
 
   // Scores of the keys of some blocks of those from position `start` on.
   template <std::size_t kBlocks>
-  inline __attribute__((always_inline)) void multiply_keys(std::size_t start, std::size_t first = 0) {
+  TERSOR_INLINE void multiply_keys(std::size_t start, std::size_t first = 0) {
     const std::size_t units = (cache.dimensions + kTogether - 1) / kTogether;
     Floats products[kRows][kBlocks] = {};
     for (std::size_t d = 0; d < units; ++d) {
@@ -106,7 +112,7 @@ struct Attention {
   }
 
   // Scores of a row to weights; what the row had found is scaled down if a larger score appears.
-  inline __attribute__((always_inline)) void weigh(std::size_t r, std::size_t start) {
+  TERSOR_INLINE void weigh(std::size_t r, std::size_t start) {
     float* const row = scores + r * kAttentionBlock;
     const std::size_t stop = start + kAttentionBlock;
     const std::size_t low = (rows[r].first > start ? rows[r].first : start) - start;
@@ -143,7 +149,7 @@ struct Attention {
 
   // Positions that all rows see together, those before and after for each row: what a row does not see, be it NaN,
   // must not be multiplied by 0, and every row adds its own in their order, whatever others see.
-  inline __attribute__((always_inline)) void add_all_values(std::size_t start) {
+  TERSOR_INLINE void add_all_values(std::size_t start) {
     const std::size_t stop = start + kAttentionBlock, padded = cache.padded();
     std::size_t from = start, to = stop;
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -170,8 +176,7 @@ struct Attention {
     }
   }
 
-  inline __attribute__((always_inline)) void add_row(std::size_t r, std::size_t start,
-                                                     std::size_t first, std::size_t last) {
+  TERSOR_INLINE void add_row(std::size_t r, std::size_t start, std::size_t first, std::size_t last) {
     const std::size_t padded = cache.padded();
     for (std::size_t unit = first / kTogether; unit * kTogether < last; ++unit) {
       const auto weight = elements.weight(r, start, unit);
@@ -184,8 +189,7 @@ struct Attention {
   }
 
   template <std::size_t kVectors>
-  inline __attribute__((always_inline)) void add_values(std::size_t lane, std::size_t start,
-                                                        std::size_t begin, std::size_t end) {
+  TERSOR_INLINE void add_values(std::size_t lane, std::size_t start, std::size_t begin, std::size_t end) {
     const std::size_t padded = cache.padded();
     Floats found[kRows][kVectors];
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -217,8 +221,6 @@ struct Attention {
   }
 };
 
-#include "kernels/every_set/integer_attention.hpp"
-
 template <std::size_t kRows>
 using Float32Attention = Attention<Float32Elements<kRows>>;
 template <std::size_t kRows>
@@ -229,7 +231,7 @@ template <std::size_t kRows>
 using Int8Attention = Attention<Int8Elements<kRows>>;
 
 template <template <std::size_t> typename Attending>
-static void attend_by(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+void attend_by(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                       float* scratch) {
   std::size_t r = 0;
   for (; r + 4 <= count; r += 4) Attending<4>(cache, rows + r, scratch).run(cap);
@@ -243,7 +245,7 @@ static void attend_by(const KeysValues& cache, const AttentionRow* rows, std::si
   }
 }
 
-static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
+void attend(const KeysValues& cache, const AttentionRow* rows, std::size_t count, float cap,
                    float* scratch) {
   const auto run = cache.storage == Storage::float32    ? attend_by<Float32Attention>
                    : cache.storage == Storage::float16  ? attend_by<Float16Attention>
@@ -254,8 +256,8 @@ static void attend(const KeysValues& cache, const AttentionRow* rows, std::size_
 }
 
 // One vector of 16 elements at `index`, `count` of them given.
-TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, std::size_t step,
-                                Floats values, std::size_t count) {
+TERSOR_INLINE inline void store_vector(Storage storage, void* to, std::size_t index, std::size_t step, Floats values,
+                                       std::size_t count) {
   if (storage == Storage::float16) {
     const Halves halves = to_float16(values);
     std::uint16_t lanes[kLanes];
@@ -279,7 +281,7 @@ TERSOR_FORCED void store_vector(Storage storage, void* to, std::size_t index, st
 }
 
 // The power of two that brings a vector with that largest magnitude into what float16 holds; 1 where it is.
-TERSOR_FORCED float float16_scale(float largest) {
+TERSOR_INLINE inline float float16_scale(float largest) {
   std::uint32_t bits;
   __builtin_memcpy(&bits, &largest, sizeof bits);
   const int exponent = static_cast<int>(bits >> 23 & 255u) - 127;
@@ -292,7 +294,7 @@ TERSOR_FORCED float float16_scale(float largest) {
   return scale;
 }
 
-static void store(const KeysValues& cache, std::size_t position, const float* key,
+void store(const KeysValues& cache, std::size_t position, const float* key,
                   const float* value) {
   if (cache.storage == Storage::bfloat16) return store_pairs(cache, position, key, value);
   if (cache.storage == Storage::int16) return store_codes(cache, position, key, value);
@@ -324,3 +326,6 @@ static void store(const KeysValues& cache, std::size_t position, const float* ke
                  loaded_some(value + d, count) * value_factor, count);
   }
 }
+
+}  // namespace
+}  // namespace tersor

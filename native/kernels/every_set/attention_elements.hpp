@@ -1,5 +1,12 @@
 // What attention multiplies: single floats, stored in one way or another, or pairs of bfloat16. A unit is what
 // one lane holds: one dimension of a key or one position of a value, or two neighbouring ones.
+#pragma once
+
+#include "kernels/keys_values.hpp"
+#include "vectors/float16.hpp"
+
+namespace tersor {
+namespace {
 
 template <Storage kStorage, std::size_t kCount>
 struct SingleElements {
@@ -13,7 +20,7 @@ struct SingleElements {
 
   SingleElements(const KeysValues& of, const AttentionRow* queries) : cache(of), rows(queries) {}
 
-  TERSOR_FORCED Vector at(const void* from, std::size_t index) {
+  TERSOR_INLINE static Vector at(const void* from, std::size_t index) {
     if (kStorage == Storage::float32) return loaded<Floats>(static_cast<const float*>(from) + index);
     if (kStorage == Storage::float16) {
       return from_float16(loaded<Halves>(static_cast<const std::uint16_t*>(from) + index));
@@ -21,15 +28,15 @@ struct SingleElements {
     return from_int8(loaded<Bytes>(static_cast<const std::int8_t*>(from) + index));
   }
 
-  TERSOR_FORCED void prefetch(const void* from, std::size_t index) {
+  TERSOR_INLINE static void prefetch(const void* from, std::size_t index) {
     __builtin_prefetch(static_cast<const char*>(from) + index * storage_bytes(kStorage));
   }
 
-  TERSOR_FORCED Floats added(Floats sums, Vector vector, float factor) {
+  TERSOR_INLINE static Floats added(Floats sums, Vector vector, float factor) {
     return sums + vector * factor;
   }
 
-  TERSOR_FORCED Vector seen(Vector value, std::size_t, std::size_t, std::size_t) { return value; }
+  TERSOR_INLINE static Vector seen(Vector value, std::size_t, std::size_t, std::size_t) { return value; }
 
   void take_weights(const float* found) { scores = found; }
 
@@ -54,7 +61,7 @@ template <std::size_t kRows>
 using Int8Elements = SingleElements<Storage::int8, kRows>;
 
 // Elements of 16 pairs: the even ones in the low halves of words.
-TERSOR_FORCED Floats with_pair_products(Floats sums, Words pairs, Words others) {
+TERSOR_INLINE inline Floats with_pair_products(Floats sums, Words pairs, Words others) {
 #if defined(__AVX512BF16__)
   return same_bits<Floats>(_mm512_dpbf16_ps(same_bits<__m512>(sums), same_bits<__m512bh>(pairs),
                                             same_bits<__m512bh>(others)));
@@ -68,14 +75,14 @@ TERSOR_FORCED Floats with_pair_products(Floats sums, Words pairs, Words others) 
 // The same of 16 pairs of integers.
 #if defined(__AVX512BW__) && defined(__AVX512VNNI__)
 
-TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+TERSOR_INLINE inline Ints with_products(Ints sums, Words pairs, Words others) {
   return same_bits<Ints>(_mm512_dpwssd_epi32(same_bits<__m512i>(sums), same_bits<__m512i>(pairs),
                                              same_bits<__m512i>(others)));
 }
 
 #elif defined(__AVX2__)
 
-TERSOR_FORCED __m256i with_products_of_eight(__m256i sums, __m256i pairs, __m256i others) {
+TERSOR_INLINE inline __m256i with_products_of_eight(__m256i sums, __m256i pairs, __m256i others) {
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
   return _mm256_dpwssd_epi32(sums, pairs, others);
 #elif defined(__AVXVNNI__)
@@ -85,7 +92,7 @@ TERSOR_FORCED __m256i with_products_of_eight(__m256i sums, __m256i pairs, __m256
 #endif
 }
 
-TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+TERSOR_INLINE inline Ints with_products(Ints sums, Words pairs, Words others) {
   __m256i halves[2], left[2], right[2];
   put(halves, sums);
   put(left, pairs);
@@ -96,7 +103,7 @@ TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
 
 #elif defined(TERSOR_NEON)
 
-TERSOR_FORCED Ints with_products(const Ints& sums, const Words& pairs, const Words& others) {
+TERSOR_INLINE inline Ints with_products(const Ints& sums, const Words& pairs, const Words& others) {
   Ints result;
   for (std::size_t i = 0; i < 4; ++i) {
     const int16x8_t left = vreinterpretq_s16_u32(pairs.parts[i]), right = vreinterpretq_s16_u32(others.parts[i]);
@@ -108,7 +115,7 @@ TERSOR_FORCED Ints with_products(const Ints& sums, const Words& pairs, const Wor
 
 #else
 
-TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
+TERSOR_INLINE inline Ints with_products(Ints sums, Words pairs, Words others) {
   const Ints left = same_bits<Ints>(pairs), right = same_bits<Ints>(others);
   return sums + (left >> 16) * (right >> 16) + (left << 16 >> 16) * (right << 16 >> 16);
 }
@@ -116,7 +123,7 @@ TERSOR_FORCED Ints with_products(Ints sums, Words pairs, Words others) {
 #endif
 
 // Floats of two neighbouring vectors, rounded to bfloat16 already, as pairs of neighbours.
-TERSOR_FORCED Words pairs_of(Floats first, Floats second) {
+TERSOR_INLINE inline Words pairs_of(Floats first, Floats second) {
 #if defined(TERSOR_NEON)
   Words pairs;
   for (std::size_t i = 0; i < 4; ++i) {
@@ -156,20 +163,20 @@ struct PairElements {
     }
   }
 
-  TERSOR_FORCED Vector at(const void* from, std::size_t index) {
+  TERSOR_INLINE static Vector at(const void* from, std::size_t index) {
     return loaded<Words>(static_cast<const std::uint32_t*>(from) + index);
   }
 
-  TERSOR_FORCED void prefetch(const void* from, std::size_t index) {
+  TERSOR_INLINE static void prefetch(const void* from, std::size_t index) {
     __builtin_prefetch(static_cast<const std::uint32_t*>(from) + index);
   }
 
-  TERSOR_FORCED Floats added(Floats sums, Vector pairs, std::uint32_t factors) {
+  TERSOR_INLINE static Floats added(Floats sums, Vector pairs, std::uint32_t factors) {
     return with_pair_products(sums, pairs, Words{} + factors);
   }
 
   // Of a pair of which a row sees one position, from `first` to `last`, the other becomes 0.
-  TERSOR_FORCED Vector seen(Vector pairs, std::size_t pair, std::size_t first, std::size_t last) {
+  TERSOR_INLINE static Vector seen(Vector pairs, std::size_t pair, std::size_t first, std::size_t last) {
     const std::uint32_t even = 2 * pair >= first ? 0xffffu : 0u;
     const std::uint32_t odd = 2 * pair + 1 < last ? 0xffff0000u : 0u;
     return pairs & (even | odd);
@@ -194,8 +201,8 @@ struct PairElements {
 };
 
 // Elements of some dimensions from `first` on of a key and a value, in pairs.
-TERSOR_FORCED void store_in_pairs(const KeysValues& cache, std::size_t position, std::size_t first, std::size_t count,
-                                  const std::uint16_t* key, const std::uint16_t* value) {
+TERSOR_INLINE inline void store_in_pairs(const KeysValues& cache, std::size_t position, std::size_t first,
+                                         std::size_t count, const std::uint16_t* key, const std::uint16_t* value) {
   std::uint16_t* const keys = static_cast<std::uint16_t*>(cache.keys);
   std::uint16_t* const values = static_cast<std::uint16_t*>(cache.values);
   const std::size_t block = position / kKeyBlock * cache.key_pairs();
@@ -208,7 +215,7 @@ TERSOR_FORCED void store_in_pairs(const KeysValues& cache, std::size_t position,
   for (std::size_t i = 0; i < count; ++i) values[2 * (row + first + i) + position % 2] = value[i];
 }
 
-static void store_pairs(const KeysValues& cache, std::size_t position, const float* key,
+void store_pairs(const KeysValues& cache, std::size_t position, const float* key,
                         const float* value) {
   for (std::size_t d = 0; d < cache.dimensions; d += kLanes) {
     const std::size_t left = cache.dimensions - d, count = left < kLanes ? left : kLanes;
@@ -218,3 +225,6 @@ static void store_pairs(const KeysValues& cache, std::size_t position, const flo
     store_in_pairs(cache, position, d, count, key_lanes, value_lanes);
   }
 }
+
+}  // namespace
+}  // namespace tersor

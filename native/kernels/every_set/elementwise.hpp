@@ -1,6 +1,13 @@
 // What happens to activations between linears; compiled anew for every level.
+#pragma once
 
-static void norm(const float* x, const float* weight, std::size_t size, float epsilon, float* y) {
+#include "kernels/kernels.hpp"
+#include "vectors/sixteen_lanes.hpp"
+
+namespace tersor {
+namespace {
+
+void norm(const float* x, const float* weight, std::size_t size, float epsilon, float* y) {
   Floats squares = {};
   for (std::size_t i = 0; i < size; i += kLanes) {
     const Floats part =
@@ -12,11 +19,11 @@ static void norm(const float* x, const float* weight, std::size_t size, float ep
   for (std::size_t i = 0; i < size; ++i) y[i] = weight[i] * (x[i] * factor);
 }
 
-static void add(float* to, const float* from, std::size_t size) {
+void add(float* to, const float* from, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) to[i] += from[i];
 }
 
-static void rotate(float* x, const float* cosines, const float* sines, std::size_t half) {
+void rotate(float* x, const float* cosines, const float* sines, std::size_t half) {
   for (std::size_t i = 0; i < half; ++i) {
     const float first = x[i], second = x[i + half];
     x[i] = first * cosines[i] - second * sines[i];
@@ -25,14 +32,14 @@ static void rotate(float* x, const float* cosines, const float* sines, std::size
 }
 
 template <Activation kActivation>
-TERSOR_FORCED Floats activated(Floats x) {
+TERSOR_INLINE inline Floats activated(Floats x) {
   if (kActivation == Activation::silu) return x * sigmoid(x);
   const Floats inner = 0.7978845608f * (x + 0.044715f * x * x * x);
   return x * sigmoid(2.0f * inner);
 }
 
 template <Activation kActivation>
-static void gate_by(float* gate, const float* up, std::size_t size) {
+void gate_by(float* gate, const float* up, std::size_t size) {
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
     put(gate + i, activated<kActivation>(loaded<Floats>(gate + i)) * loaded<Floats>(up + i));
@@ -44,7 +51,7 @@ static void gate_by(float* gate, const float* up, std::size_t size) {
   }
 }
 
-static void gate_with(Activation activation, float* gate, const float* up, std::size_t size) {
+void gate_with(Activation activation, float* gate, const float* up, std::size_t size) {
   if (activation == Activation::silu) {
     gate_by<Activation::silu>(gate, up, size);
   } else {
@@ -52,9 +59,12 @@ static void gate_with(Activation activation, float* gate, const float* up, std::
   }
 }
 
-static void soft_cap(float* x, std::size_t size, float cap) {
+void soft_cap(float* x, std::size_t size, float cap) {
   for (std::size_t i = 0; i < size; i += kLanes) {
     const std::size_t left = size - i;
     put_some(x + i, cap * hyperbolic_tangent(loaded_some(x + i, left) / cap), left);
   }
 }
+
+}  // namespace
+}  // namespace tersor

@@ -1,20 +1,27 @@
 // Linears with float32 activations; compiled anew for every level.
+#pragma once
+
+#include "kernels/float_weights.hpp"
+#include "vectors/sixteen_lanes.hpp"
+
+namespace tersor {
+namespace {
 
 struct WideColumns {
-  TERSOR_FORCED Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
+  TERSOR_INLINE static Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
     return loaded<Floats>(w.wide + (panel * w.columns + column) * kPanelRows);
   }
 };
 
 struct NarrowColumns {
-  TERSOR_FORCED Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
+  TERSOR_INLINE static Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
     return from_bfloat16(loaded<Halves>(w.narrow + (panel * w.columns + column) * kPanelRows));
   }
 };
 
 template <std::size_t kPanels, std::size_t kTokens>
-TERSOR_FORCED void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows,
-                                std::size_t panel, const Output& out) {
+TERSOR_INLINE inline void store_panels(const Floats (&sums)[kPanels][kTokens], std::size_t rows, std::size_t panel,
+                                       const Output& out) {
   for (std::size_t p = 0; p < kPanels; ++p) {
     const std::size_t first = (panel + p) * kPanelRows;
     for (std::size_t t = 0; t < kTokens; ++t) {
@@ -45,7 +52,7 @@ struct DirectTile {
 
 // The codes of a column of a chunk.
 template <unsigned kBits>
-TERSOR_FORCED Words column_codes(const std::uint8_t* chunk, std::size_t column) {
+TERSOR_INLINE inline Words column_codes(const std::uint8_t* chunk, std::size_t column) {
   const std::uint32_t half = column / 4, byte = column % 4, shift = 8 * byte + 4 * half;
   if (kBits == 8) return loaded<Words>(chunk + 64 * half) >> (8 * byte) & 0xff;
   if (kBits == 4) return loaded<Words>(chunk) >> shift & 0x0f;
@@ -62,19 +69,19 @@ TERSOR_FORCED Words column_codes(const std::uint8_t* chunk, std::size_t column) 
 // Codes, decoded: `code - zero`, or `values[code]` with kTable.
 template <unsigned kBits, bool kTable>
 struct DecodedTile {
-  TERSOR_FORCED Floats decoded(const std::uint8_t* chunk, std::size_t j, Floats table, Floats zeros) {
+  TERSOR_INLINE static Floats decoded(const std::uint8_t* chunk, std::size_t j, Floats table, Floats zeros) {
     const Words codes = column_codes<kBits>(chunk, j);
     const Ints index = same_bits<Ints>(codes);
     if (kTable) return looked_up(table, index);
     return floats_of(index) - zeros;
   }
 
-  TERSOR_FORCED Floats scales_of(const PackedWeights& w, std::size_t parameter) {
+  TERSOR_INLINE static Floats scales_of(const PackedWeights& w, std::size_t parameter) {
     if (w.scales == nullptr) return loaded<Floats>(w.wide_scales + parameter);
     return from_bfloat16(loaded<Halves>(w.scales + parameter));
   }
 
-  TERSOR_FORCED Floats zeros_of(const PackedWeights& w, std::size_t parameter) {
+  TERSOR_INLINE static Floats zeros_of(const PackedWeights& w, std::size_t parameter) {
     if (w.zeros == nullptr) return all(static_cast<float>(w.zero));
     return floats_of(loaded<UnsignedBytes>(w.zeros + parameter));
   }
@@ -121,12 +128,12 @@ struct DecodedTile {
 constexpr std::size_t kMostSums = 4 * kSumsTogether;
 
 template <std::size_t kTokens>
-TERSOR_FORCED std::size_t panels_at_once(std::size_t panel, std::size_t last) {
+TERSOR_INLINE inline std::size_t panels_at_once(std::size_t panel, std::size_t last) {
   return 2 * kTokens <= kMostSums ? panels_together(panel, last) : 1;
 }
 
 template <typename Tile, std::size_t kTokens>
-static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride,
+void float_tokens(const FloatWeights& w, const float* x, std::size_t x_stride,
                          const Output& out, std::size_t first, std::size_t last) {
   for (std::size_t panel = first; panel < last; panel += panels_at_once<kTokens>(panel, last)) {
     if (panels_at_once<kTokens>(panel, last) == 2) {
@@ -138,7 +145,7 @@ static void float_tokens(const FloatWeights& w, const float* x, std::size_t x_st
 }
 
 template <typename Tile>
-static void float_panels(const FloatWeights& w, const float* x, std::size_t x_stride,
+void float_panels(const FloatWeights& w, const float* x, std::size_t x_stride,
                          std::size_t tokens, const Output& out, std::size_t first,
                          std::size_t last) {
   // As many as stay in the second cache while all tokens pass by.
@@ -163,7 +170,7 @@ static void float_panels(const FloatWeights& w, const float* x, std::size_t x_st
   }
 }
 
-static void float_linear(const FloatWeights& w, const float* x, std::size_t x_stride,
+void float_linear(const FloatWeights& w, const float* x, std::size_t x_stride,
                          std::size_t tokens, const Output& out, std::size_t first,
                          std::size_t last) {
   const auto run = w.wide != nullptr     ? float_panels<DirectTile<WideColumns>>
@@ -175,3 +182,6 @@ static void float_linear(const FloatWeights& w, const float* x, std::size_t x_st
                                          : float_panels<DecodedTile<4, false>>;
   run(w, x, x_stride, tokens, out, first, last);
 }
+
+}  // namespace
+}  // namespace tersor

@@ -2,15 +2,22 @@
 // summed exactly in int32: no sum of products of two vectors is larger than the product of their lengths, and
 // weights and values are small enough for the positions of a block. AVX-512 VNNI multiplies twice as many at a time as
 // floats, on some processors four times as many as bfloat16, and less is lost than with that.
+#pragma once
+
+#include "kernels/every_set/attention_elements.hpp"
+#include "kernels/every_set/elementwise.hpp"
+
+namespace tersor {
+namespace {
 
 // Lengths of keys and queries, and the largest value and weight, as codes.
 constexpr float kCodeLength = 32000.0f, kLargestValue = 4095.0f, kLargestWeight = 8191.0f;
 static_assert(kAttentionBlock * kLargestValue * kLargestWeight < 2147483648.0f);
 static_assert((kCodeLength + 12) * (kCodeLength + 12) < 2147483648.0f && kMostDimensions <= 512);
 
-TERSOR_FORCED Halves codes_of(Floats levels) { return halves_of(bits_of_rounded(levels)); }
+TERSOR_INLINE inline Halves codes_of(Floats levels) { return halves_of(bits_of_rounded(levels)); }
 
-static float sum_of_squares(const float* x, std::size_t size, float factor) {
+float sum_of_squares(const float* x, std::size_t size, float factor) {
   Floats squares = {};
   for (std::size_t i = 0; i < size; i += kLanes) {
     const Floats part = loaded_some(x + i, size - i) * factor;
@@ -20,7 +27,7 @@ static float sum_of_squares(const float* x, std::size_t size, float factor) {
 }
 
 // The length of a vector; not finite if it is not, and 0 if it is next to nothing.
-static float length_of(const float* x, std::size_t size) {
+float length_of(const float* x, std::size_t size) {
   const float sum = sum_of_squares(x, size, 1.0f);
   if (sum > 1e-20f && sum < 1e30f) return __builtin_sqrtf(sum);
   // Squares may be too large or too small for floats.
@@ -29,9 +36,9 @@ static float length_of(const float* x, std::size_t size) {
   return top * __builtin_sqrtf(sum_of_squares(x, size, 1.0f / top));
 }
 
-static float inverse_of(float scale) { return scale > 0.0f && scale < __builtin_inff() ? 1.0f / scale : 0.0f; }
+float inverse_of(float scale) { return scale > 0.0f && scale < __builtin_inff() ? 1.0f / scale : 0.0f; }
 
-static void store_codes(const KeysValues& cache, std::size_t position, const float* key, const float* value) {
+void store_codes(const KeysValues& cache, std::size_t position, const float* key, const float* value) {
   const std::size_t size = cache.dimensions;
   const float key_scale = length_of(key, size) / kCodeLength;
   const float value_scale = largest_magnitude(value, size) / kLargestValue;
@@ -75,7 +82,7 @@ struct IntegerAttention {
     }
   }
 
-  TERSOR_FORCED constexpr float lowest() { return -__builtin_inff(); }
+  TERSOR_INLINE static constexpr float lowest() { return -__builtin_inff(); }
 
   void run(float cap) {
     std::size_t first = rows[0].first, last = rows[0].last;
@@ -106,7 +113,7 @@ struct IntegerAttention {
     }
   }
 
-  inline __attribute__((always_inline)) void multiply_all_keys(std::size_t start, std::size_t blocks) {
+  TERSOR_INLINE void multiply_all_keys(std::size_t start, std::size_t blocks) {
     if constexpr (kSumsTogether == 1) {
       for (std::size_t b = 0; b < blocks; ++b) multiply_keys<1>(start, b);
     } else if (blocks <= 2) {
@@ -118,7 +125,7 @@ struct IntegerAttention {
 
   // Scores of kBlocks blocks of keys from the block `first` on of those from position `start` on.
   template <std::size_t kBlocks>
-  inline __attribute__((always_inline)) void multiply_keys(std::size_t start, std::size_t first) {
+  TERSOR_INLINE void multiply_keys(std::size_t start, std::size_t first) {
     const std::size_t pairs = cache.key_pairs();
     const std::uint32_t* keys =
         static_cast<const std::uint32_t*>(cache.keys) + (start / kKeyBlock + first) * pairs * kKeyBlock;
@@ -146,7 +153,7 @@ struct IntegerAttention {
 
   // Scores to codes of weights times scales of values, and what such a code is worth. Every step for all rows before
   // the next, because most of a step is waiting.
-  inline __attribute__((always_inline)) void weigh(std::size_t start) {
+  TERSOR_INLINE void weigh(std::size_t start) {
     Floats highest[kRows];
     for (std::size_t r = 0; r < kRows; ++r) highest[r] = highest_of(r, start);
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -170,7 +177,7 @@ struct IntegerAttention {
   }
 
   // What a row had found is scaled down.
-  inline __attribute__((always_inline)) void raise_top(std::size_t r, float top) {
+  TERSOR_INLINE void raise_top(std::size_t r, float top) {
     const float factor = exponential(all(tops[r] - top))[0];
     for (std::size_t i = 0; i < cache.padded(); ++i) outputs[r * cache.padded() + i] *= factor;
     sums[r] = sums[r] * factor;
@@ -178,7 +185,7 @@ struct IntegerAttention {
   }
 
   // Scores that are not seen become the lowest. The largest of some that include the highest.
-  inline __attribute__((always_inline)) Floats highest_of(std::size_t r, std::size_t start) {
+  TERSOR_INLINE Floats highest_of(std::size_t r, std::size_t start) {
     float* const row = scores + r * kAttentionBlock;
     const std::size_t stop = start + kAttentionBlock;
     const std::size_t low = rows[r].first > start ? rows[r].first - start : 0;
@@ -194,7 +201,7 @@ struct IntegerAttention {
 
   // Scores of a row to weights times scales of values, and the largest of these; NaN is larger than all.
   template <bool kWhole>
-  inline __attribute__((always_inline)) Ints weigh_row(std::size_t r, std::size_t start) {
+  TERSOR_INLINE Ints weigh_row(std::size_t r, std::size_t start) {
     Ints largest = {};
     for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
       float* const at = scores + r * kAttentionBlock + b * kLanes;
@@ -211,7 +218,7 @@ struct IntegerAttention {
   }
 
   // What a row does not see has weight 0.
-  inline __attribute__((always_inline)) void add_all_values(std::size_t start, std::size_t count) {
+  TERSOR_INLINE void add_all_values(std::size_t start, std::size_t count) {
     const std::size_t padded = cache.padded();
     constexpr std::size_t kVectors = kSumsTogether;
     std::size_t lane = 0;
@@ -220,7 +227,7 @@ struct IntegerAttention {
   }
 
   template <std::size_t kVectors>
-  inline __attribute__((always_inline)) void add_values(std::size_t lane, std::size_t start, std::size_t count) {
+  TERSOR_INLINE void add_values(std::size_t lane, std::size_t start, std::size_t count) {
     const std::size_t padded = cache.padded();
     const std::uint32_t* values = static_cast<const std::uint32_t*>(cache.values) + start / 2 * padded + lane;
     Ints found[kRows][kVectors] = {};
@@ -244,3 +251,6 @@ struct IntegerAttention {
     }
   }
 };
+
+}  // namespace
+}  // namespace tersor

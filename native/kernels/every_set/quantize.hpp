@@ -1,8 +1,15 @@
 // Quantizing of tokens, compiled anew for every level: nothing in here may be shared between files that
 // are compiled for different instruction sets.
+#pragma once
+
+#include "kernels/packed_weights.hpp"
+#include "vectors/sixteen_lanes.hpp"
+
+namespace tersor {
+namespace {
 
 // Stores the first `count` codes; returns them, and 0 for others.
-TERSOR_FORCED Ints put_codes(std::int8_t* to, Ints codes, std::size_t count) {
+TERSOR_INLINE inline Ints put_codes(std::int8_t* to, Ints codes, std::size_t count) {
   const Bytes narrow = bytes_of(codes);
   if (count >= kLanes) {
     put(to, narrow);
@@ -36,7 +43,7 @@ __attribute__((optimize("fp-contract=off"))) static void quantize_group(const fl
   *sum = sum_of(total);
 }
 
-static void quantize_fixed(const float* x, std::size_t size, const FixedInput& fixed,
+void quantize_fixed(const float* x, std::size_t size, const FixedInput& fixed,
                            std::int8_t* codes, float* scale, std::int32_t* sum) {
   const float top = largest_magnitude(x, size);
   *scale = top < __builtin_inff() ? fixed.scale : __builtin_nanf("");
@@ -55,7 +62,7 @@ static void quantize_fixed(const float* x, std::size_t size, const FixedInput& f
   *sum = sum_of(total);
 }
 
-static void quantize_tokens(const float* x, std::size_t stride, std::size_t tokens,
+void quantize_tokens(const float* x, std::size_t stride, std::size_t tokens,
                             std::size_t columns, std::size_t group, const FixedInput& fixed,
                             const TokenCodes& to) {
   const std::size_t groups = (columns + group - 1) / group;
@@ -78,3 +85,6 @@ static void quantize_tokens(const float* x, std::size_t stride, std::size_t toke
     }
   }
 }
+
+}  // namespace
+}  // namespace tersor

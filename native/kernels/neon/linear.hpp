@@ -1,14 +1,22 @@
 // Linears with vectors of 128 bits: a quad is 4 rows x 4 columns, and a half of a chunk has four. The file that
 // includes this says how a quad is multiplied.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "kernels/packed_weights.hpp"
+
+namespace tersor {
+namespace {
 
 constexpr std::size_t kPanelQuads = 4;
 
-TERSOR_FORCED uint8x16_t shifted_down(uint8x16_t bytes, std::size_t by) {
+TERSOR_INLINE inline uint8x16_t shifted_down(uint8x16_t bytes, std::size_t by) {
   return bytes >> vdupq_n_u8(static_cast<std::uint8_t>(by));
 }
 
 // `codes` and 4 more for every bit that is set of 16.
-TERSOR_FORCED uint8x16_t with_third_bits(uint8x16_t codes, const std::uint8_t* from) {
+TERSOR_INLINE inline uint8x16_t with_third_bits(uint8x16_t codes, const std::uint8_t* from) {
   std::uint16_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   const uint8x16_t byte = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -19,7 +27,7 @@ TERSOR_FORCED uint8x16_t with_third_bits(uint8x16_t codes, const std::uint8_t* f
 
 // A quad of a half of a chunk, a code to a byte.
 template <unsigned kBits>
-TERSOR_FORCED uint8x16_t unpacked(const std::uint8_t* chunk, std::size_t half, std::size_t quad) {
+TERSOR_INLINE inline uint8x16_t unpacked(const std::uint8_t* chunk, std::size_t half, std::size_t quad) {
   if (kBits == 8) return vld1q_u8(chunk + 64 * half + 16 * quad);
   if (kBits == 4) {
     const uint8x16_t both = vld1q_u8(chunk + 16 * quad);
@@ -40,7 +48,7 @@ struct DotSums {
 
   int32x4_t sums[kQuads][kTokens][kParts];
 
-  inline __attribute__((always_inline)) void start(const std::int32_t (&at)[kTokens]) {
+  TERSOR_INLINE void start(const std::int32_t (&at)[kTokens]) {
     for (std::size_t q = 0; q < kQuads; ++q) {
       for (std::size_t t = 0; t < kTokens; ++t) {
         sums[q][t][kParts - 1] = vdupq_n_s32(0);
@@ -50,8 +58,7 @@ struct DotSums {
   }
 
   // Activations of tokens are `stride` apart.
-  inline __attribute__((always_inline)) void multiply(const std::uint8_t* chunk, const std::int8_t* x,
-                                                      std::size_t stride) {
+  TERSOR_INLINE void multiply(const std::uint8_t* chunk, const std::int8_t* x, std::size_t stride) {
     int8x8_t eight[kTokens];
     for (std::size_t t = 0; t < kTokens; ++t) eight[t] = vld1_s8(x + t * stride);
     for (std::size_t q = 0; q < kQuads; ++q) {
@@ -68,7 +75,7 @@ struct DotSums {
   }
 
   // The sums of four rows for a token.
-  inline __attribute__((always_inline)) int32x4_t of(std::size_t q, std::size_t t) const {
+  TERSOR_INLINE int32x4_t of(std::size_t q, std::size_t t) const {
     return kParts == 1 ? sums[q][t][0] : vaddq_s32(sums[q][t][0], sums[q][t][kParts - 1]);
   }
 };
@@ -83,7 +90,7 @@ struct QuadsTile {
   typename Multiply::template Sums<kBits, kFirst, kQuads, kTokens> sums;
   float32x4_t totals[kQuads][kTokens];
 
-  inline __attribute__((always_inline)) void run(const Output& out) {
+  TERSOR_INLINE void run(const Output& out) {
     const std::size_t groups = w.groups(), chunks = w.chunks(), whole = w.group_chunks();
     const std::size_t step = w.chunk_step(panel), stride = chunks * kChunk;
     const std::uint8_t* codes = w.codes + w.first_chunk(panel);
@@ -100,20 +107,19 @@ struct QuadsTile {
     store(out);
   }
 
-  inline __attribute__((always_inline)) std::int32_t token_sum(std::size_t t, std::size_t g,
-                                                               std::size_t groups) const {
+  TERSOR_INLINE std::int32_t token_sum(std::size_t t, std::size_t g, std::size_t groups) const {
     return a.sums[(token + t) * groups + g];
   }
 
   // Sums start at what one zero for all weights takes away, and at what codes that were made less lack.
-  inline __attribute__((always_inline)) void start_group(std::size_t g, std::size_t groups) {
+  TERSOR_INLINE void start_group(std::size_t g, std::size_t groups) {
     const std::int32_t zero = (w.zeros == nullptr ? w.zero : 0) - Multiply::template less_by<kBits>();
     std::int32_t at[kTokens];
     for (std::size_t t = 0; t < kTokens; ++t) at[t] = -zero * token_sum(t, g, groups);
     sums.start(at);
   }
 
-  inline __attribute__((always_inline)) void scale(std::size_t g, std::size_t groups) {
+  TERSOR_INLINE void scale(std::size_t g, std::size_t groups) {
     for (std::size_t q = 0; q < kQuads; ++q) {
       const std::size_t quad = kFirst + q;
       const std::size_t parameter = ((panel + quad / kPanelQuads) * groups + g) * kPanelRows +
@@ -129,29 +135,29 @@ struct QuadsTile {
     }
   }
 
-  inline __attribute__((always_inline)) float32x4_t scales_at(std::size_t parameter) const {
+  TERSOR_INLINE float32x4_t scales_at(std::size_t parameter) const {
     if (w.scales == nullptr) return vld1q_f32(w.wide_scales + parameter);
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(w.scales + parameter), 16));
   }
 
-  inline __attribute__((always_inline)) int32x4_t zeros_at(std::size_t parameter) const {
+  TERSOR_INLINE int32x4_t zeros_at(std::size_t parameter) const {
     std::uint32_t four;
     __builtin_memcpy(&four, w.zeros + parameter, sizeof four);
     const uint16x8_t wide = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
     return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide)));
   }
 
-  inline __attribute__((always_inline)) std::size_t first_row(std::size_t q) const {
+  TERSOR_INLINE std::size_t first_row(std::size_t q) const {
     return panel * kPanelRows + 4 * (kFirst + q);
   }
 
   // How many rows of a quad there are.
-  inline __attribute__((always_inline)) std::size_t rows_of(std::size_t q) const {
+  TERSOR_INLINE std::size_t rows_of(std::size_t q) const {
     const std::size_t first = first_row(q), left = first < w.rows ? w.rows - first : 0;
     return left < 4 ? left : 4;
   }
 
-  inline __attribute__((always_inline)) void start(const Output& out) {
+  TERSOR_INLINE void start(const Output& out) {
     for (std::size_t q = 0; q < kQuads; ++q) {
       const std::size_t count = out.add ? rows_of(q) : 0;
       for (std::size_t t = 0; t < kTokens; ++t) {
@@ -162,7 +168,7 @@ struct QuadsTile {
     }
   }
 
-  inline __attribute__((always_inline)) void store(const Output& out) const {
+  TERSOR_INLINE void store(const Output& out) const {
     for (std::size_t q = 0; q < kQuads; ++q) {
       const std::size_t count = rows_of(q);
       for (std::size_t t = 0; t < kTokens; ++t) {
@@ -225,3 +231,6 @@ void all_widths(const PackedWeights& w, const QuantizedTokens& a, const Output& 
                                  : all_tokens<Multiply, 2>;
   run(w, a, out, first, last);
 }
+
+}  // namespace
+}  // namespace tersor

@@ -4,20 +4,16 @@
 
 #if defined(__aarch64__) && defined(__GNUC__) && defined(__ARM_FEATURE_DOTPROD)
 
-#include <arm_neon.h>
-
 #define TERSOR_NEON
 
-namespace tersor {
-namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/float_linear.hpp"
 #include "kernels/every_set/quantize.hpp"
 #include "kernels/neon/linear.hpp"
+
+namespace tersor {
+namespace {
 
 struct MultiplySigned {
   template <unsigned kBits, std::size_t kFirst, std::size_t kQuads, std::size_t kTokens>
@@ -25,12 +21,12 @@ struct MultiplySigned {
 
   // Both factors are signed, so codes of 8 bits become less by half their range.
   template <unsigned kBits>
-  TERSOR_FORCED constexpr std::int32_t less_by() {
+  TERSOR_INLINE static constexpr std::int32_t less_by() {
     return kBits == 8 ? 128 : 0;
   }
 
   template <unsigned kBits, int kLane>
-  TERSOR_FORCED int32x4_t dot(int32x4_t sums, uint8x16_t codes, int8x8_t eight) {
+  TERSOR_INLINE static int32x4_t dot(int32x4_t sums, uint8x16_t codes, int8x8_t eight) {
     const uint8x16_t less = kBits == 8 ? veorq_u8(codes, vdupq_n_u8(128)) : codes;
     return vdotq_lane_s32(sums, vreinterpretq_s8_u8(less), eight, kLane);
   }

@@ -4,20 +4,16 @@
 
 #if defined(__aarch64__) && defined(__GNUC__) && defined(__ARM_FEATURE_MATMUL_INT8)
 
-#include <arm_neon.h>
-
 #define TERSOR_NEON
 
-namespace tersor {
-namespace {
-
-#include "vectors/sixteen_lanes.hpp"
-#include "vectors/float16.hpp"
-#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/attention.hpp"
+#include "kernels/every_set/elementwise.hpp"
 #include "kernels/every_set/float_linear.hpp"
 #include "kernels/every_set/quantize.hpp"
 #include "kernels/neon/linear.hpp"
+
+namespace tersor {
+namespace {
 
 // Sums of the products of kQuads quads, from quad kFirst of a panel on, with the tokens of kTokens, two by two.
 template <unsigned kBits, std::size_t kFirst, std::size_t kQuads, std::size_t kTokens>
@@ -32,15 +28,14 @@ struct PairSums {
     return 2 * pair + 1 < kTokens ? 2 * pair + 1 : 2 * pair;
   }
 
-  inline __attribute__((always_inline)) void start(const std::int32_t (&at)[kTokens]) {
+  TERSOR_INLINE void start(const std::int32_t (&at)[kTokens]) {
     for (std::size_t p = 0; p < kPairs; ++p) {
       const int32x4_t both = {at[2 * p], at[partner(p)], at[2 * p], at[partner(p)]};
       for (std::size_t q = 0; q < kQuads; ++q) sums[q][0][p] = sums[q][1][p] = both;
     }
   }
 
-  inline __attribute__((always_inline)) void multiply(const std::uint8_t* chunk, const std::int8_t* x,
-                                                      std::size_t stride) {
+  TERSOR_INLINE void multiply(const std::uint8_t* chunk, const std::int8_t* x, std::size_t stride) {
     int8x16_t pairs[kPairs];
     for (std::size_t p = 0; p < kPairs; ++p) {
       pairs[p] = vcombine_s8(vld1_s8(x + 2 * p * stride), vld1_s8(x + partner(p) * stride));
@@ -61,7 +56,7 @@ struct PairSums {
   }
 
   // The sums of four rows for a token.
-  inline __attribute__((always_inline)) int32x4_t of(std::size_t q, std::size_t t) const {
+  TERSOR_INLINE int32x4_t of(std::size_t q, std::size_t t) const {
     const int32x4_t first = sums[q][0][t / 2], second = sums[q][1][t / 2];
     return t % 2 == 0 ? vuzp1q_s32(first, second) : vuzp2q_s32(first, second);
   }
@@ -79,12 +74,12 @@ struct MultiplyMixed {
 
   // Codes stay unsigned.
   template <unsigned kBits>
-  TERSOR_FORCED constexpr std::int32_t less_by() {
+  TERSOR_INLINE static constexpr std::int32_t less_by() {
     return 0;
   }
 
   template <unsigned kBits, int kLane>
-  TERSOR_FORCED int32x4_t dot(int32x4_t sums, uint8x16_t codes, int8x8_t eight) {
+  TERSOR_INLINE static int32x4_t dot(int32x4_t sums, uint8x16_t codes, int8x8_t eight) {
     return vusdotq_lane_s32(sums, codes, eight, kLane);
   }
 };
