@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
-    from tersor.api.running import generate
+    from tersor.api.running import bench, generate
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.pipeline.planning import Plan
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
     from tersor.runtime.engine.engine import Engine, Token
     from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
+    from tersor.runtime.measuring.bench import BenchResult
+    from tersor.runtime.packed.contents import CacheContents
 
     __version__: str
 
 __all__ = [
+    "BenchResult",
+    "CacheContents",
     "CompareResult",
     "Engine",
     "EvaluateResult",
@@ -43,6 +48,9 @@ __all__ = [
     "TersorError",
     "Token",
     "__version__",
+    "bench",
+    "cache_contents",
+    "clear_cache",
     "compare",
     "evaluate",
     "generate",
@@ -54,6 +62,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "bench": "tersor.api.running",
+    "cache_contents": "tersor.api.keeping",
+    "clear_cache": "tersor.api.keeping",
     "compare": "tersor.api.measuring",
     "evaluate": "tersor.api.measuring",
     "generate": "tersor.api.running",
@@ -62,6 +73,8 @@ _HOMES = {
     "plan": "tersor.api.quantizing",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
+    "BenchResult": "tersor.runtime.measuring.bench",
+    "CacheContents": "tersor.runtime.packed.contents",
     "CompareResult": "tersor.pipeline.studies.compare",
     "Engine": "tersor.runtime.engine.engine",
     "EvaluateResult": "tersor.pipeline.studies.found",

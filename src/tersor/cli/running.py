@@ -143,24 +143,21 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time prompts and new tokens, and compare with what this machine can do at most."""
+    import tersor
     from tersor.cli import show
-    from tersor.runtime.engine.options import EngineOptions
-    from tersor.runtime.measuring.bench import Timing
-    from tersor.runtime.measuring.bench import bench as run
 
-    timing = Timing(prompt_tokens, new_tokens, repetitions, batch)
-    options = EngineOptions(
-        activation_bits, cache, timing.context if context is None else context, threads, dense_bits
-    )
-    timing.refuse_short(options.context or timing.context)
-    engine = options.open(directory, batch=batch)
     with bars() as watch:
-        found = run(
-            engine,
+        found = tersor.bench(
+            directory,
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,
             repetitions=repetitions,
             batch=batch,
+            activation_bits=activation_bits,
+            cache=cache,
+            context=context,
+            threads=threads,
+            dense_bits=dense_bits,
             progress=watch("bench"),
         )
-    show.bench(found, engine.notes, as_json)
+    show.bench(found, as_json)

@@ -17,7 +17,7 @@ from tersor.pipeline.studies.compare import CompareResult
 from tersor.pipeline.studies.found import EvaluateResult
 from tersor.recipes import Kind, load_recipe
 from tersor.report import damage_warning, duration, figure, for_people, size, worst_first
-from tersor.runtime.measuring.bench import Bench
+from tersor.runtime.measuring.bench import BenchResult
 
 
 def presets(kinds: Mapping[str, Kind], as_json: bool) -> None:
@@ -147,31 +147,30 @@ def comparison(made: CompareResult, out: Path, as_json: bool) -> None:
     say(f"written: {out / 'compare.csv'}, compare.json, compare.md", 2)
 
 
-def bench(found: Bench, notes: Sequence[str], as_json: bool) -> None:
+def bench(found: BenchResult, as_json: bool) -> None:
     """Rates, and their share of what the machine can do."""
     if as_json:
-        print_json(found.document() | {"notes": list(notes)})
+        print_json(found.to_dict())
         return
-    of_bandwidth = found.bandwidth / found.roofline.bandwidth
-    of_products = found.products / found.roofline.products
+    of_bandwidth = found.bandwidth / found.peak_bandwidth
+    of_products = found.products / found.peak_products
     say(
         f"prefill    {_rates(found.prefill)}, {found.prompt_tokens} tokens: "
         f"{found.products / 1e9:.0f} G products/s, {of_products:.0%} of "
-        f"{found.roofline.products / 1e9:.0f}"
+        f"{found.peak_products / 1e9:.0f}"
     )
     say(
         f"decode     {_rates(found.decode)}, {found.new_tokens} tokens: "
         f"{found.bandwidth / 1e9:.1f} GB/s of weights, {of_bandwidth:.0%} of "
-        f"{found.roofline.bandwidth / 1e9:.1f}"
+        f"{found.peak_bandwidth / 1e9:.1f}"
     )
     say(f"weights    {size(found.bytes_per_token)} per token")
-    of = found.conditions
-    say(f"threads    {of['threads']}, batch {found.batch}")
+    say(f"threads    {found.threads}, batch {found.batch}")
     say(
-        f"kernels    {of['instructions']}, activations of {of['activation_bits']} bits, cache "
-        f"{of['cache']}"
+        f"kernels    {found.instructions}, activations of {found.activation_bits} bits, cache "
+        f"{found.cache}"
     )
-    for note in notes:
+    for note in found.notes:
         say(f"note       {note}")
 
 

@@ -179,18 +179,18 @@ def test_the_command(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert str(the_store().directory) in lines[3]
     listed = json.loads(printed("list", "--json"))
     assert listed == json.loads(printed("--json"))
-    assert {Path(one["artifact"]).name: one["gone"] for one in listed["kept"]} == {
+    assert {Path(one["artifact"]).name: one["gone"] for one in listed["files"]} == {
         "a0": False,
         "a1": True,
         "a2": False,
     }
-    assert listed["bytes"] == sum(one["bytes"] for one in listed["kept"]) <= listed["limit"]
+    assert listed["bytes"] == sum(one["bytes"] for one in listed["files"]) <= listed["limit"]
     assert run(["cache", "clear", str(paths[0] / "typo")]) == 1
     assert "no packed weights of it are kept; see: tersor cache" in capsys.readouterr().err
     assert "removed 1 file" in printed("clear", str(paths[1]))
     assert sorted(held()) == ["a0", "a2"]
     cleared = json.loads(printed("clear", "--json"))
-    assert len(cleared["removed"]) == 2
+    assert len(cleared["files"]) == 2
     assert held() == {}
     assert run(["cache", "--json", "clear"]) == 2
 
@@ -202,4 +202,4 @@ def test_the_command_without_a_cache(
     assert run(["cache"]) == 0
     assert capsys.readouterr().out == "nothing is kept: TERSOR_CACHE=off\n"
     assert run(["cache", "clear", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["removed"] == []
+    assert json.loads(capsys.readouterr().out)["files"] == []
