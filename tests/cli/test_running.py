@@ -29,7 +29,7 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 def test_generate_with_every_option(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = "--max-new-tokens 9 --temperature 0.8 --top-k 20 --top-p 0.9 --min-p 0.01 --seed 4"
     more = "--stop zzz --speculate 3 --activation-bits 16 --cache int8 --context 64 --threads 1"
-    options = [*flags.split(), *more.split()]
+    options = [*flags.split(), *more.split(), "--repetition-penalty", "1.3"]
     first = output(capsys, "generate", model, "--prompt", "hello", *options)
     assert first == output(capsys, "generate", model, "--prompt", "hello", *options)
     assert 1 < len(first.split(" ")) <= 10
@@ -130,9 +130,14 @@ def chatting(
 def test_chat_in_a_pipe(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chatting(model, monkeypatch, TEMPLATE, "hi", "", "/clear", "x" * 400)
-    printed = output(capsys, "chat", model, "--max-new-tokens", "5")
-    assert "/clear forgets" in printed
+    chatting(model, monkeypatch, TEMPLATE, "hi", "", "/reset", "x" * 400)
+    assert run(["chat", str(model), "--max-new-tokens", "5"]) == 0
+    found = capsys.readouterr()
+    assert len(found.out.splitlines()) == 1  # the answer and nothing else
+    cut, refused = found.err.splitlines()
+    assert cut == "cut off after 5 tokens; --max-new-tokens asks for more"
+    assert refused.startswith("error: the prompt has ")
+    assert refused.endswith("/reset forgets what was said")
 
 
 def test_a_chat_goes_on_after_a_turn_that_the_template_refuses(
@@ -140,10 +145,11 @@ def test_a_chat_goes_on_after_a_turn_that_the_template_refuses(
 ) -> None:
     twice = "{% if messages | length > 2 %}{{ raise_exception('enough') }}{% endif %}"
     left = chatting(model, monkeypatch, twice + TEMPLATE, "hi", "and?", "/clear", "hi")
-    printed = output(capsys, "chat", model, "--max-new-tokens", "5", "--temperature", "0")
-    first, refused, again = printed.strip("\n").split("\n")
+    assert run(["chat", str(model), "--max-new-tokens", "5", "--temperature", "0"]) == 0
+    found = capsys.readouterr()
+    first, again = found.out.splitlines()
     assert first == again
-    assert refused.startswith("error: ")
+    (refused,) = [line for line in found.err.splitlines() if line.startswith("error: ")]
     assert "tokenizer_config.json: chat_template refuses the conversation (enough)" in refused
     assert not list(left)
 

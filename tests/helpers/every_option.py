@@ -165,6 +165,7 @@ OPTIONS = [
     Option(_TALK, "temperature", (-1, "nan", "inf"), (0, 0.5), (), ("sampling",), (True, None)),
     Option(_TALK, "top_k", (-1, _LARGE), (0, _LARGE - 1), _WARM, ("warm",), _NUMBERS),
     Option(_TALK, "top_p", (-1, 0, 1.01, "nan"), (0.01, 1), _WARM, ("warm",), (True,)),
+    Option(_TALK, "repetition_penalty", (0, -1, 1000.1, "nan"), (1, 1.3), (), ("warm",), (True,)),
     Option(_TALK, "min_p", (-0.1, 1.01, "nan"), (0, 1), _WARM, ("warm",), (True,)),
     Option(_TALK, "seed", (-1, 2**64), (0, 2**64 - 1), _WARM, ("warm",), (True, 2.5)),
     Option(("chat",), "system", (), ("", "Be brief.")),

@@ -1,7 +1,6 @@
 """The commands that run a model: generate, chat, bench."""
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,14 +9,15 @@ from tersor.cli.options import ActivationBits, CacheType, DenseBits, Directory, 
 from tersor.cli.progress import bars
 from tersor.options import limits
 
-if TYPE_CHECKING:
-    from tersor.runtime.conversation.chat import Conversation
-
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.")]
 Temperature = Annotated[float, typer.Option(help="0: always the likeliest token.")]
 TopK = Annotated[int, typer.Option(help="Draw among so many tokens; 0: all.")]
 TopP = Annotated[float, typer.Option(help="Draw among tokens that hold this probability.")]
 MinP = Annotated[float, typer.Option(help="Leave out what is less likely, relative to the top.")]
+RepetitionPenalty = Annotated[
+    float,
+    typer.Option(help="What prompt and answer hold becomes less likely: 1.1 a little; 1: not."),
+]
 Seed = Annotated[int, typer.Option(help="Random seed of the draws.")]
 LongestContext = Annotated[
     int | None,
@@ -38,6 +38,7 @@ def generate(
     top_p: TopP = 1.0,
     min_p: MinP = 0.0,
     seed: Seed = 0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     stop: Annotated[
         list[str] | None,
         typer.Option(help="Text that ends the answer; may be repeated.", show_default=False),
@@ -60,7 +61,7 @@ def generate(
         directory,
         prompt,
         max_new_tokens=max_new_tokens,
-        sampling=Sampling(temperature, top_k, top_p, min_p, seed),
+        sampling=Sampling(temperature, top_k, top_p, min_p, seed, repetition_penalty),
         stop=stop or (),
         speculate=speculate,
         options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
@@ -82,13 +83,15 @@ def chat(
     ] = None,
     min_p: MinP = 0.0,
     seed: Seed = 0,
+    repetition_penalty: RepetitionPenalty = 1.1,
     activation_bits: ActivationBits = 8,
     cache: CacheType = "auto",
     context: LongestContext = None,
     threads: Threads = None,
     dense_bits: DenseBits = None,
 ) -> None:
-    """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends; /clear forgets what was said."""
+    """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends, /help lists commands."""
+    from tersor.cli.dialogue import Dialogue, introduce
     from tersor.runtime.conversation.chat import Conversation, checked_template
     from tersor.runtime.engine.options import EngineOptions
     from tersor.runtime.engine.sampling import Sampling
@@ -96,7 +99,7 @@ def chat(
 
     if top_p is None:
         top_p = 0.95 if temperature else 1.0
-    sampling = Sampling(temperature, top_k, top_p, min_p, seed)
+    sampling = Sampling(temperature, top_k, top_p, min_p, seed, repetition_penalty)
     options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
     limits.MAX_NEW_TOKENS(max_new_tokens)
     tokenizer = model_tokenizer(directory)
@@ -104,28 +107,8 @@ def chat(
     engine = options.open(directory)
     engine.tokenizer = tokenizer
     conversation = Conversation(engine, system=system, sampling=sampling)
-    with suppress(EOFError, KeyboardInterrupt):
-        while True:
-            _turn(conversation, input("> ").strip(), max_new_tokens)
-    print()
-
-
-def _turn(conversation: "Conversation", question: str, max_new_tokens: int) -> None:
-    from tersor.errors import TersorError, TextError
-
-    if question == "/clear":
-        conversation.clear()
-        return
-    if not question:
-        return
-    try:
-        for piece in conversation.answer(question, max_new_tokens=max_new_tokens):
-            print(piece, end="", flush=True)
-        print()
-    except KeyboardInterrupt:
-        print()
-    except TersorError as error:
-        print(f"error: {error}" + "; /clear forgets what was said" * isinstance(error, TextError))
+    introduce(engine, sampling, max_new_tokens)
+    Dialogue(conversation, max_new_tokens).run()
 
 
 @app.command()

@@ -45,6 +45,7 @@ TEMPERATURE = Number("temperature", 0, 1000)
 TOP_K = Whole("top_k", 0, _ANY)
 TOP_P = Number("top_p", 0, 1, above=True)
 MIN_P = Number("min_p", 0, 1)
+REPETITION_PENALTY = Number("repetition_penalty", 0, 1000, above=True)
 
 # Timing.
 PROMPT_TOKENS = Whole("prompt_tokens", 1, _ANY)

@@ -3,13 +3,14 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tersor import _native
 from tersor.errors import RecipeError
-from tersor.runtime.engine.sampling import Sampler, Sampling
+from tersor.runtime.engine.sampling import Sampler, Sampling, penalized
 
 
 def allowed(logits: Tensor, rule: Sampling) -> dict[int, float]:
@@ -61,6 +62,49 @@ def test_the_likeliest_first_of_several() -> None:
     assert Sampler(Sampling()).choose(logits.numpy()) == 1
 
 
+def test_a_penalty_is_that_of_transformers() -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(1, 200, generator=generator)
+    tokens = torch.randint(0, 200, (1, 90), generator=generator)
+    for penalty in (0.5, 1.1, 1.7, 30.0):
+        expected = RepetitionPenaltyLogitsProcessor(penalty)(tokens, logits.clone())
+        found = penalized(logits[0].numpy(), np.unique(tokens.numpy()), penalty)
+        assert np.allclose(found, expected[0].numpy(), rtol=1e-6, atol=0)
+
+
+def test_tokens_of_prompt_and_answer_are_penalized() -> None:
+    """Against the plain way: after each token, what was said so far is looked at anew."""
+    logits = torch.randn(40, generator=torch.Generator().manual_seed(1)).numpy()
+    prompt = [int(logits.argmax()), 7, 7]
+    sampler = Sampler(Sampling(repetition_penalty=4.0), prompt)
+    untouched = logits.copy()
+    said = list(prompt)
+    for _ in range(12):
+        scores = [
+            value if token not in said else value / 4 if value > 0 else value * 4
+            for token, value in enumerate(logits.tolist())
+        ]
+        expected = max(range(40), key=lambda token: scores[token])
+        assert sampler.choose(logits) == expected
+        said.append(expected)
+    assert len(set(said)) > 4
+    assert (logits == untouched).all()
+
+
+def test_draws_know_the_penalty_too() -> None:
+    logits = np.array([5.0, 4.9, -50.0], np.float32)
+    rule = Sampling(1.0, seed=3, repetition_penalty=100.0)
+    assert {Sampler(rule, [0]).choose(logits) for _ in range(20)} == {1}
+
+
+def test_without_a_penalty_nothing_is_said_of_the_prompt() -> None:
+    logits = np.array([1.0, 0.5], np.float32)
+    sampler = Sampler(Sampling(), [0, 0, 0])
+    assert [sampler.choose(logits) for _ in range(3)] == [0, 0, 0]
+
+
 def test_many_likely_tokens() -> None:
     logits = torch.zeros(50000)
     drawn = {Sampler(Sampling(1.0, top_p=0.99, seed=s)).choose(logits.numpy()) for s in range(50)}
@@ -77,6 +121,8 @@ def test_many_likely_tokens() -> None:
         {"top_p": 1.5},
         {"min_p": -0.1},
         {"min_p": 2.0},
+        {"repetition_penalty": 0.0},
+        {"repetition_penalty": math.inf},
     ],
 )
 def test_values_out_of_range(wrong: dict[str, float]) -> None:

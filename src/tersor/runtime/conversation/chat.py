@@ -1,11 +1,12 @@
 """A conversation with a model that has a chat template."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from tersor.checkpoints.gateway.chat_template import ChatTemplate
 from tersor.errors import TextError
-from tersor.runtime.engine.engine import Engine
+from tersor.runtime.engine.engine import Engine, Token
 from tersor.runtime.engine.sampling import Sampling
 
 
@@ -34,16 +35,35 @@ class Conversation:
     ) -> None:
         self._engine, self._sampling = engine, sampling
         self._template = checked_template(engine.tokenizer, str(engine.directory), system)
-        self._system = [{"role": "system", "content": system}] if system else []
+        self._system = _messages(system)
         self.messages: list[dict[str, str]] = list(self._system)
+
+    @property
+    def system(self) -> str:
+        """The system message; empty if there is none."""
+        return self._system[0]["content"] if self._system else ""
+
+    def begin(self, system: str) -> None:
+        """Forget everything, and go on with another system message.
+
+        Raises as :func:`checked_template`; then nothing has changed.
+        """
+        self._template.check(system)
+        self._system = _messages(system)
+        self.clear()
 
     def clear(self) -> None:
         """Forget everything but the system message."""
         self.messages = list(self._system)
 
     def answer(self, question: str, *, max_new_tokens: int) -> Iterator[str]:
-        """Pieces of the answer. What was read of it becomes part of the conversation, even if
-        reading stops before its end.
+        """Pieces of the answer, as :meth:`tokens`."""
+        with closing(self.tokens(question, max_new_tokens=max_new_tokens)) as tokens:
+            yield from (token.text for token in tokens if token.text)
+
+    def tokens(self, question: str, *, max_new_tokens: int) -> Generator[Token, None, None]:
+        """Tokens of the answer, the last of which says how it came to its end. What was read of it
+        becomes part of the conversation, even if reading stops before its end.
 
         Raises :class:`TextError` or :class:`~tersor.errors.SourceError` where the template refuses
         the question or fails on it, or nothing fits behind it; then nothing has changed.
@@ -56,9 +76,12 @@ class Conversation:
             for token in self._engine.generate(
                 tokens, max_new_tokens=max_new_tokens, sampling=self._sampling
             ):
-                if token.text:
-                    pieces.append(token.text)
-                    yield token.text
+                pieces.append(token.text)
+                yield token
         finally:
-            if pieces:
+            if any(pieces):
                 self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]
+
+
+def _messages(system: str) -> list[dict[str, str]]:
+    return [{"role": "system", "content": system}] if system else []

@@ -113,9 +113,10 @@ def _by_transformers(
 
 
 def _rule(sampling: Sampling) -> dict[str, Any]:
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
     if sampling.temperature == 0:
-        return {"do_sample": False}
-    return {
+        return penalty | {"do_sample": False}
+    return penalty | {
         "do_sample": True,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,

@@ -182,7 +182,7 @@ class Engine:
         stops = some_words("stop", stop)
         tokens = self._tokens(prompt)
         stream = TextStream(self.tokenizer, tokens, stops)
-        text = Text(tokens, min(len(tokens) + count, self.context), Sampler(sampling))
+        text = Text(tokens, min(len(tokens) + count, self.context), Sampler(sampling, tokens))
         return (token for _, token in self._streamed([text], [stream], goes_on, guessed))
 
     def generate_batch_tokens(
@@ -193,7 +193,7 @@ class Engine:
         room = self.context - max(map(len, given))
         steps = Whole("count", 1, room + 1, f"behind the prompts in a context of {self.context}")
         wanted = steps(count)
-        texts = [Text(tokens, len(tokens) + wanted, Sampler(sampling)) for tokens in given]
+        texts = [Text(tokens, len(tokens) + wanted, Sampler(sampling, tokens)) for tokens in given]
         made = (token for _, token in next_tokens(self._session, texts))
         return zip(*[made] * len(texts), strict=True)
 
@@ -212,7 +212,7 @@ class Engine:
         count, stops = limits.MAX_NEW_TOKENS(max_new_tokens), some_words("stop", stop)
         given = self._several(prompts)
         streams = [TextStream(self.tokenizer, tokens, stops) for tokens in given]
-        texts = [Text(t, min(len(t) + count, self.context), Sampler(sampling)) for t in given]
+        texts = [Text(t, min(len(t) + count, self.context), Sampler(sampling, t)) for t in given]
         return self._streamed(texts, streams)
 
     def _streamed(
