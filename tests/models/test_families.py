@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import tiny_models
-from tersor.families.registry import FAMILIES
 from tersor.models.architecture import Role
 from tersor.models.experts import fuse, unfused_shapes
 from tersor.models.folding import fold
@@ -123,17 +121,6 @@ def test_transposed_linears_are_those_of_conv1d(checkpoint: Any) -> None:
     for name in block_linears(checkpoint.model, architecture.container):
         module = modules[name.removesuffix(".weight")]
         assert architecture.is_transposed(name) == (type(module).__name__ == "Conv1D")
-
-
-@pytest.mark.parametrize("model_type", list(FAMILIES))
-def test_defaults_are_those_of_the_config_class(model_type: str) -> None:
-    family = FAMILIES[model_type]
-    config = transformers.AutoConfig.for_model(model_type)
-    assert getattr(config, family.blocks.heads_key) == family.heads
-    assert config.tie_word_embeddings == family.tied
-    for shared in family.blocks.shared_inputs:
-        if shared.requires is not None:
-            assert getattr(config, shared.requires.key) == shared.requires.default
 
 
 # --- pairs ---------------------------------------------------------------------------------------

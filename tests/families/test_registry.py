@@ -1,0 +1,60 @@
+"""Descriptions against the config classes of transformers."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from transformers import AutoConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from tersor.families.registry import FAMILIES, GGUF, OUTER
+
+# Keyword arguments of a config class whose defaults stand in its code.
+IN_CODE = {("gemma3_text", "sliding_window_pattern"): 6}
+
+
+def default(config: Any, name: str) -> Any:
+    """What a config class takes for a field that is left out."""
+    thetas = config.default_theta
+    if name == "rope_theta":
+        return thetas["global"] if isinstance(thetas, dict) else thetas
+    if name == "rope_local_base_freq":
+        return thetas["local"]
+    found = {one.name: one.default for one in fields(config)}
+    return found.get(name, IN_CODE.get((config.model_type, name)))
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_defaults_are_those_of_the_config_class(model_type: str) -> None:
+    family, config = FAMILIES[model_type], AutoConfig.for_model(model_type)
+    assert family.heads == getattr(config, family.blocks.heads_key)
+    assert family.tied == config.tie_word_embeddings
+    for name, value in family.defaults.items():
+        found = default(config, name)
+        assert (found, type(found)) == (value, type(value)), name
+    for shared in family.blocks.shared_inputs:
+        if shared.requires is not None:
+            assert getattr(config, shared.requires.key) == shared.requires.default
+
+
+@pytest.mark.parametrize("model_type", OUTER)
+def test_models_with_other_parts(model_type: str) -> None:
+    outer = OUTER[model_type]
+    config = CONFIG_MAPPING[model_type]()
+    assert config.text_config.model_type == outer.text
+    assert default(config, "tie_word_embeddings") == outer.tied
+
+
+def test_names_are_those_of_one_family() -> None:
+    assert all(name == family.model_type for name, family in FAMILIES.items())
+    assert len(GGUF) == sum(family.gguf is not None for family in FAMILIES.values())
+
+
+def test_descriptions_need_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, tersor.families.registry\n"
+        "assert not {'torch', 'transformers', 'numpy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
