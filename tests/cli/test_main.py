@@ -189,7 +189,7 @@ def test_interrupt_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "write_description", interrupted)
+    monkeypatch.setattr(pipeline, "texts_about", interrupted)
     flags = ["-o", str(model.parent / "o"), "--group-size", "16"]
     assert run(["quantize", str(model), *flags]) == 130
     assert "interrupted" in capsys.readouterr().err

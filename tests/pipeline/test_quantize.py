@@ -131,13 +131,13 @@ def test_read_back_notices_other_codes(tmp_path: Path) -> None:
 
     save_tiny("llama", tmp_path / "model")
     result = tersor.quantize(tmp_path / "model", tmp_path / "out", "w4", **SMALL)
-    verify(tmp_path / "out", result.layers)
+    verify(tmp_path / "out", result.plan.written_as, result.layers)
     file = tmp_path / "out" / "model.safetensors"
     tensors = load_file(file)
     tensors["model.layers.0.self_attn.q_proj.weight_packed"][0, 0] ^= 1
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(ReadBackError, match=r"model\.layers\.0\.self_attn\.q_proj"):
-        verify(tmp_path / "out", result.layers)
+        verify(tmp_path / "out", result.plan.written_as, result.layers)
 
 
 def test_progress_counts_to_the_size_of_the_source(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
 import tersor
 from tersor.cli.main import run
-from tersor.formats import own
+from tersor.formats.kinds.own import description as own
 from tiny_models import save_tiny
 
 WITHOUT_IMPORT = """

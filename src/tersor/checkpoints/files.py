@@ -135,7 +135,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         OutputError: disk full, no permission.
     """
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A JSON object with sorted keys, as it is written."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

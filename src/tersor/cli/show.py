@@ -10,7 +10,7 @@ from typing import Any
 
 from tersor.cli.layout import print_table, say
 from tersor.evaluation import Evaluation
-from tersor.formats.kinds.compressed_tensors.engines import readings_line
+from tersor.formats import readings_line
 from tersor.pipeline.planning import Plan
 from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.studies.compare import CompareResult

@@ -1,33 +1,25 @@
-"""Codecs between quantized linears and on-disk layouts."""
+"""Formats: how quantized models lie on disk. One value for each, found by its name."""
 
-from tersor.formats.kinds.compressed_tensors import description as compressed_tensors
-from tersor.formats.kinds.own import description as own
-from tersor.formats.sound import PARAMETERS, refuse_unsound
-from tersor.formats.storage.codec import (
-    InputParameters,
-    QuantizedLinear,
-    check,
-    decode,
-    decode_input,
-    encode,
-    stored_shape,
-)
-from tersor.formats.storage.layout import Entry, Storage, layout, storage_for
+from tersor.formats.contents import Contents, Description, Matrix, StackedExperts
+from tersor.formats.entry import Entry
+from tersor.formats.format import METHOD, QUANTIZATION, Format
+from tersor.formats.linear import InputParameters, QuantizedLinear
+from tersor.formats.reading import Reading, readings_line
+from tersor.formats.registry import Formats, known_formats
 
 __all__ = [
-    "PARAMETERS",
+    "METHOD",
+    "QUANTIZATION",
+    "Contents",
+    "Description",
     "Entry",
+    "Format",
+    "Formats",
     "InputParameters",
+    "Matrix",
     "QuantizedLinear",
-    "Storage",
-    "check",
-    "compressed_tensors",
-    "decode",
-    "decode_input",
-    "encode",
-    "layout",
-    "own",
-    "refuse_unsound",
-    "storage_for",
-    "stored_shape",
+    "Reading",
+    "StackedExperts",
+    "known_formats",
+    "readings_line",
 ]

@@ -5,15 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from tersor.calibration.text import TextFile
 from tersor.checkpoints.output.directory import OutputDirectory
-from tersor.checkpoints.output.writer import ShardWriter
 from tersor.checkpoints.source import Source, TensorInfo
 from tersor.digest import tensor_digest
-from tersor.formats import QuantizedLinear, encode
+from tersor.formats import QuantizedLinear
+from tersor.formats.containers.container import Writer
 from tersor.grids import error_parts
 from tersor.machine.parallel import in_order
 from tersor.models.experts import unfuse
@@ -28,7 +27,7 @@ from tersor.pipeline.whole_model.given_texts import given_texts
 from tersor.pipeline.whole_model.run import Calibrated, calibrated_works
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import made_now, repetition
-from tersor.pipeline.writing.surroundings import verify, write_description
+from tersor.pipeline.writing.surroundings import texts_about, verify
 from tersor.ranges import ImportanceWeighted
 from tersor.report.record import (
     LayerRecord,
@@ -71,9 +70,9 @@ def quantize_to(
         import transformers.models.auto  # noqa: F401 - seconds are without imports
     texts = given_texts(plan.recipe, calibration)
     started = time.perf_counter()
-    needed = plan.bytes_at_most
-    with OutputDirectory(out, force=force, needed_bytes=needed, source=source.path) as staging:
-        with ShardWriter(staging, list(plan.outputs())) as writer:
+    container, config = plan.written_as.container, plan.config(source.config)
+    with output(plan, out, force=force, source=source) as staging:
+        with container.writer(staging, list(plan.outputs()), config) as writer:
             run = _Run(source, plan, writer, unprepared(source))
             kept = None if checkpoint is None else Checkpoint(checkpoint)
             found = run.all_units(texts, progress, kept)
@@ -88,18 +87,29 @@ def quantize_to(
             found.texts,
             repetition(plan.recipe.made, made),
         )
-        write_description(source, result, staging)
-        verify(staging, result.layers)
+        container.describe(staging, source, config, texts_about(source, result))
+        verify(staging, plan.written_as, result.layers)
     if kept is not None:
         kept.remove()
     return replace(result, seconds=time.perf_counter() - started)
+
+
+def output(plan: Plan, out: Path, *, force: bool, source: Source) -> OutputDirectory:
+    """Where the result of a plan is staged, and published if all goes well."""
+    return OutputDirectory(
+        out,
+        needed_bytes=plan.bytes_at_most,
+        source=source.path,
+        force=force,
+        kind=plan.written_as.container,
+    )
 
 
 @dataclass(frozen=True)
 class _Run:
     source: Source
     plan: Plan
-    writer: ShardWriter
+    writer: Writer
     original: Source
     records: list[LayerRecord] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -143,14 +153,14 @@ class _Run:
         name = plan.source.name
         done = _Done(self.original_digest(name, tensor))
         if not plan.modules:
-            done.outputs[name] = cast(name, work.changed.get(name, tensor), plan.source.dtype)
+            done.outputs[name] = cast(name, work.changed.get(name, tensor), plan.kept.dtype)
             done.written[name] = tensor_digest(done.outputs.values())
             return name, done
         matrices = unfuse(self.plan.architecture, name, tensor)
         for module in plan.modules:
             weight = f"{module.module}.weight"
             matrix = work.changed.get(weight, matrices.pop(weight))
-            outputs, record = self.module(module, matrix, plan.source.dtype, work)
+            outputs, record = self.module(module, matrix, work)
             widened = widened_scales(module, outputs)
             if widened:
                 record = with_wide_scales(record, sum(t.nbytes for t in outputs.values()))
@@ -169,29 +179,30 @@ class _Run:
         return tensor_digest(self.original.read([name]).values())
 
     def module(
-        self, module: ModulePlan, matrix: Tensor, dtype: torch.dtype, work: Work
+        self, module: ModulePlan, matrix: Tensor, work: Work
     ) -> tuple[dict[str, Tensor], LayerRecord]:
         scheme = str(module.scheme or "")
         record = LayerRecord(
             module.module, module.shape, scheme, module.stored_bytes, module.reason
         )
         if module.scheme is None:
-            name = module.outputs[0].name
-            return {name: cast(name, matrix, dtype)}, record
+            kept = module.outputs[0]
+            return {kept.name: cast(kept.name, matrix, kept.dtype)}, record
         weight = matrix.T if module.transposed else matrix
-        rounded = work.rounded.get(module.module) or self.unobserved(module, weight, dtype)
+        rounded = work.rounded.get(module.module) or self.unobserved(module, weight)
         seen = work.seen.get(module.module, Seen(tokens=0))
-        given = static_input(module, seen.statistics, self.plan.recipe.activation_range, dtype)
+        given = static_input(module, seen.statistics, self.plan.recipe.activation_range)
         linear = QuantizedLinear(rounded.tensor, module.scheme, given)
-        stored = {f"{module.module}.{suffix}": t for suffix, t in encode(linear).items()}
+        encoded = self.plan.written_as.encode(linear)
+        stored = {f"{module.module}.{suffix}": t for suffix, t in encoded.items()}
         parts = error_parts(weight, rounded.tensor, rounded.bounds)
         record = with_errors(record, parts, linear_digest(linear))
         record = replace(record, aimed_db=rounded.aimed_db)
         return stored, with_calibration(record, rounded.note, seen.tokens, seen.output_error)
 
-    def unobserved(self, module: ModulePlan, weight: Tensor, dtype: torch.dtype) -> Rounded:
+    def unobserved(self, module: ModulePlan, weight: Tensor) -> Rounded:
         """Rounded to nearest; says so if the recipe wanted to look at the input."""
-        rounded = round_nearest(module, weight, dtype)
+        rounded = round_nearest(module, weight, module.scale_type)
         nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
         if nothing_asked and not isinstance(module.range, ImportanceWeighted):
             return rounded

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
 from tersor.options import AnyPath, one_path, some_paths, yes_or_no
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
+from tersor.pipeline.quantize import output
 from tersor.pipeline.whole_model.given_texts import refuse_texts
 from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
 
@@ -57,8 +57,7 @@ def requested(
     plan = make_plan(opened, chosen)
     _refuse_wide(adjustments, plan)
     if place is not None:
-        needed = plan.bytes_at_most
-        OutputDirectory(place, force=replace_it, needed_bytes=needed, source=opened.path).check()
+        output(plan, place, force=replace_it, source=opened).check()
     return Request(opened, plan, tuple(texts), state)
 
 

@@ -1,16 +1,21 @@
 """``load``: a quantized or ordinary model directory as a transformers model."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.gateway.complaint import complaint
-from tersor.checkpoints.gateway.configuration import configuration, configuration_of
+from tersor.checkpoints.gateway.configuration import (
+    configuration,
+    configuration_of,
+    source_configuration,
+)
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
@@ -18,14 +23,19 @@ from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.published.reading import as_published
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
-from tersor.formats import own
+from tersor.formats import METHOD, QUANTIZATION, known_formats
+from tersor.formats.containers.huggingface import HUGGING_FACE
+from tersor.formats.kinds.own import FORMAT as OWN
+from tersor.formats.kinds.own.description import quantization_config
 from tersor.grids import Scheme
 from tersor.machine.memory import is_shortage
+from tersor.models.in_transformers.in_memory import modules_in_memory
 from tersor.models.in_transformers.metamodel import longest_context
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import limits, one_path, yes_or_no
 from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.runtime.linears.replacing import use_kernels
+from tersor.runtime.linears.simulated_inputs import attach
 from tersor.runtime.packed.cache import PackedCache
 
 
@@ -48,7 +58,7 @@ def load(
 
     Without ``kernels`` nothing is rounded but what the artifact says: weights are dequantized to
     ``dtype``, and activations, where the scheme quantizes them, are rounded as an integer kernel
-    would round them. Both formats that tersor writes are read by tersor itself. Ordinary
+    would round them. Every known format is read by tersor itself. Ordinary
     directories load too; those published in FP8 or MXFP4 as the bfloat16 models they stand for.
 
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
@@ -60,12 +70,12 @@ def load(
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise OptionError("dtype", f"must be torch.float32 or another float type, not {dtype!r}")
     directory = one_path("directory", directory)
-    source = open_directory(directory)
-    config = configuration(directory)
+    source = known_formats().open(directory)
+    config = source_configuration(source)
     settings = generation_config(directory, config)
     plain = as_published(source)
     artifact = cache = None
-    if plain is source and "quantization_config" in source.config:
+    if plain is source and QUANTIZATION in source.config:
         import tersor.runtime.transformers_plugin  # noqa: F401 - registers the quantizer
 
         cache = PackedCache(directory) if kernels else None
@@ -75,10 +85,13 @@ def load(
     if plain is not source:
         model = _from_source(plain, config, dtype)
         return _generating(model, settings).eval()
-    auto = _auto_class(directory, config)
-    if artifact is not None:
-        config.quantization_config = _own_description(artifact)
-    model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
+    if artifact is not None and artifact.format.container is not HUGGING_FACE:
+        model = _from_artifact(artifact, config, dtype)
+    else:
+        auto = _auto_class(directory, config)
+        if artifact is not None:
+            config.quantization_config = _own_description(artifact)
+        model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
     if kernels and artifact is not None:
         left = use_kernels(model, artifact, activation_bits=bits, cache=cache)
         if left:
@@ -99,11 +112,24 @@ def load_source(source: Source, *, dtype: torch.dtype = torch.float32) -> Any:
 
 def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
     """The model of a source whose tensors may not be those on disk."""
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
     state = {name: source.read([name])[name] for name in source.tensors}
-    auto = _auto_class(source.path, config)
-    return _loaded(source.path, lambda: given_model(auto, config, state, dtype=dtype))
+    return _from_tensors(source.path, config, state, dtype)
+
+
+def _from_artifact(artifact: Artifact, config: Any, dtype: torch.dtype) -> Any:
+    """The model of an artifact that transformers cannot open itself."""
+    model = _from_tensors(artifact.source.path, config, dict(artifact.dense(dtype)), dtype)
+    names = modules_in_memory(model, artifact.schemes)
+    rounding = (m for m, scheme in artifact.schemes.items() if scheme.activations is not None)
+    attach(model, {names.get(module, module): artifact.linear(module) for module in rounding})
+    return model
+
+
+def _from_tensors(path: Path, config: Any, state: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+    if hasattr(config, QUANTIZATION):
+        delattr(config, QUANTIZATION)
+    auto = _auto_class(path, config)
+    return _loaded(path, lambda: given_model(auto, config, state, dtype=dtype))
 
 
 def _generating(model: Any, settings: Any) -> Any:
@@ -193,4 +219,7 @@ def _own_description(artifact: Artifact) -> dict[str, Any]:
     groups: dict[Scheme, list[str]] = {}
     for module, scheme in artifact.schemes.items():
         groups.setdefault(scheme, []).append(module)
-    return own.quantization_config(groups, sorted(artifact.transposed), artifact.experts)
+    from tersor.runtime.transformers_plugin import STORED_AS
+
+    described = quantization_config(groups, sorted(artifact.transposed), artifact.experts)
+    return {METHOD: OWN.name, STORED_AS: artifact.format.name, **described}

@@ -26,20 +26,24 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from tersor.errors import FormatError
-from tersor.formats import QuantizedLinear, decode, own
+from tersor.formats import Format, QuantizedLinear, StackedExperts, known_formats
+from tersor.formats.kinds.own import FORMAT
+from tersor.formats.kinds.own.description import WEIGHTS_KEY, schemes_of, stacked_experts
 from tersor.grids import Scheme
 from tersor.models.in_transformers.names import Names
-from tersor.runtime.artifact import QUANTIZED_SUFFIXES
 from tersor.runtime.linears.simulated_inputs import attach
 
+STORED_AS = "stored_as"
+"""Key that only :func:`tersor.load` adds to a description in memory: the format of the tensors."""
 
-@register_quantization_config(own.METHOD)
+
+@register_quantization_config(FORMAT.name)
 class TersorConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """``quantization_config`` of an artifact in tersor's own format."""
 
     def __init__(self, **config: Any) -> None:
-        """Keep the dictionary of ``config.json``; :mod:`tersor.formats.own` reads it."""
-        self.quant_method = own.METHOD
+        """Keep the dictionary of ``config.json``; :mod:`tersor.formats.kinds.own` reads it."""
+        self.quant_method = FORMAT.name
         self.description = {key: value for key, value in config.items() if key != "dequantize"}
         # The model that is loaded is an ordinary one with dequantized weights.
         self.dequantize = True
@@ -49,18 +53,19 @@ class TersorConfig(QuantizationConfigMixin):  # type: ignore[misc]
         return dict(self.description)
 
 
-@register_quantizer(own.METHOD)
+@register_quantizer(FORMAT.name)
 class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     """Dequantizes weights while they are loaded, and simulates activation quantization."""
 
     requires_calibration = True
-    serialized_names = {"weight": ["weight", *QUANTIZED_SUFFIXES]}  # noqa: RUF012
 
     def __init__(self, quantization_config: TersorConfig, **kwargs: Any) -> None:
         """See transformers' ``HfQuantizer``."""
         super().__init__(quantization_config, **kwargs)
         description = quantization_config.description
-        self.schemes = _Schemes(own.schemes_of(description), description.get("transposed", ()))
+        self.format = _stored_format(description)
+        self.serialized_names = {"weight": ["weight", *self.format.marks]}
+        self.schemes = _Schemes(schemes_of(description), description.get("transposed", ()))
         self.inputs: dict[str, QuantizedLinear] = {}
 
     def update_attn_implementation(self, config: Any) -> Any:
@@ -74,7 +79,7 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     def update_weight_conversions(self, weight_conversions: list[Any], model: nn.Module) -> Any:
         """With those that put experts together which transformers has no names for."""
         self.schemes.learn(model)
-        stacked = own.stacked_experts(self.quantization_config.description)
+        stacked = stacked_experts(self.quantization_config.description)
         added = [_stacking(one) for one in stacked]
         merging = [one for one in weight_conversions if _merges_experts(one)]
         # Others work on tensors that are never quantized.
@@ -100,9 +105,14 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         return True
 
 
+def _stored_format(description: Mapping[str, Any]) -> Format:
+    """The format of the tensors: another one's may be described as tersor's own describes them."""
+    return known_formats().named(str(description.get(STORED_AS, FORMAT.name)))
+
+
 def _find_weights(config: Any) -> None:
     """Let the weights of a config, and of its parts, be where they always are."""
-    vars(config).pop(own.WEIGHTS_KEY, None)
+    vars(config).pop(WEIGHTS_KEY, None)
     for part in vars(config).values():
         if isinstance(part, PreTrainedConfig):
             _find_weights(part)
@@ -114,7 +124,7 @@ def _merges_experts(conversion: Any) -> bool:
     )
 
 
-def _stacking(experts: own.StackedExperts) -> WeightConverter:
+def _stacking(experts: StackedExperts) -> WeightConverter:
     """Single experts → the tensor with three axes that holds them all."""
     operations: list[ConversionOps] = [MergeModulelist(dim=0)]
     if len(experts.parts) > 1:
@@ -198,11 +208,11 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
 
     def _module(self, name: str, stored: dict[str, Any], dtype: torch.dtype) -> Tensor:
         tensors = {suffix: _single(value) for suffix, value in stored.items()}
-        if "weight_scale" not in tensors:
+        if tensors.keys() == {"weight"}:
             return tensors["weight"].to(dtype)
         module = name.removesuffix(".weight")
         scheme, transposed = self.hf_quantizer.schemes.find(module)
-        linear = decode(tensors, scheme, module)
+        linear = self.hf_quantizer.format.linear(tensors, scheme, module)
         if scheme.activations is not None:
             self.hf_quantizer.inputs[module] = linear
         weight = linear.weight.dequantize(dtype)
@@ -217,16 +227,15 @@ class Dequantize(ConversionOps):  # type: ignore[misc]
         layer = name.partition(".experts")[0]
         dense = {}
         for module, suffixes in parts.items():
-            if "weight_scale" not in suffixes:
+            if suffixes.keys() == {"weight"}:
                 dense[f"{module}.weight"] = [tensor.to(dtype) for tensor in suffixes["weight"]]
                 continue
             pattern = _experts_pattern(layer, module)
             scheme = self.hf_quantizer.schemes.find_experts(name, pattern)
-            count = len(suffixes["weight_scale"])
+            count = min(map(len, suffixes.values()))
             stacks = [{s: values[i] for s, values in suffixes.items()} for i in range(count)]
-            dense[f"{module}.weight"] = [
-                decode(one, scheme, module).weight.dequantize(dtype) for one in stacks
-            ]
+            linears = (self.hf_quantizer.format.linear(one, scheme, module) for one in stacks)
+            dense[f"{module}.weight"] = [one.weight.dequantize(dtype) for one in linears]
         return dense
 
 

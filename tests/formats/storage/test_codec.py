@@ -18,16 +18,12 @@ from every_scheme import (
     label,
 )
 from tersor.errors import FormatError
-from tersor.formats import (
-    Entry,
-    InputParameters,
-    QuantizedLinear,
-    Storage,
-    decode,
-    encode,
-    layout,
-    storage_for,
-)
+from tersor.formats import Entry, InputParameters, QuantizedLinear
+from tersor.formats.kinds.own import FORMAT
+from tersor.formats.storage.codec import encode, layout
+from tersor.formats.storage.known import MXFP4 as MXFP4_STORAGE
+from tersor.formats.storage.known import NVFP4 as NVFP4_STORAGE
+from tersor.formats.storage.known import storage_for
 from tersor.grids import (
     ActivationScheme,
     Granularity,
@@ -41,6 +37,19 @@ from tersor.ranges import MinMax
 from tersor.rounding import nearest
 
 Tensors = dict[str, Tensor]
+
+
+def decode(tensors: Tensors, scheme: Scheme, module: str) -> QuantizedLinear:
+    return FORMAT.linear(tensors, scheme, module)
+
+
+def kinds(entries: dict[str, Entry]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape of every tensor."""
+    return {suffix: (entry.dtype, entry.shape) for suffix, entry in entries.items()}
+
+
+def stored(tensors: Tensors) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return {suffix: (tensor.dtype, tuple(tensor.shape)) for suffix, tensor in tensors.items()}
 
 
 def linear(
@@ -88,7 +97,7 @@ def test_round_trip_and_layout(scheme: Scheme, columns: int) -> None:
     original = linear(scheme, columns=columns)
     tensors = encode(original)
     described = layout(scheme, (5, columns), torch.bfloat16)
-    assert {s: Entry(t.dtype, tuple(t.shape)) for s, t in tensors.items()} == described
+    assert stored(tensors) == kinds(described)
     assert all(tensor.is_contiguous() for tensor in tensors.values())
     assert_same(decode(tensors, scheme, "m"), original)
 
@@ -99,7 +108,7 @@ def test_every_model_type(scheme: Scheme, dtype: torch.dtype) -> None:
     original = linear(scheme, dtype=dtype)
     tensors = encode(original)
     described = layout(scheme, (5, 80), dtype)
-    assert {s: Entry(t.dtype, tuple(t.shape)) for s, t in tensors.items()} == described
+    assert stored(tensors) == kinds(described)
     assert_same(decode(tensors, scheme, "m"), original)
 
 
@@ -227,14 +236,14 @@ def test_unsigned_codes_are_stored_like_signed_ones(
             Scheme(TensorScheme(IntegerGrid(bits, symmetry, signed), granularity), activations)
             for signed in (True, False)
         )
-        stored, others = encode(linear(signed)), encode(linear(unsigned))
-        assert stored.keys() == others.keys()
-        assert all(same(stored[suffix], others[suffix]) for suffix in stored)
+        these, others = encode(linear(signed)), encode(linear(unsigned))
+        assert these.keys() == others.keys()
+        assert all(same(these[suffix], others[suffix]) for suffix in these)
         assert_same(decode(others, unsigned, "m"), linear(unsigned))
 
 
 def test_odd_columns_survive_two_codes_a_byte() -> None:
     for weights in (MXFP4, NVFP4):
         original = linear(Scheme(weights), columns=33)
-        assert storage_for(Scheme(weights)) in (Storage.MXFP4, Storage.NVFP4)
+        assert storage_for(Scheme(weights)) in (MXFP4_STORAGE, NVFP4_STORAGE)
         assert decode(encode(original), Scheme(weights), "m").weight.shape == (5, 33)

@@ -12,7 +12,9 @@ from every_scheme import (
     STATIC_ASYMMETRIC,
     granularities,
 )
-from tersor.formats import Entry, Storage, layout, storage_for
+from tersor.formats.storage import codec, known
+from tersor.formats.storage.kind import Storage
+from tersor.formats.storage.known import storage_for
 from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry, TensorScheme, kmeans, nf4
 
 INT8 = TensorScheme(IntegerGrid(8), Granularity.CHANNEL)
@@ -20,17 +22,25 @@ INT4 = TensorScheme(IntegerGrid(4), Granularity.GROUP, 32)
 FP8 = TensorScheme(FLOATS[0], Granularity.CHANNEL)
 
 
+def layout(
+    scheme: Scheme, shape: tuple[int, int], dtype: torch.dtype
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape of every tensor."""
+    entries = codec.layout(scheme, shape, dtype)
+    return {suffix: (entry.dtype, entry.shape) for suffix, entry in entries.items()}
+
+
 @pytest.mark.parametrize(
     ("scheme", "storage"),
     [
-        (Scheme(INT8, INT8_TOKEN), Storage.INT8),
-        (Scheme(INT8), Storage.PACKED),
-        (Scheme(INT4, INT8_TOKEN), Storage.PACKED),
-        (Scheme(FP8, FP8_TOKEN), Storage.FP8),
-        (Scheme(FP8), Storage.FP8_WEIGHT_ONLY),
-        (Scheme(MXFP4), Storage.MXFP4),
-        (Scheme(NVFP4), Storage.NVFP4),
-        (Scheme(TensorScheme(nf4(), Granularity.GROUP, 64)), Storage.PACKED),
+        (Scheme(INT8, INT8_TOKEN), known.INT8),
+        (Scheme(INT8), known.PACKED),
+        (Scheme(INT4, INT8_TOKEN), known.PACKED),
+        (Scheme(FP8, FP8_TOKEN), known.FP8),
+        (Scheme(FP8), known.FP8_WEIGHT_ONLY),
+        (Scheme(MXFP4), known.MXFP4),
+        (Scheme(NVFP4), known.NVFP4),
+        (Scheme(TensorScheme(nf4(), Granularity.GROUP, 64)), known.PACKED),
     ],
     ids=str,
 )
@@ -41,32 +51,32 @@ def test_storage(scheme: Scheme, storage: Storage) -> None:
 def test_packed_four_bits_as_the_format_says() -> None:
     scheme = Scheme(TensorScheme(IntegerGrid(4, Symmetry.NONE), Granularity.GROUP, 32))
     assert layout(scheme, (20, 96), torch.bfloat16) == {
-        "weight_packed": Entry(torch.int32, (20, 12)),
-        "weight_shape": Entry(torch.int64, (2,)),
-        "weight_scale": Entry(torch.bfloat16, (20, 3)),
+        "weight_packed": (torch.int32, (20, 12)),
+        "weight_shape": (torch.int64, (2,)),
+        "weight_scale": (torch.bfloat16, (20, 3)),
         # Packed along the output dimension: 20 zero points of 4 bits are 3 words.
-        "weight_zero_point": Entry(torch.int32, (3, 3)),
+        "weight_zero_point": (torch.int32, (3, 3)),
     }
 
 
 def test_eight_bits_with_static_activations() -> None:
     assert layout(Scheme(INT8, STATIC_ASYMMETRIC), (6, 10), torch.float16) == {
-        "weight": Entry(torch.int8, (6, 10)),
-        "weight_scale": Entry(torch.float16, (6, 1)),
-        "input_scale": Entry(torch.float16, (1,)),
-        "input_zero_point": Entry(torch.int8, (1,)),
+        "weight": (torch.int8, (6, 10)),
+        "weight_scale": (torch.float16, (6, 1)),
+        "input_scale": (torch.float16, (1,)),
+        "input_zero_point": (torch.int8, (1,)),
     }
 
 
 def test_block_formats() -> None:
     assert layout(Scheme(MXFP4), (4, 64), torch.bfloat16) == {
-        "weight_packed": Entry(torch.uint8, (4, 32)),
-        "weight_scale": Entry(torch.uint8, (4, 2)),
+        "weight_packed": (torch.uint8, (4, 32)),
+        "weight_scale": (torch.uint8, (4, 2)),
     }
     assert layout(Scheme(NVFP4), (4, 64), torch.bfloat16) == {
-        "weight_packed": Entry(torch.uint8, (4, 32)),
-        "weight_scale": Entry(torch.float8_e4m3fn, (4, 4)),
-        "weight_global_scale": Entry(torch.float32, (1,)),
+        "weight_packed": (torch.uint8, (4, 32)),
+        "weight_scale": (torch.float8_e4m3fn, (4, 4)),
+        "weight_global_scale": (torch.float32, (1,)),
     }
 
 
@@ -77,12 +87,12 @@ def test_only_an_odd_number_of_fp4_columns_needs_its_shape() -> None:
 
 def test_fitted_levels_are_stored() -> None:
     scheme = Scheme(TensorScheme(kmeans(3), Granularity.CHANNEL))
-    assert layout(scheme, (4, 64), torch.bfloat16)["weight_codebook"] == Entry(torch.float32, (8,))
+    assert layout(scheme, (4, 64), torch.bfloat16)["weight_codebook"] == (torch.float32, (8,))
 
 
 def test_scale_shapes() -> None:
     shapes = [
-        layout(Scheme(weights), (6, 80), torch.bfloat16)["weight_scale"].shape
+        layout(Scheme(weights), (6, 80), torch.bfloat16)["weight_scale"][1]
         for weights in granularities(IntegerGrid(4))
     ]
     assert shapes == [(1,), (6, 1), (6, 3)]

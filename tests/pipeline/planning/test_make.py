@@ -13,7 +13,7 @@ from tiny_models import FAMILIES, save_tiny
 
 
 def plan_for(directory: Path, recipe: str = "w4", **adjustments: object) -> Plan:
-    changed = Adjustments(**adjustments).apply(load_recipe(recipe))  # type: ignore[arg-type]
+    changed = Adjustments(**adjustments).apply(load_recipe(recipe))
     return make_plan(open_directory(directory), changed)
 
 
@@ -75,9 +75,9 @@ def test_exclude_and_overrides(tmp_path: Path) -> None:
     assert schemes["model.layers.1.mlp.down_proj"] == eight
     assert schemes["model.layers.1.mlp.up_proj"] == recipe.scheme
     assert schemes["model.layers.0.mlp.down_proj"] is None
-    config = plan.quantization_config({})
+    config = plan.config({})["quantization_config"]
     assert config["format"] == "pack-quantized"
-    assert len(config["config_groups"]) == 2  # type: ignore[arg-type]
+    assert len(config["config_groups"]) == 2
 
 
 @pytest.mark.parametrize(

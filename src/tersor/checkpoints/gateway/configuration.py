@@ -11,6 +11,7 @@ from tersor.checkpoints.gateway.codeless import code_named, without_code
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.culprit import culprit
 from tersor.checkpoints.scratch import scratch_directory
+from tersor.checkpoints.source import Source
 from tersor.errors import OutputError, SourceError
 
 CONFIG = "config.json"
@@ -36,8 +37,17 @@ def configuration(directory: Path) -> Any:
         SourceError: no ``config.json``, no JSON object, a type that transformers does not know, or
             a field that it refuses.
     """
-    config = configuration_of(read_json(directory / CONFIG), str(directory))
-    config.name_or_path = str(directory)
+    return _named(read_json(directory / CONFIG), directory)
+
+
+def source_configuration(source: Source) -> Any:
+    """The same of an opened one, whatever it lies in. Raises :class:`SourceError`."""
+    return _named(source.config, source.path)
+
+
+def _named(fields: Mapping[str, Any], path: Path) -> Any:
+    config = configuration_of(fields, str(path))
+    config.name_or_path = str(path)
     return config
 
 

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.files import (
@@ -20,6 +21,35 @@ from tersor.errors import OutputError, SourceError
 
 _REPLACED = ".replaced"
 _ANOTHER = "choose another output directory"
+
+
+class Kind(Protocol):
+    """What is published. ``file``: the one file of the staging directory that is; ``None`` if all
+    of it is."""
+
+    @property
+    def file(self) -> str | None:
+        """See above."""
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether what exists at ``path`` is of this kind, and may be replaced by another one."""
+
+
+class ModelDirectory:
+    """A directory with the ``config.json`` of a model."""
+
+    file = None
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether ``path`` looks like something transformers or tersor wrote."""
+        try:
+            config = read_json(path / "config.json")
+        except SourceError:
+            return False
+        return bool({"model_type", "architectures"} & config.keys())
+
+
+MODEL_DIRECTORY = ModelDirectory()
 
 
 class OutputDirectory:
@@ -37,6 +67,7 @@ class OutputDirectory:
             replaced.
         force: replace an existing model directory: the old one is renamed aside, the new one
             renamed in, then the old one deleted.
+        kind: what is published; of a single file, the file alone.
 
     Raises:
         OutputError: ``path`` exists and may not be replaced, another process is writing it, the
@@ -50,6 +81,7 @@ class OutputDirectory:
         needed_bytes: int = 0,
         source: Path | None = None,
         force: bool = False,
+        kind: Kind = MODEL_DIRECTORY,
     ) -> None:
         self._given = Path(path)
         # The target of a symbolic link is replaced, not the link.
@@ -57,6 +89,7 @@ class OutputDirectory:
         self._needed = needed_bytes
         self._source = source
         self._force = force
+        self._kind = kind
         self._staging: Staging | None = None
         self._made_parents: list[Path] = []
 
@@ -98,16 +131,19 @@ class OutputDirectory:
     def _refuse_replacing(self) -> None:
         if not self.path.exists():
             return
-        if not self.path.is_dir():
-            raise OutputError(f"{self._given}: exists and is a file; {_ANOTHER}")
+        if self.path.is_dir() == (self._kind.file is not None):
+            what = "directory" if self.path.is_dir() else "file"
+            raise OutputError(f"{self._given}: exists and is a {what}; {_ANOTHER}")
         if not self._force:
             raise OutputError(f"{self._given}: exists already; {_ANOTHER} or pass --force")
         if self._source is not None:
             self._refuse_losing(self._source)
-        if any(self.path.iterdir()) and not _is_model_directory(self.path):
+        empty = self.path.is_dir() and not any(self.path.iterdir())
+        if not empty and not self._kind.recognizes(self.path):
+            what = "a model directory (no config.json of a model inside)"
             raise OutputError(
-                f"{self._given}: not a model directory (no config.json of a model inside), "
-                f"so it is not replaced even with --force; {_ANOTHER}"
+                f"{self._given}: not {what if self._kind.file is None else 'a file of this format'}"
+                f", so it is not replaced even with --force; {_ANOTHER}"
             )
 
     def _refuse_losing(self, source: Path) -> None:
@@ -136,6 +172,9 @@ class OutputDirectory:
     def _publish(self) -> None:
         assert self._staging is not None
         staging = self._staging.directory
+        if self._kind.file is not None:
+            self._publish_file(staging / self._kind.file)
+            return
         for directory, _, files in os.walk(staging):
             for file in files:
                 flush_to_disk(Path(directory, file))
@@ -154,6 +193,13 @@ class OutputDirectory:
         flush_to_disk(self.path.parent)
         if old is not None:
             self._delete_old(old)
+
+    def _publish_file(self, staged: Path) -> None:
+        """One renaming, which replaces an old file; what else was staged is removed later."""
+        flush_to_disk(staged)
+        staged.replace(self.path)
+        self._made_parents = []
+        flush_to_disk(self.path.parent)
 
     @property
     def _aside(self) -> Path:
@@ -211,12 +257,3 @@ class OutputDirectory:
             if not any(parent.iterdir()):
                 parent.rmdir()
         self._made_parents = []
-
-
-def _is_model_directory(path: Path) -> bool:
-    """Whether ``path`` looks like something transformers or tersor wrote."""
-    try:
-        config = read_json(path / "config.json")
-    except SourceError:
-        return False
-    return bool({"model_type", "architectures"} & config.keys())

@@ -1,53 +1,65 @@
-"""Quantized linears ⇄ the tensors on disk."""
+"""Quantized linears ⇄ tensors, by names that follow compressed-tensors: ``<module>.<suffix>``.
+
+The storage of the scheme has codes and zero points; what surrounds them is here.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tersor.errors import FormatError
-from tersor.formats.sound import PARAMETERS, refuse_unsound
-from tersor.formats.storage.layout import Storage, layout, scale_shape, storage_for
+from tersor.formats.entry import Entry
+from tersor.formats.linear import InputParameters, QuantizedLinear
+from tersor.formats.storage.kind import scale_shape
+from tersor.formats.storage.known import storage_for
 from tersor.grids import (
     Granularity,
-    IntegerGrid,
     QuantizedTensor,
+    ScaleFormat,
     Scheme,
     StoredScale,
     TensorScheme,
-    pack,
-    unpack,
 )
 
-_MODEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+SUFFIXES = (
+    "weight",
+    "weight_packed",
+    "weight_shape",
+    "weight_scale",
+    "weight_zero_point",
+    "weight_global_scale",
+    "weight_codebook",
+    "input_scale",
+    "input_zero_point",
+)
 
 
-@dataclass(frozen=True, eq=False)
-class InputParameters:
-    """Scale ``(1,)`` in the model's float type and int8 zero point ``(1,)`` of a static input."""
+def layout(scheme: Scheme, shape: tuple[int, int], dtype: torch.dtype) -> dict[str, Entry]:
+    """Suffix → type and shape of everything stored for a linear ``(out, in)``.
 
-    scale: Tensor
-    zero_point: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizedLinear:
-    """Weight, and for static activations the parameters of the input."""
-
-    weight: QuantizedTensor
-    scheme: Scheme
-    input: InputParameters | None = None
+    ``dtype``: the model's float type, in which scales of format ``float`` are stored.
+    """
+    weights, storage = scheme.weights, storage_for(scheme)
+    entries = storage.codes(weights, shape)
+    entries["weight_scale"] = _scale(weights, dtype, scale_shape(weights, shape))
+    if not weights.grid.symmetric:
+        entries["weight_zero_point"] = storage.zero_point(weights, shape)
+    if weights.scale_format is ScaleFormat.E4M3:
+        entries["weight_global_scale"] = Entry(torch.float32, (1,), parameter=True, divisor=True)
+    if weights.grid.fitted:
+        levels = 1 << weights.grid.bits
+        entries["weight_codebook"] = Entry(torch.float32, (levels,), parameter=True)
+    return entries | _static_input(scheme, dtype)
 
 
 def encode(linear: QuantizedLinear) -> dict[str, Tensor]:
-    """Suffix → tensor, as :func:`tersor.formats.storage.layout.layout` describes."""
-    weight, storage = linear.weight, storage_for(linear.scheme)
-    weights = linear.scheme.weights
-    tensors = _encode_codes(weight, storage)
+    """Suffix → tensor, as :func:`layout` describes."""
+    weight, weights = linear.weight, linear.scheme.weights
+    storage = storage_for(linear.scheme)
+    tensors = storage.encode(weight)
     tensors["weight_scale"] = weight.scale.data.reshape(scale_shape(weights, weight.shape))
     if weight.zero_point is not None:
-        tensors["weight_zero_point"] = _encode_zero_point(weight.zero_point, weights, storage)
+        tensors["weight_zero_point"] = storage.encode_zero_point(weight.zero_point, weights)
     if weight.scale.global_scale is not None:
         tensors["weight_global_scale"] = weight.scale.global_scale
     if weight.codebook is not None:
@@ -59,120 +71,32 @@ def encode(linear: QuantizedLinear) -> dict[str, Tensor]:
     return {suffix: tensor.contiguous() for suffix, tensor in tensors.items()}
 
 
-def decode(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> QuantizedLinear:
-    """Inverse of :func:`encode`. ``module`` names the linear in errors.
+def decode(
+    tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, int]
+) -> QuantizedLinear:
+    """Inverse of :func:`encode` for tensors that fit :func:`layout`.
 
-    Codes come back in the grid's code type, with the same values that were encoded. Raises
-    :class:`FormatError` if a tensor is missing, is one too many, has another type or shape than the
-    scheme says, or values that no scale can have.
+    Codes come back in the grid's code type, with the same values that were encoded.
     """
     weights, storage = scheme.weights, storage_for(scheme)
-    shape = check(tensors, scheme, module)
-    groups = weights.groups(shape[1])
     rows = 1 if weights.granularity is Granularity.TENSOR else shape[0]
+    per_row = (rows, weights.groups(shape[1]))
     scale = StoredScale(
-        tensors["weight_scale"].reshape(rows, groups),
+        tensors["weight_scale"].reshape(per_row),
         weights.scale_format,
         tensors.get("weight_global_scale"),
     )
     zero_point = tensors.get("weight_zero_point")
     if zero_point is not None:
-        zero_point = _decode_zero_point(zero_point, weights, storage, (rows, groups))
+        zero_point = storage.decode_zero_point(zero_point, weights, per_row)
     weight = QuantizedTensor(
-        _decode_codes(tensors, weights, storage, shape),
+        storage.decode(tensors, weights, shape),
         scale,
         zero_point,
         weights,
         tensors.get("weight_codebook"),
     )
     return QuantizedLinear(weight, scheme, decode_input(tensors))
-
-
-def _unsigned(codes: Tensor, grid: IntegerGrid) -> Tensor:
-    """Codes or zero points as they are packed: two's complement ones plus ``2^(b−1)``."""
-    if not grid.signed:
-        return codes
-    return (codes.to(torch.int16) + (1 << (grid.bits - 1))).to(torch.uint8)
-
-
-def _restored(codes: Tensor, grid: IntegerGrid) -> Tensor:
-    if not grid.signed:
-        return codes
-    return (codes.to(torch.int16) - (1 << (grid.bits - 1))).to(torch.int8)
-
-
-def _encode_codes(weight: QuantizedTensor, storage: Storage) -> dict[str, Tensor]:
-    grid, codes = weight.scheme.grid, weight.codes
-    match storage:
-        case Storage.PACKED:
-            unsigned = _unsigned(codes, grid) if isinstance(grid, IntegerGrid) else codes
-            return {
-                "weight_packed": pack(unsigned, grid.bits),
-                "weight_shape": torch.tensor(weight.shape, dtype=torch.int64),
-            }
-        case Storage.MXFP4 | Storage.NVFP4:
-            odd = codes.shape[1] % 2
-            padded = torch.nn.functional.pad(codes, (0, odd))
-            tensors = {"weight_packed": padded[:, ::2] | (padded[:, 1::2] << 4)}
-            shape = torch.tensor(weight.shape, dtype=torch.int64)
-            return tensors | ({"weight_shape": shape} if odd else {})
-        case Storage.INT8:
-            assert isinstance(grid, IntegerGrid)
-            return {"weight": codes if grid.signed else (codes ^ 0x80).view(torch.int8)}
-        case _:
-            return {"weight": codes}
-
-
-def _decode_codes(
-    tensors: Mapping[str, Tensor], weights: TensorScheme, storage: Storage, shape: tuple[int, int]
-) -> Tensor:
-    grid = weights.grid
-    match storage:
-        case Storage.PACKED:
-            codes = unpack(tensors["weight_packed"], grid.bits, shape[1])
-            return _restored(codes, grid) if isinstance(grid, IntegerGrid) else codes
-        case Storage.MXFP4 | Storage.NVFP4:
-            packed = tensors["weight_packed"]
-            both = torch.stack((packed & 0x0F, packed >> 4), dim=-1).flatten(1)
-            return both[:, : shape[1]].contiguous()
-        case Storage.INT8:
-            assert isinstance(grid, IntegerGrid)
-            codes = tensors["weight"]
-            return codes if grid.signed else codes.view(torch.uint8) ^ 0x80
-        case _:
-            return tensors["weight"]
-
-
-def _encode_zero_point(zero_point: Tensor, weights: TensorScheme, storage: Storage) -> Tensor:
-    """Packed along the output dimension, as compressed-tensors wants it; else plain int8."""
-    grid = weights.grid
-    assert isinstance(grid, IntegerGrid)
-    if storage is Storage.PACKED and weights.granularity is not Granularity.TENSOR:
-        return pack(_unsigned(zero_point, grid).T.contiguous(), grid.bits).T
-    signed = zero_point if grid.signed else zero_point.to(torch.int16) - grid.offset
-    shape = (1,) if weights.granularity is Granularity.TENSOR else tuple(zero_point.shape)
-    return signed.to(torch.int8).reshape(shape)
-
-
-def _decode_zero_point(
-    stored: Tensor, weights: TensorScheme, storage: Storage, shape: tuple[int, int]
-) -> Tensor:
-    grid = weights.grid
-    assert isinstance(grid, IntegerGrid)
-    if storage is Storage.PACKED and weights.granularity is not Granularity.TENSOR:
-        return _restored(unpack(stored.T.contiguous(), grid.bits, shape[0]).T.contiguous(), grid)
-    signed = stored.reshape(shape)
-    return signed if grid.signed else (signed.to(torch.int16) + grid.offset).to(torch.uint8)
-
-
-def check(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> tuple[int, int]:
-    """``(out, in)`` of a linear whose tensors have the types and shapes of its scheme.
-
-    Raises :class:`FormatError` if a tensor is missing, is one too many or is of another kind.
-    """
-    shape = stored_shape(tensors, scheme, module)
-    _check(tensors, scheme, shape, module)
-    return shape
 
 
 def decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
@@ -182,55 +106,21 @@ def decode_input(tensors: Mapping[str, Tensor]) -> InputParameters | None:
     return InputParameters(tensors["input_scale"], tensors.get("input_zero_point"))
 
 
-def stored_shape(tensors: Mapping[str, Tensor], scheme: Scheme, module: str) -> tuple[int, int]:
-    """``(out, in)`` of a linear, still to be checked against its other tensors.
-
-    ``tensors``: suffix → tensor, of which codes are not read. Raises :class:`FormatError`.
-    """
-    storage = storage_for(scheme)
-    halves = storage in (Storage.MXFP4, Storage.NVFP4)
-    if storage is Storage.PACKED or (halves and "weight_shape" in tensors):
-        return _two_sizes(_get(tensors, "weight_shape", module), module)
-    name = "weight_packed" if halves else "weight"
-    codes = _get(tensors, name, module)
-    if codes.ndim != 2 or codes.numel() == 0:
-        raise FormatError(f"{module}.{name} is {tuple(codes.shape)}, not a matrix (out, in)")
-    rows, columns = codes.shape
-    return rows, columns * 2 if halves else columns
+def _scale(weights: TensorScheme, dtype: torch.dtype, shape: tuple[int, ...]) -> Entry:
+    match weights.scale_format:
+        case ScaleFormat.E8M0:
+            return Entry(torch.uint8, shape, parameter=True)
+        case ScaleFormat.E4M3:
+            return Entry(torch.float8_e4m3fn, shape, parameter=True)
+        case ScaleFormat.FLOAT:
+            return Entry(dtype, shape, model_type=True, parameter=True)
 
 
-def _two_sizes(stored: Tensor, module: str) -> tuple[int, int]:
-    shape = stored.tolist() if stored.dtype == torch.int64 and stored.shape == (2,) else []
-    if not shape or not all(0 < size < 1 << 31 for size in shape):
-        raise FormatError(
-            f"{module}.weight_shape is {stored.tolist()} ({stored.dtype}), "
-            "not two positive int64 numbers (out, in)"
-        )
-    return shape[0], shape[1]
-
-
-def _check(
-    tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, int], module: str
-) -> None:
-    scale_dtype = _get(tensors, "weight_scale", module).dtype
-    model_dtype = scale_dtype if scale_dtype in _MODEL_DTYPES else torch.float32
-    entries = layout(scheme, shape, model_dtype)
-    for suffix in tensors.keys() - entries.keys():
-        raise FormatError(f"tensor {module}.{suffix} does not belong to its scheme ({scheme})")
-    for suffix, entry in entries.items():
-        found = _get(tensors, suffix, module)
-        # A weight scale that is not of the model's type does not tell what the input scale must be.
-        dtypes = _MODEL_DTYPES if suffix == "input_scale" else (entry.dtype,)
-        if found.dtype not in dtypes or tuple(found.shape) != entry.shape:
-            raise FormatError(
-                f"{module}.{suffix} is {found.dtype} {tuple(found.shape)}; "
-                f"its scheme ({scheme}) needs {entry.dtype} {entry.shape}"
-            )
-        if suffix in PARAMETERS:
-            refuse_unsound(f"{module}.{suffix}", found)
-
-
-def _get(tensors: Mapping[str, Tensor], suffix: str, module: str) -> Tensor:
-    if suffix not in tensors:
-        raise FormatError(f"tensor {module}.{suffix} is missing")
-    return tensors[suffix]
+def _static_input(scheme: Scheme, dtype: torch.dtype) -> dict[str, Entry]:
+    activations = scheme.activations
+    if activations is None or activations.dynamic:
+        return {}
+    scale = Entry(dtype, (1,), model_type=True, parameter=True, divisor=True)
+    if activations.tensor.grid.symmetric:
+        return {"input_scale": scale}
+    return {"input_scale": scale, "input_zero_point": Entry(torch.int8, (1,))}

@@ -116,12 +116,12 @@ class BlockRounder:
 
     def _parts(self, call: BlockCall) -> BlockParts:
         unit = self._units[call.index]
-        planned = [(t.source.dtype, module) for t in unit.tensors for module in t.modules]
+        planned = [module for tensor in unit.tensors for module in tensor.modules]
         places = places_of(self._decoder, call.index)
         # What a conversion changed beyond recognition has no place, and is rounded unseen.
         modules = {
             name: module
-            for _, module in planned
+            for module in planned
             if module.scheme is not None and (name := f"{module.module}.weight") in places
         }
         return BlockParts(
@@ -129,7 +129,7 @@ class BlockRounder:
             call,
             modules,
             tuple(self._stages(call.index, {name: places[name] for name in modules})),
-            {f"{module.module}.weight": dtype for dtype, module in planned},
+            {f"{module.module}.weight": module.scale_type for module in planned},
             published_views(self._decoder, call),
         )
 

@@ -17,7 +17,7 @@ class BlockParts:
     """A loaded block.
 
     ``modules``: linears that are quantized, by weight name; ``stages``: where they are read.
-    ``dtypes``: the source's, by weight name, in which scales are stored. ``views``: every tensor of
+    ``dtypes``: in which scales are stored, by weight name. ``views``: every tensor of
     the block as it is in memory, fp32, by published name; writing to one changes the block.
     """
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from tersor.errors import RecipeError
@@ -31,7 +30,7 @@ class InputStatistics:
 
 
 def static_input(
-    module: ModulePlan, seen: InputStatistics | None, estimator: AnyRange, dtype: torch.dtype
+    module: ModulePlan, seen: InputStatistics | None, estimator: AnyRange
 ) -> InputParameters | None:
     """Scale and zero point of a module's input; ``None`` if its activations are not static.
 
@@ -46,7 +45,7 @@ def static_input(
             f"{module.module}: static activations need calibration, and no token reached it; "
             "give more text with --calibration, or exclude it"
         )
-    storage = ScaleStorage(dtype)
+    storage = ScaleStorage(module.scale_type)
     match estimator:
         case MinMax():
             low, high = seen.bounds

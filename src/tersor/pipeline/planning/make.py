@@ -1,7 +1,7 @@
 """What a recipe does to every tensor of a source, decided before any weight is read."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -10,22 +10,32 @@ from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
 from tersor.errors import RecipeError
-from tersor.formats import compressed_tensors, layout, own
+from tersor.formats import Format
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role, describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.models.probing import probed
+from tersor.pipeline.planning.layout import chosen_format, laid_out
 from tersor.pipeline.planning.logits import trainable_logits
-from tersor.pipeline.planning.plan import ModulePlan, Plan, TensorPlan, Unit
+from tersor.pipeline.planning.plan import (
+    ModulePlan,
+    Plan,
+    TensorPlan,
+    Unit,
+    contents_of,
+    modules_of,
+)
 from tersor.recipes import Override, Recipe, matches, require_match
 from tersor.transforms import BiasedSource, RotatedSource
 
 _SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
-def make_plan(source: Source, recipe: Recipe) -> Plan:
+def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> Plan:  # noqa: A002
     """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
+
+    ``format``: of the result; by default the first, by preference, that can hold it.
 
     Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
     :class:`~tersor.errors.SourceError` if the source is quantized already, transformers knows its
@@ -42,30 +52,27 @@ def make_plan(source: Source, recipe: Recipe) -> Plan:
     if recipe.training is not None:
         trainable_logits(source, architecture)
     planner = _Planner(recipe, architecture, _untied_modules(source, architecture, recipe))
-    units = tuple(
+    decided = tuple(
         Unit(name, tuple(planner.tensor(info) for info in infos))
         for name, infos in _units(architecture, source.tensors)
     )
+    modules = list(modules_of(decided))
+    _check_patterns(recipe, architecture, modules)
+    chosen, reason = chosen_format(contents_of(architecture, decided), format)
+    units = laid_out(decided, chosen)
     notes = [architecture.note] if architecture.note else []
     if code := code_named(source.config, "AutoModelForCausalLM"):
         notes.append(f"the checkpoint's own code ({code}) is copied, and not run")
     notes += getattr(source, "notes", ())
-    notes += planner.notes_of_untied(units)
+    notes += planner.notes_of_untied(modules_of(units))
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")
-    plan = Plan(source.path, recipe, architecture, units, compressed_tensors.METHOD, tuple(notes))
-    _check_patterns(plan)
-    biases = (f"{module.module}.bias" in source.tensors for module in plan.quantized())
+    biases = (f"{m.module}.bias" in source.tensors for m in modules if m.scheme is not None)
     if recipe.bias_correction and not any(biases):
         notes.append("no bias is corrected: no quantized linear has one")
-    obstacles = _obstacles(plan)
-    if not obstacles:
-        return replace(plan, notes=tuple(notes))
-    notes.append(
-        f"written in tersor's own format, which vLLM cannot load: {obstacles[0]}"
-        + (f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else "")
-    )
-    return replace(plan, format=own.METHOD, notes=tuple(notes))
+    if reason:
+        notes.append(reason)
+    return Plan(source.path, recipe, architecture, units, chosen, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,12 @@ class _Planner:
         if len(info.shape) not in (2, 3) or not info.name.endswith(".weight"):
             role = self.architecture.role(info.name, info.shape)
             if role is not Role.FUSED_EXPERTS:
-                return TensorPlan(info, ())
+                return TensorPlan(info, (), info)
         parts = unfused_shapes(self.architecture, info.name, info.shape)
         if any(len(shape) != 2 for shape in parts.values()):
-            return TensorPlan(info, ())
+            return TensorPlan(info, (), info)
         modules = tuple(self._module(info, name, shape) for name, shape in parts.items())
-        return TensorPlan(info, modules)
+        return TensorPlan(info, modules, info)
 
     def _module(self, info: TensorInfo, name: str, shape: tuple[int, ...]) -> ModulePlan:
         module = name.removesuffix(".weight")
@@ -94,23 +101,17 @@ class _Planner:
         matrix = (out_features, in_features)
         reason = self._reason_to_keep(info, module)
         if reason:
-            kept = (TensorInfo(name, info.dtype, shape),)
-            return ModulePlan(module, matrix, transposed, None, None, reason, kept)
+            return ModulePlan(module, matrix, transposed, None, None, reason, info.dtype)
         treatment = self._treatment(module)
         assert treatment.scheme is not None
         scheme = _applicable(treatment.scheme, self.architecture.role(name, shape))
-        outputs = tuple(
-            TensorInfo(f"{module}.{suffix}", entry.dtype, entry.shape)
-            for suffix, entry in layout(scheme, matrix, info.dtype).items()
-        )
-        return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", outputs)
+        return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", info.dtype)
 
     def _treatment(self, module: str) -> Override:
         return self.recipe.treatment(module, untied=module in self.untied)
 
-    def notes_of_untied(self, units: tuple[Unit, ...]) -> Iterator[str]:
+    def notes_of_untied(self, modules: Iterable[ModulePlan]) -> Iterator[str]:
         """What the recipe's scheme for an untied embedding and head comes to."""
-        modules = (module for unit in units for tensor in unit.tensors for module in tensor.modules)
         given = [
             module
             for module in modules
@@ -178,39 +179,18 @@ def _units(
             yield info.name, [info]
 
 
-def _obstacles(plan: Plan) -> list[str]:
-    """Why compressed-tensors cannot hold the plan's quantized modules."""
-    found = []
-    alike = compressed_tensors.one_way(m.scheme for m in plan.quantized() if m.scheme is not None)
-    if plan.architecture.converted:
-        found.append(
-            "transformers joins tensors of this model while loading, or takes them apart, and "
-            "loses them where it reads compressed-tensors"
-        )
-    for module in plan.quantized():
-        assert module.scheme is not None
-        obstacle = compressed_tensors.obstacle(module.scheme, module.shape)
-        if module.transposed:
-            obstacle = "compressed-tensors has no transposed (Conv1D) linears"
-        if plan.architecture.is_private(f"{module.module}.weight"):
-            obstacle = "transformers has no names for single experts of this model"
-        if not alike and plan.architecture.embedding == f"{module.module}.weight":
-            obstacle = "readers of compressed-tensors decode embeddings as they do linears"
-        if obstacle:
-            found.append(f"{module.module}: {obstacle}")
-    return found
-
-
-def _check_patterns(plan: Plan) -> None:
-    recipe, modules = plan.recipe, [module.module for module in plan.modules()]
+def _check_patterns(
+    recipe: Recipe, architecture: Architecture, decided: Sequence[ModulePlan]
+) -> None:
+    modules = [module.module for module in decided]
     for pattern in recipe.include:
-        _refuse_tied_head(plan.architecture, pattern, modules)
+        _refuse_tied_head(architecture, pattern, modules)
         require_match(pattern, modules, "--include")
     for pattern in recipe.exclude:
         require_match(pattern, modules, "--exclude")
     for override in recipe.overrides:
         require_match(override.match, modules, "override")
-    if not any(True for _ in plan.quantized()):
+    if not any(module.scheme is not None for module in decided):
         raise RecipeError("nothing would be quantized: check --exclude and the overrides")
 
 

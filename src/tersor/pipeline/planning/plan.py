@@ -1,6 +1,6 @@
 """A plan as a value: what happens to every tensor, and how large the result will be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from tersor.checkpoints.source import TensorInfo
-from tersor.formats import compressed_tensors, own
-from tersor.formats.kinds.compressed_tensors.engines import Reading, Stored, readings
+from tersor.formats import Contents, Format, Matrix, Reading
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
-from tersor.models.in_transformers.in_memory import InMemory, in_memory
 from tersor.recipes import AnyRange, Made, Recipe
 from tersor.version import own_version
 
@@ -23,7 +21,8 @@ class ModulePlan:
     """One matrix of the result: quantized if it has a scheme, else kept, and ``reason`` says why.
 
     ``shape``: ``(out, in)``; ``transposed`` matrices are ``(in, out)`` in the source.
-    ``outputs``: the tensors that are written for it.
+    ``outputs``: the tensors that are written for it. ``scale_type``: of scales of format ``float``;
+    ``may_widen``: names of outputs that are float32 if float16 cannot hold their values.
     """
 
     module: str
@@ -32,7 +31,9 @@ class ModulePlan:
     scheme: Scheme | None
     range: AnyRange | None
     reason: str
-    outputs: tuple[TensorInfo, ...]
+    scale_type: torch.dtype
+    outputs: tuple[TensorInfo, ...] = ()
+    may_widen: tuple[str, ...] = ()
 
     @property
     def weights(self) -> int:
@@ -49,7 +50,7 @@ class ModulePlan:
         return tuple(
             info
             for info in self.outputs
-            if info.dtype is torch.float16 and info.name.endswith("_scale")
+            if info.dtype is torch.float16 and info.name in self.may_widen
         )
 
     def written(self, outputs: Mapping[str, TensorInfo]) -> "ModulePlan":
@@ -59,16 +60,17 @@ class ModulePlan:
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor of the source: copied as it is if ``modules`` is empty."""
+    """A tensor of the source. If ``modules`` is empty no matrix: it is stored as ``kept``."""
 
     source: TensorInfo
     modules: tuple[ModulePlan, ...]
+    kept: TensorInfo
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """The tensors that are written for it."""
         if not self.modules:
-            return (self.source,)
+            return (self.kept,)
         return tuple(info for module in self.modules for info in module.outputs)
 
     def written(self, outputs: Mapping[str, TensorInfo]) -> "TensorPlan":
@@ -96,14 +98,12 @@ class Plan:
     recipe: Recipe
     architecture: Architecture
     units: tuple[Unit, ...]
-    format: str
+    written_as: Format
     notes: tuple[str, ...]
 
     def modules(self) -> Iterator[ModulePlan]:
         """All matrices with a decision, in order."""
-        for unit in self.units:
-            for tensor in unit.tensors:
-                yield from tensor.modules
+        return modules_of(self.units)
 
     def quantized(self) -> Iterator[ModulePlan]:
         """Those that are quantized."""
@@ -140,15 +140,22 @@ class Plan:
         """The plan with what was made by its recipe."""
         return replace(self, recipe=replace(self.recipe, made=made))
 
+    @property
+    def format(self) -> str:
+        """The name of the format that it is written in."""
+        return self.written_as.name
+
+    def contents(self) -> Contents:
+        """The model as a format sees it."""
+        return contents_of(self.architecture, self.units)
+
     def readings(self) -> tuple[Reading, ...]:
         """Which known engines read the result."""
-        role = self.architecture.role
-        stored = [
-            Stored(m.module, m.shape, role(f"{m.module}.weight", m.shape), m.scheme)
-            for m in self.quantized()
-            if m.scheme is not None
-        ]
-        return readings(self.format, stored)
+        return self.written_as.readings(self.contents())
+
+    def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The config of the result, from that of the source."""
+        return self.written_as.config(self.contents(), config)
 
     @property
     def source_bytes(self) -> int:
@@ -187,49 +194,25 @@ class Plan:
             "notes": list(self.notes),
         }
 
-    def quantization_config(self, config: Mapping[str, Any]) -> dict[str, object]:
-        """``quantization_config`` for ``config.json``; ``config`` is the rest of it."""
-        groups: dict[Scheme, list[str]] = {}
-        for module in self.quantized():
-            assert module.scheme is not None
-            groups.setdefault(module.scheme, []).append(module.module)
-        if self.format == own.METHOD:
-            transposed = [module.module for module in self.quantized() if module.transposed]
-            return own.quantization_config(groups, transposed, self._private_experts())
-        if not self.architecture.is_foreign:
-            return compressed_tensors.quantization_config(groups, self._kept_linears())
-        names = in_memory(config, [module.module for module in self.modules()])
-        return compressed_tensors.quantization_config(
-            self._named_for_all(groups, names), self._kept_for_all(names), dense=True
+
+def modules_of(units: Iterable[Unit]) -> Iterator[ModulePlan]:
+    """All matrices with a decision, in order."""
+    return (module for unit in units for tensor in unit.tensors for module in tensor.modules)
+
+
+def contents_of(architecture: Architecture, units: Iterable[Unit]) -> Contents:
+    """A model whose matrices are decided, as a format sees it."""
+    modules = list(modules_of(units))
+    quantized = tuple(
+        Matrix(
+            one.module,
+            one.shape,
+            architecture.role(f"{one.module}.weight", one.shape),
+            one.scheme,
+            one.transposed,
         )
-
-    def _named_for_all(
-        self, groups: Mapping[Scheme, list[str]], names: InMemory
-    ) -> dict[Scheme, list[str]]:
-        """Modules by their names on disk and by those in memory."""
-        taken = {module.module for module in self.modules()}
-        return {
-            scheme: [*modules, *sorted({names.modules.get(m, m) for m in modules} - taken)]
-            for scheme, modules in groups.items()
-        }
-
-    def _kept_for_all(self, names: InMemory) -> list[str]:
-        """What stays as it is by both names; in memory, every linear that is not quantized."""
-        quantized = {module.module for module in self.quantized()}
-        quantized |= {names.modules.get(module, module) for module in quantized}
-        return sorted({*self._kept_linears(), *(names.linears - quantized)})
-
-    def _private_experts(self) -> list[own.StackedExperts]:
-        return [
-            own.StackedExperts(f.parameter, f.parts, f.transposed, f.interleaved)
-            for f in self.architecture.fused_experts
-            if f.parameter
-        ]
-
-    def _kept_linears(self) -> list[str]:
-        kept = {module.module for module in self.modules() if module.scheme is None}
-        head = (self.architecture.head or "").removesuffix(".weight")
-        if not any(module.module == head for module in self.quantized()):
-            # Its name in memory, if it is tied to the embedding or called otherwise on disk.
-            kept.add("lm_head")
-        return sorted(kept)
+        for one in modules
+        if one.scheme is not None
+    )
+    kept = tuple(one.module for one in modules if one.scheme is None)
+    return Contents(architecture, quantized, kept)

@@ -32,8 +32,7 @@ def head_work(source: Source, plan: Plan, unit: Unit, inputs: Sequence[Tensor]) 
         return Work()
     name = f"{module.module}.weight"
     observed = observe(inputs, [module], plan.recipe)
-    dtype = source.tensors[name].dtype
     weight = source.read([name])[name]
     settings = plan.recipe.second_order
-    rounded = round_stage({module.module: (module, weight, dtype)}, observed, settings)
+    rounded = round_stage({module.module: (module, weight, module.scale_type)}, observed, settings)
     return Work(rounded=rounded, seen={module.module: Seen(observed.tokens, observed.static)})

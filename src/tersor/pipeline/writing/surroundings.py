@@ -2,41 +2,36 @@
 
 from pathlib import Path
 
-from tersor.checkpoints.files import write_json, write_text
+from tersor.checkpoints.files import json_text
 from tersor.checkpoints.huggingface.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
-from tersor.formats import own
-from tersor.formats.kinds.compressed_tensors.engines import readings_line
+from tersor.formats import Format, Formats, readings_line
 from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import source_name
 from tersor.recipes import dump
 from tersor.report import RECIPE, CardFacts, LayerRecord, model_card, quantize_command
-from tersor.runtime.artifact import open_artifact
+from tersor.runtime.artifact import artifact_of
 from tersor.version import versions
 
 
-def write_description(source: Source, result: QuantizeResult, directory: Path) -> None:
-    """Write ``config.json``, the tokenizer and its companions, recipe, records and model card."""
-    plan = result.plan
-    config = dict(source.config) | {"quantization_config": plan.quantization_config(source.config)}
-    config.pop(own.WEIGHTS_KEY, None)  # of the source, whose files have other names
-    if plan.format == own.METHOD:
-        config = own.refused_by_others(config)
-    source.copy_companions(directory)
-    write_json(directory / "config.json", config)
-    write_text(directory / RECIPE, dump(plan.recipe))
-    write_json(directory / "tersor.json", result.record())
-    write_text(directory / "README.md", model_card(_facts(source, result), result.layers))
+def texts_about(source: Source, result: QuantizeResult) -> dict[str, str]:
+    """Recipe, record and model card, by the names of their files."""
+    return {
+        RECIPE: dump(result.plan.recipe),
+        "tersor.json": json_text(result.record()),
+        "README.md": model_card(_facts(source, result), result.layers),
+    }
 
 
-def verify(directory: Path, records: tuple[LayerRecord, ...]) -> None:
+def verify(staging: Path, format_: Format, records: tuple[LayerRecord, ...]) -> None:
     """Read every quantized linear back through the format's decoder and compare it with its record.
 
     Raises :class:`ReadBackError` naming the first that differs.
     """
-    artifact = open_artifact(directory)
+    directory = staging if format_.container.file is None else staging / format_.container.file
+    artifact = artifact_of(format_.container.open(directory), Formats.of(format_))
     meant = {record.module: record.digest for record in records if record.digest}
     if set(meant) != set(artifact.schemes):
         odd = sorted(set(meant) ^ set(artifact.schemes))[0]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tersor import _native
-from tersor.checkpoints.gateway.configuration import configuration
+from tersor.checkpoints.gateway.configuration import source_configuration
 from tersor.checkpoints.gateway.generation import end_tokens
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import OptionError
@@ -88,7 +88,7 @@ class Engine:
             self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
         packed = PackedCache(self.directory)
         stored = open_stored(self.directory)
-        config = configuration(self.directory)
+        config = source_configuration(stored.source)
         self.shape = decoder_shape(stored.source.config, self.directory / "config.json")
         self.ends = end_tokens(self.directory, config)
         self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)

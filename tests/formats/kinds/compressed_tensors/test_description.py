@@ -26,7 +26,8 @@ from every_scheme import (
     label,
 )
 from tersor.errors import FormatError
-from tersor.formats import QuantizedLinear, compressed_tensors, encode
+from tersor.formats import METHOD, QuantizedLinear
+from tersor.formats.kinds.compressed_tensors import FORMAT, description
 from tersor.grids import (
     ActivationScheme,
     FloatGrid,
@@ -44,7 +45,7 @@ from tersor.ranges import MinMax
 from tersor.rounding import nearest
 
 SHAPE = (33, 128)
-SUPPORTED = [scheme for scheme in LINEARS if compressed_tensors.obstacle(scheme, SHAPE) is None]
+SUPPORTED = [scheme for scheme in LINEARS if FORMAT.obstacle(scheme, SHAPE) is None]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 
 INT4 = Scheme(TensorScheme(IntegerGrid(4, Symmetry.FULL), Granularity.GROUP, 32))
@@ -53,10 +54,16 @@ INT8_NONE = Scheme(TensorScheme(IntegerGrid(8, Symmetry.NONE), Granularity.CHANN
 W8A8 = Scheme(INT8.weights, INT8_TOKEN)
 
 
+def described(groups: dict[Scheme, list[str]], ignore: list[str], **wishes: bool) -> dict[str, Any]:
+    """As it stands in ``config.json``."""
+    config = description.quantization_config(groups, ignore, **wishes)
+    return {METHOD: FORMAT.name, **config}
+
+
 def their_scheme(scheme: Scheme) -> Any:
     from compressed_tensors.quantization import QuantizationConfig
 
-    config = compressed_tensors.quantization_config({scheme: ["layers.0.q_proj"]}, ["lm_head"])
+    config = described({scheme: ["layers.0.q_proj"]}, ["lm_head"])
     return QuantizationConfig.model_validate(config).config_groups["group_0"]
 
 
@@ -65,7 +72,7 @@ def their_weight(tensor: QuantizedTensor, scheme: Scheme) -> Tensor:
 
     theirs = their_scheme(scheme)
     compressor = BaseCompressor.get_value_from_registry(theirs.format)
-    weight: Tensor = compressor.decompress(encode(QuantizedLinear(tensor, scheme)), theirs)[
+    weight: Tensor = compressor.decompress(FORMAT.encode(QuantizedLinear(tensor, scheme)), theirs)[
         "weight"
     ]
     return weight
@@ -156,7 +163,7 @@ def test_their_schema_reads_our_description(scheme: Scheme) -> None:
     ids=str,
 )
 def test_obstacles(scheme: Scheme, columns: int, message: str) -> None:
-    found = compressed_tensors.obstacle(scheme, (8, columns))
+    found = FORMAT.obstacle(scheme, (8, columns))
     assert found is not None
     assert message in found
 
@@ -165,12 +172,12 @@ def test_obstacles(scheme: Scheme, columns: int, message: str) -> None:
 
 
 def test_dense_weights_are_asked_for_where_they_must_be() -> None:
-    config = compressed_tensors.quantization_config({INT4: ["a.q"]}, [], dense=True)
+    config = described({INT4: ["a.q"]}, [], dense=True)
     assert config["dequantize"] is True
 
 
 def test_one_group_targets_the_class() -> None:
-    config = compressed_tensors.quantization_config({INT4: ["a.q", "a.k"]}, ["lm_head", "a.gate"])
+    config = described({INT4: ["a.q", "a.k"]}, ["lm_head", "a.gate"])
     assert config == {
         "quant_method": "compressed-tensors",
         "format": "pack-quantized",
@@ -216,8 +223,8 @@ def readable(scheme: Scheme) -> Scheme:
 
 @pytest.mark.parametrize("scheme", SUPPORTED, ids=label)
 def test_reading_inverts_writing(scheme: Scheme) -> None:
-    config = compressed_tensors.quantization_config({scheme: ["a", "b"]}, [])
-    found = compressed_tensors.schemes_of(config, ["a", "b"])
+    config = described({scheme: ["a", "b"]}, [])
+    found = description.schemes_of(config, ["a", "b"])
     assert found == {"a": readable(scheme), "b": readable(scheme)}
 
 
@@ -232,11 +239,11 @@ def test_reading_inverts_writing_several_groups() -> None:
         Scheme(INT8.weights, STATIC_ASYMMETRIC): ["layers.2.down"],
         Scheme(TensorScheme(FLOATS[0], Granularity.TENSOR), FP8_TOKEN): ["layers.1.up"],
     }
-    config = compressed_tensors.quantization_config(groups, [])
+    config = described(groups, [])
     assert config["format"] == "mixed-precision"
     assert config["config_groups"]["group_0"]["targets"] == ["Linear"]
     modules = [name for names in groups.values() for name in names]
-    found = compressed_tensors.schemes_of(config, modules)
+    found = description.schemes_of(config, modules)
     assert found == {name: readable(s) for s, names in groups.items() for name in names}
     from compressed_tensors.quantization import QuantizationConfig
 
@@ -246,29 +253,29 @@ def test_reading_inverts_writing_several_groups() -> None:
 def test_embeddings_in_the_largest_group_are_named() -> None:
     # Their class is not Linear.
     groups = {INT4: ["model.embed_tokens", "transformer.wte", "a", "b"], INT8: ["c"]}
-    config = compressed_tensors.quantization_config(groups, [])
+    config = described(groups, [])
     targets = config["config_groups"]["group_0"]["targets"]
     assert targets == ["Linear", "model.embed_tokens", "transformer.wte"]
 
 
 def test_a_name_wins_over_a_pattern_and_a_pattern_over_a_class() -> None:
     groups = {INT4: ["a.q", "a.k", "b.q"], INT8: ["a.q"]}
-    config = compressed_tensors.quantization_config(groups, [])
+    config = described(groups, [])
     config["config_groups"]["group_0"]["targets"] = ["Linear"]
     config["config_groups"]["group_1"]["targets"] = ["re:a\\..*"]
     config["config_groups"]["group_2"] = {
-        **compressed_tensors.quantization_config({INT8_NONE: []}, [])["config_groups"]["group_0"],
+        **described({INT8_NONE: []}, [])["config_groups"]["group_0"],
         "targets": ["a.k"],
     }
-    found = compressed_tensors.schemes_of(config, ["b.q", "a.q", "a.k"])
+    found = description.schemes_of(config, ["b.q", "a.q", "a.k"])
     assert found == {"b.q": INT4, "a.q": INT8, "a.k": INT8_NONE}
 
 
 def test_a_module_that_no_group_describes() -> None:
-    config = compressed_tensors.quantization_config({INT4: ["a"]}, [])
+    config = described({INT4: ["a"]}, [])
     config["config_groups"]["group_0"]["targets"] = ["a"]
     with pytest.raises(FormatError, match="describes module other"):
-        compressed_tensors.schemes_of(config, ["other"])
+        description.schemes_of(config, ["other"])
 
 
 # Damage
@@ -276,7 +283,7 @@ def test_a_module_that_no_group_describes() -> None:
 
 def config_with(**changes: Any) -> dict[str, Any]:
     """A description in which one group, or its weights, is changed."""
-    config = compressed_tensors.quantization_config({W8A8: ["a"]}, [])
+    config = described({W8A8: ["a"]}, [])
     group = config["config_groups"]["group_0"]
     for key, value in changes.items():
         if key in group["weights"]:
@@ -323,12 +330,12 @@ def config_with(**changes: Any) -> dict[str, Any]:
 )
 def test_descriptions_that_make_no_sense(config: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match="quantization_config"):
-        compressed_tensors.schemes_of(config, ["a"])
+        description.schemes_of(config, ["a"])
 
 
 @pytest.mark.parametrize("size", [0, -1, 1, "32", 32.0, True, None])
 def test_group_sizes_that_make_no_sense(size: object) -> None:
-    config = compressed_tensors.quantization_config({INT4: ["a"]}, [])
+    config = described({INT4: ["a"]}, [])
     config["config_groups"]["group_0"]["weights"]["group_size"] = size
     with pytest.raises(FormatError, match="quantization_config"):
-        compressed_tensors.schemes_of(config, ["a"])
+        description.schemes_of(config, ["a"])

@@ -5,24 +5,31 @@ from dataclasses import replace
 import pytest
 
 from every_scheme import MXFP4, NVFP4
-from tersor.formats import compressed_tensors, own
-from tersor.formats.kinds.compressed_tensors.engines import Reading, Stored, readings, readings_line
+from tersor.formats import Contents, Format, Matrix, Reading, readings_line
+from tersor.formats.kinds import compressed_tensors, own
 from tersor.grids import Granularity, Scheme, TensorScheme
-from tersor.models.architecture import Role
+from tersor.models.architecture import Role, describe
 from tersor.recipes import Adjustments, load_recipe, preset_names
 
-LINEAR = Stored("model.layers.0.mlp.up_proj", (96, 64), Role.LINEAR, load_recipe("w4").scheme)
+LINEAR = Matrix("model.layers.0.mlp.up_proj", (96, 64), Role.LINEAR, load_recipe("w4").scheme)
 EMBEDDING = replace(LINEAR, module="model.embed_tokens", role=Role.EMBEDDING)
 HEAD = replace(LINEAR, module="lm_head", role=Role.HEAD)
 VLLM, VLLM_CPU, SGLANG = "vLLM on GPUs", "vLLM on CPUs", "SGLang"
 ALL = {"tersor", "transformers", VLLM, VLLM_CPU, SGLANG}
 
 
-def found(*stored: Stored, method: str = compressed_tensors.METHOD) -> dict[str, Reading]:
-    return {reading.engine: reading for reading in readings(method, stored)}
+ARCHITECTURE = describe({"model_type": "unheard"}, {f"{LINEAR.module}.weight": LINEAR.shape})
 
 
-def of(preset: str, **adjustments: object) -> Stored:
+def readings(format_: Format, *stored: Matrix) -> tuple[Reading, ...]:
+    return format_.readings(Contents(ARCHITECTURE, stored))
+
+
+def found(*stored: Matrix, format_: Format = compressed_tensors.FORMAT) -> dict[str, Reading]:
+    return {reading.engine: reading for reading in readings(format_, *stored)}
+
+
+def of(preset: str, **adjustments: object) -> Matrix:
     recipe = Adjustments(**adjustments).apply(load_recipe(preset))  # type: ignore[arg-type]
     return replace(LINEAR, scheme=recipe.scheme)
 
@@ -62,7 +69,7 @@ def test_what_every_known_engine_reads(preset: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_some_do_not_read(
-    stored: Stored, engines: set[str], reason: str, instead: str
+    stored: Matrix, engines: set[str], reason: str, instead: str
 ) -> None:
     refused = {n: reading for n, reading in found(stored).items() if not reading.reads}
     assert set(refused) == engines
@@ -81,14 +88,14 @@ def test_packed_weights_with_activations_or_one_scale(weights: TensorScheme) -> 
 
 
 def test_the_own_format_is_for_tersor_and_transformers() -> None:
-    reading = found(of("nf4"), method=own.METHOD)
+    reading = found(of("nf4"), format_=own.FORMAT)
     assert {name for name, one in reading.items() if one.reads} == {"tersor", "transformers"}
     assert str(reading["transformers"]) == "transformers (after import tersor.hf)"
 
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_has_one_line_with_a_way_out(preset: str) -> None:
-    line = readings_line(readings(compressed_tensors.METHOD, [of(preset)]))
+    line = readings_line(readings(compressed_tensors.FORMAT, of(preset)))
     assert "\n" not in line
     assert line.startswith("tersor, transformers")
     for part in line.split("; not ")[1:]:
@@ -96,7 +103,7 @@ def test_every_preset_has_one_line_with_a_way_out(preset: str) -> None:
 
 
 def test_the_line() -> None:
-    line = readings_line(readings(compressed_tensors.METHOD, [of("vanilla-int8")]))
+    line = readings_line(readings(compressed_tensors.FORMAT, of("vanilla-int8")))
     assert line == (
         "tersor, transformers, vLLM on GPUs, SGLang; "
         "not vLLM on CPUs: it has no kernel for W8A16; choose w8a8"
@@ -105,7 +112,7 @@ def test_the_line() -> None:
 
 def test_an_embedding_of_its_own_scheme_is_for_the_own_format() -> None:
     eight = replace(EMBEDDING, scheme=Scheme(of("vanilla-int8").scheme.weights))
-    reading = found(LINEAR, eight, method=own.METHOD)
+    reading = found(LINEAR, eight, format_=own.FORMAT)
     assert reading["vLLM on GPUs"].instead == "--exclude model.embed_tokens"
 
 
@@ -117,7 +124,7 @@ def test_several_schemes_with_packed_zero_points() -> None:
 
 
 def test_one_reason_is_said_once() -> None:
-    line = readings_line(readings(own.METHOD, [of("nf4")]))
+    line = readings_line(readings(own.FORMAT, of("nf4")))
     assert line == (
         "tersor, transformers (after import tersor.hf); not vLLM on GPUs, vLLM on CPUs, SGLang: "
         "only tersor's own format can hold it; choose w4 or w8a8 in groups that divide"

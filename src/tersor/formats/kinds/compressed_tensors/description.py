@@ -1,7 +1,6 @@
-"""compressed-tensors: what vLLM, SGLang and transformers load as it is.
+"""The description in ``config.json``.
 
-Only the description in ``config.json`` is made here; the tensors come from
-:mod:`tersor.formats.storage.codec`. Keys are kept to the minimum since readers refuse unknown ones.
+Keys are kept to the minimum since readers refuse unknown ones.
 """
 
 import re
@@ -9,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tersor.errors import FormatError, SchemeError
-from tersor.formats.storage.layout import Storage, storage_for
+from tersor.formats.kinds.compressed_tensors.obstacles import is_packed_asymmetric
+from tersor.formats.storage.known import MXFP4, one_way, storage_for
 from tersor.grids import (
     ActivationScheme,
     FloatGrid,
@@ -22,40 +22,11 @@ from tersor.grids import (
     fp4,
 )
 
-METHOD = "compressed-tensors"
-
-
-def obstacle(scheme: Scheme, shape: tuple[int, int]) -> str | None:
-    """Why compressed-tensors cannot hold a linear ``(out, in)`` with this scheme, or ``None``."""
-    weights = scheme.weights
-    fp4_groups = _FP4_GROUPS.get(weights.scale_format)
-    if fp4_groups is None and not _has_grid(weights):
-        return f"compressed-tensors has no grid {weights.grid.name}"
-    if fp4_groups not in (None, weights.group_size):
-        return f"compressed-tensors has no {weights.scale_format} scales for groups of that size"
-    tensors = [weights]
-    if scheme.activations is not None:
-        tensors.append(scheme.activations.tensor)
-        if not _has_grid(tensors[-1]):
-            return f"compressed-tensors has no activations on grid {tensors[-1].grid.name}"
-    for tensor in tensors:
-        if tensor.ragged(shape[1]):
-            return f"{shape[1]} input columns are no multiple of group size {tensor.group_size}"
-    return None
-
-
-_FP4_GROUPS = {ScaleFormat.E8M0: 32, ScaleFormat.E4M3: 16}
-
-
-def _has_grid(tensor: TensorScheme) -> bool:
-    """Whether compressed-tensors knows the grid, with scales of the model's float type."""
-    return isinstance(tensor.grid, IntegerGrid) or tensor.grid.name == "fp8_e4m3"
-
 
 def quantization_config(
     groups: Mapping[Scheme, list[str]], ignore: list[str], *, dense: bool = False
 ) -> dict[str, Any]:
-    """``quantization_config`` for ``config.json``.
+    """``quantization_config`` for ``config.json``, but for the name of the format.
 
     ``groups``: scheme → modules. The largest group is described by the class ``Linear``, the others
     by names, which readers give precedence. ``ignore``: linears that stay unquantized.
@@ -75,12 +46,11 @@ def quantization_config(
         embeddings = [name for name in groups[scheme] if _is_embedding(name)]
         targets = ["Linear", *embeddings] if number == 0 else sorted(groups[scheme])
         config_groups[f"group_{number}"] = _group(scheme, targets)
-    formats = {storage_for(scheme).value for scheme in ordered}
+    formats = {storage_for(scheme).name for scheme in ordered}
     has_embedding = any(_is_embedding(name) for names in groups.values() for name in names)
-    dense = dense or has_embedding or any(_is_packed_asymmetric(scheme) for scheme in ordered)
+    dense = dense or has_embedding or any(is_packed_asymmetric(scheme) for scheme in ordered)
     return {
         **({"dequantize": True} if dense and one_way(groups) else {}),
-        "quant_method": METHOD,
         "format": formats.pop() if len(formats) == 1 else "mixed-precision",
         "quantization_status": "compressed",
         "global_compression_ratio": None,
@@ -88,11 +58,6 @@ def quantization_config(
         "ignore": sorted(ignore),
         "config_groups": config_groups,
     }
-
-
-def one_way(schemes: Iterable[Scheme]) -> bool:
-    """Whether all weights are stored in one way, whatever happens to activations."""
-    return len({(storage_for(scheme), scheme.weights) for scheme in schemes}) <= 1
 
 
 def schemes_of(config: Mapping[str, Any], modules: Iterable[str]) -> dict[str, Scheme]:
@@ -122,10 +87,6 @@ def _scheme_for(module: str, groups: list[tuple[Scheme, list[str]]]) -> Scheme:
     raise FormatError(f"no config group of quantization_config describes module {module}")
 
 
-def _is_packed_asymmetric(scheme: Scheme) -> bool:
-    return storage_for(scheme) is Storage.PACKED and not scheme.weights.grid.symmetric
-
-
 def _is_embedding(module: str) -> bool:
     return "embed" in module or module.endswith("wte")
 
@@ -134,7 +95,7 @@ def _group(scheme: Scheme, targets: list[str]) -> dict[str, Any]:
     activations = scheme.activations
     return {
         "targets": targets,
-        "format": storage_for(scheme).value,
+        "format": storage_for(scheme).name,
         "weights": _arguments(scheme.weights) | {"dynamic": False},
         "input_activations": None
         if activations is None
@@ -149,7 +110,7 @@ def _arguments(tensor: TensorScheme) -> dict[str, Any]:
         strategy = "tensor_group"
     arguments: dict[str, Any] = {
         "num_bits": tensor.grid.bits,
-        "type": "int" if isinstance(tensor.grid, IntegerGrid) else "float",
+        "type": "int" if tensor.grid.integers is not None else "float",
         "symmetric": tensor.grid.symmetric,
         "strategy": strategy,
     }
@@ -185,7 +146,7 @@ def _checked_target(target: str) -> str:
 
 def _parse_weights(arguments: Mapping[str, Any], storage: str | None) -> TensorScheme:
     if arguments["type"] == "float" and arguments["num_bits"] == 4:
-        scale = ScaleFormat.E8M0 if storage == Storage.MXFP4 else ScaleFormat.E4M3
+        scale = ScaleFormat.E8M0 if storage == MXFP4.name else ScaleFormat.E4M3
         return TensorScheme(fp4(), Granularity.GROUP, _whole(arguments, "group_size"), scale)
     granularity = Granularity(arguments["strategy"])
     size = _whole(arguments, "group_size") if granularity is Granularity.GROUP else None

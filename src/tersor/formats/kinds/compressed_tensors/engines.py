@@ -10,103 +10,47 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tersor.families.blocks import Role
-from tersor.formats.kinds.compressed_tensors.description import one_way
-from tersor.formats.kinds.own import description as own
-from tersor.formats.storage.layout import Storage, storage_for
-from tersor.grids import Granularity, Scheme
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A quantized matrix ``(out, in)``: what a reader has to understand of it."""
-
-    module: str
-    shape: tuple[int, int]
-    role: Role
-    scheme: Scheme
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Whether an engine reads an artifact.
-
-    ``reason``: why it does not, empty if it does; ``instead``: what it reads near to it.
-    ``condition``: what has to be given where it does.
-    """
-
-    engine: str
-    reason: str = ""
-    instead: str = ""
-    condition: str = ""
-
-    @property
-    def reads(self) -> bool:
-        """Whether it does."""
-        return not self.reason
-
-    def to_dict(self) -> dict[str, str | bool]:
-        """Plain JSON types; what is empty is left out."""
-        said = {"condition": self.condition, "reason": self.reason, "instead": self.instead}
-        told = {key: value for key, value in said.items() if value}
-        return {"engine": self.engine, "reads": self.reads, **told}
-
-    def __str__(self) -> str:
-        if self.reads:
-            return self.engine + (f" ({self.condition})" if self.condition else "")
-        return f"not {self.engine}: {self.reason}" + (f"; {self.instead}" if self.instead else "")
-
+from tersor.formats.contents import Matrix
+from tersor.formats.kinds.compressed_tensors.obstacles import is_packed_asymmetric
+from tersor.formats.reading import ON_CPUS, ON_GPUS, SGLANG, Reading
+from tersor.formats.storage.known import (
+    FP8,
+    FP8_WEIGHT_ONLY,
+    INT8,
+    MXFP4,
+    NVFP4,
+    PACKED,
+    one_way,
+    storage_for,
+)
+from tersor.grids import Granularity
 
 _Problem = tuple[str, str]
 """A reason, and what to choose instead."""
 
 
-def readings(method: str, stored: Iterable[Stored]) -> tuple[Reading, ...]:
-    """What each known engine does with an artifact of the format ``method``.
+def readings(stored: Iterable[Matrix]) -> tuple[Reading, ...]:
+    """What each known engine does with an artifact of these matrices.
 
-    Where several matrices are in the way, one tells the reason.
+    Where several of them are in the way, one tells the reason.
     """
     matrices = list(stored)
     found = [Reading("tersor")]
-    alike = one_way(one.scheme for one in matrices)
-    if method == own.METHOD:
-        found.append(Reading("transformers", condition=f"after {own.IMPORT}"))
-        embeddings = [one.module for one in matrices if _embedding(one) and not alike]
-        way_out = "choose w4 or w8a8 in groups that divide"
-        only = ("only tersor's own format can hold it", way_out)
-        if embeddings:
-            only = (only[0], f"--exclude {embeddings[0]}")
-        return (*found, *(Reading(engine, *only) for engine in _ENGINES))
-    asymmetric = any(_packed(one) and not one.scheme.weights.grid.symmetric for one in matrices)
-    if asymmetric and not alike:
+    asymmetric = any(is_packed_asymmetric(one.scheme) for one in matrices)
+    if asymmetric and not one_way(one.scheme for one in matrices):
         found.append(Reading("transformers", "packed zero points of one scheme only", "use one"))
     else:
         found.append(Reading("transformers"))
-    for engine, gaps in _ENGINES.items():
+    for engine, gaps in _GAPS.items():
         problems = (gap.problem(one) for gap in gaps for one in matrices if gap.holds(one))
         problem = next(problems, None)
         if problem is not None:
             found.append(Reading(engine, *problem))
-        elif engine == _ON_CPUS and any(_packed(one) for one in matrices):
+        elif engine == ON_CPUS and any(_packed(one) for one in matrices):
             found.append(Reading(engine, condition="with AVX-512"))
         else:
             found.append(Reading(engine))
     return tuple(found)
-
-
-def readings_line(found: Iterable[Reading]) -> str:
-    """One line: those that read it first, then the others, together where the reason is one."""
-    reads: list[str] = []
-    others: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        if one.reads:
-            reads.append(str(one))
-        else:
-            others.setdefault((one.reason, one.instead), []).append(one.engine)
-    refused = (
-        str(Reading(", ".join(engines), reason, instead))
-        for (reason, instead), engines in others.items()
-    )
-    return "; ".join([", ".join(reads), *refused])
 
 
 @dataclass(frozen=True)
@@ -115,11 +59,11 @@ class _Gap:
     (of the scheme), ``{module}`` and ``{shape}``.
     """
 
-    holds: Callable[[Stored], bool]
+    holds: Callable[[Matrix], bool]
     reason: str
     instead: str
 
-    def problem(self, one: Stored) -> _Problem:
+    def problem(self, one: Matrix) -> _Problem:
         weights = one.scheme.weights
         facts = {
             "bits": weights.grid.bits,
@@ -131,31 +75,31 @@ class _Gap:
         return self.reason.format(**facts), self.instead.format(**facts)
 
 
-def _packed(one: Stored) -> bool:
-    return storage_for(one.scheme) is Storage.PACKED
+def _packed(one: Matrix) -> bool:
+    return storage_for(one.scheme) is PACKED
 
 
-def _weight_only(one: Stored) -> bool:
+def _weight_only(one: Matrix) -> bool:
     return _packed(one) and one.scheme.activations is None
 
 
-def _grouped(one: Stored) -> bool:
+def _grouped(one: Matrix) -> bool:
     return one.scheme.weights.granularity is Granularity.GROUP
 
 
-def _fp8(one: Stored) -> bool:
-    return storage_for(one.scheme) in (Storage.FP8, Storage.FP8_WEIGHT_ONLY)
+def _fp8(one: Matrix) -> bool:
+    return storage_for(one.scheme) in (FP8, FP8_WEIGHT_ONLY)
 
 
-def _fp4(one: Stored) -> bool:
-    return storage_for(one.scheme) in (Storage.MXFP4, Storage.NVFP4)
+def _fp4(one: Matrix) -> bool:
+    return storage_for(one.scheme) in (MXFP4, NVFP4)
 
 
-def _int8(one: Stored) -> bool:
-    return storage_for(one.scheme) is Storage.INT8
+def _int8(one: Matrix) -> bool:
+    return storage_for(one.scheme) is INT8
 
 
-def _embedding(one: Stored) -> bool:
+def _embedding(one: Matrix) -> bool:
     return one.role is Role.EMBEDDING
 
 
@@ -229,5 +173,4 @@ _SGLANG = (
     ),
     *_LINEARS,
 )
-_ON_CPUS = "vLLM on CPUs"
-_ENGINES = {"vLLM on GPUs": _VLLM, _ON_CPUS: _VLLM_ON_CPUS, "SGLang": _SGLANG}
+_GAPS = {ON_GPUS: _VLLM, ON_CPUS: _VLLM_ON_CPUS, SGLANG: _SGLANG}

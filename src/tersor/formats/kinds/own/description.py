@@ -1,18 +1,14 @@
-"""``quant_method: "tersor"``: what compressed-tensors cannot express.
-
-Codebooks (log2, NF4, k-means), FP8 E5M2, ragged last groups, and GPT-2's transposed linears. Tensor
-names and packing are the same as in compressed-tensors; the schemes are written as in a recipe.
-"""
+"""The description in ``config.json``: schemes are written as in a recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tersor.errors import FormatError, RecipeError, SchemeError
+from tersor.formats.contents import StackedExperts
 from tersor.grids import Scheme
 from tersor.grids.document import scheme_from_dict, scheme_to_dict
 
-METHOD = "tersor"
 VERSION = 1
 IMPORT = "import tersor.hf"
 """What makes transformers read the format."""
@@ -25,35 +21,18 @@ _NO_FILE = (
 )
 
 
-@dataclass(frozen=True)
-class StackedExperts:
-    """How matrices of single experts, which tersor alone names, make one tensor in memory.
-
-    ``parameter``: the tensor, ``(experts, rows, in)`` or with ``transposed`` ``(experts, in,
-    rows)``. ``parts``: the matrices ``(rows, in)`` that it holds of every expert, ``*`` for the
-    number, one below the other or with ``interleaved`` row by row in turn. Names are those inside a
-    block.
-    """
-
-    parameter: str
-    parts: tuple[str, ...]
-    transposed: bool
-    interleaved: bool
-
-
 def quantization_config(
     groups: Mapping[Scheme, list[str]],
     transposed: list[str],
     experts: Sequence[StackedExperts] = (),
 ) -> dict[str, Any]:
-    """``quantization_config`` for ``config.json``.
+    """``quantization_config`` for ``config.json``, but for the name of the format.
 
     ``groups``: scheme → modules. ``transposed``: modules whose dense weight is ``(in, out)``; their
     codes are stored ``(out, in)`` like everybody's. ``experts``: how to put them together.
     """
     ordered = sorted(groups, key=lambda scheme: (-len(groups[scheme]), str(scheme)))
     return {
-        "quant_method": METHOD,
         "version": VERSION,
         "groups": [
             {**scheme_to_dict(scheme), "modules": sorted(groups[scheme])} for scheme in ordered

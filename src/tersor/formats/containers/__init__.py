@@ -1,0 +1,1 @@
+"""What artifacts lie in: directories or files, written, opened and published."""

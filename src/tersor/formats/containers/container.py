@@ -1,0 +1,65 @@
+"""What every container can do."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from tersor.checkpoints.source import Source, TensorInfo
+
+
+class Writer(Protocol):
+    """Takes the tensors of an artifact as they are made."""
+
+    def add(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take tensors; do not change them afterwards.
+
+        Raises :class:`~tersor.errors.OutputError`, and :class:`~tersor.errors.ReadBackError` if
+        what is on disk is not what was meant.
+        """
+
+    def revise(self, info: TensorInfo) -> None:
+        """Expect another type or shape of a tensor that has not come yet."""
+
+
+class Container(Protocol):
+    """The files of an artifact.
+
+    ``file``: ``None`` for a directory. An artifact of a single file is written under this name in a
+    directory of its own, and published from there.
+    """
+
+    @property
+    def file(self) -> str | None:
+        """See above."""
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether what exists at ``path`` is such an artifact: then it may be opened, or replaced.
+
+        Looks at names and first bytes; raises nothing.
+        """
+
+    def open(self, path: Path) -> Source:
+        """Read headers; ``config`` of the source is what :meth:`describe` was given.
+
+        Raises :class:`~tersor.errors.SourceError`.
+        """
+
+    def writer(
+        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
+    ) -> AbstractContextManager[Writer]:
+        """Write tensors into ``directory``, which is empty; complete when the block is left.
+
+        ``expected``: all that will be added, in their order. ``config``: as in :meth:`describe`.
+        """
+
+    def describe(
+        self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
+    ) -> None:
+        """Write what surrounds the tensors, after them.
+
+        ``source``: of the original model, which knows its tokenizer. ``config``: of the artifact.
+        ``texts``: recipe, record and model card, by the names that their files have.
+        """

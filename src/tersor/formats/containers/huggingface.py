@@ -1,0 +1,37 @@
+"""A directory as transformers reads it: ``config.json``, safetensors, and what lies beside them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tersor.checkpoints.files import write_json, write_text
+from tersor.checkpoints.huggingface.directory import open_directory
+from tersor.checkpoints.output.directory import ModelDirectory
+from tersor.checkpoints.output.writer import ShardWriter
+from tersor.checkpoints.source import Source, TensorInfo
+
+
+class HuggingFaceDirectory(ModelDirectory):
+    """See :class:`~tersor.formats.containers.container.Container`."""
+
+    def open(self, path: Path) -> Source:
+        """Raises :class:`~tersor.errors.SourceError` for what is no model, by its name."""
+        return open_directory(path)
+
+    def writer(
+        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
+    ) -> ShardWriter:
+        """``model.safetensors``, or shards with an index."""
+        return ShardWriter(directory, expected)
+
+    def describe(
+        self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
+    ) -> None:
+        """``config.json``, the tokenizer and its companions, and every text."""
+        source.copy_companions(directory)
+        write_json(directory / "config.json", config)
+        for name, text in texts.items():
+            write_text(directory / name, text)
+
+
+HUGGING_FACE = HuggingFaceDirectory()
