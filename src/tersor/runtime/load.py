@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -32,20 +32,25 @@ from tersor.machine.memory import is_shortage
 from tersor.models.in_transformers.in_memory import modules_in_memory
 from tersor.models.in_transformers.metamodel import longest_context
 from tersor.models.in_transformers.sizes import check_sizes
-from tersor.options import limits, one_path, yes_or_no
+from tersor.options import AnyPath, limits, one_path, yes_or_no
 from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.runtime.linears.replacing import use_kernels
 from tersor.runtime.linears.simulated_inputs import attach
 from tersor.runtime.packed.cache import PackedCache
+from tersor.runtime.pretrained_keywords import PretrainedKeywords, checked_keywords, chosen_dtype
+
+if TYPE_CHECKING:
+    from tersor.runtime.loaded_model import LoadedModel
 
 
 def load(
-    directory: str | Path,
+    directory: AnyPath,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     kernels: bool = True,
     activation_bits: int = 8,
-) -> Any:
+    **keywords: Unpack[PretrainedKeywords],
+) -> "LoadedModel":
     """A transformers model with logits for text in evaluation mode; ``generate`` works.
 
     It is what ``AutoModelForCausalLM`` makes, or the whole model where transformers has no class
@@ -61,18 +66,25 @@ def load(
     would round them. Every known format is read by tersor itself. Ordinary
     directories load too; those published in FP8 or MXFP4 as the bfloat16 models they stand for.
 
+    ``dtype``: of what is no native linear, a type or its name; ``auto``: as it is stored.
+    ``keywords``: those of transformers' ``from_pretrained`` that say where the model lies and how
+    attention and experts are computed (:mod:`tersor.runtime.pretrained_keywords`). Native kernels
+    run on the processor: where ``device_map`` puts linears elsewhere, give ``kernels=False``.
+
     Raises :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.FormatError`, and
-    :class:`~tersor.errors.OptionError` for other ``activation_bits``.
+    :class:`~tersor.errors.OptionError` for other values, and for keywords of ``from_pretrained``
+    that conflict with the above.
     """
     bits = limits.ACTIVATION_BITS(activation_bits)
     if not yes_or_no("kernels", kernels) and bits != 8:
         raise OptionError("activation_bits", "has no effect without {}", "kernels")
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise OptionError("dtype", f"must be torch.float32 or another float type, not {dtype!r}")
+    chosen_dtype(dtype, None)
+    settings = checked_keywords(keywords)
     directory = one_path("directory", directory)
     source = known_formats().open(directory)
     config = source_configuration(source)
-    settings = generation_config(directory, config)
+    settings["dtype"] = chosen_dtype(dtype, config)
+    generation = generation_config(directory, config)
     plain = as_published(source)
     artifact = cache = None
     if plain is source and QUANTIZATION in source.config:
@@ -83,21 +95,22 @@ def load(
     shapes = shapes_of(plain) if artifact is None else artifact.shapes
     check_sizes(directory, plain.config, shapes)
     if plain is not source:
-        model = _from_source(plain, config, dtype)
-        return _generating(model, settings).eval()
+        model = _from_source(plain, config, settings)
+        return _generating(model, generation)
     if artifact is not None and artifact.format.container is not HUGGING_FACE:
-        model = _from_artifact(artifact, config, dtype)
+        model = _from_artifact(artifact, config, settings)
     else:
         auto = _auto_class(directory, config)
         if artifact is not None:
             config.quantization_config = _own_description(artifact)
-        model = _loaded(directory, lambda: stored_model(auto, directory, config, dtype=dtype))
+        model = _loaded(directory, lambda: stored_model(auto, directory, config, **settings))
     if kernels and artifact is not None:
+        _refuse_elsewhere(model)
         left = use_kernels(model, artifact, activation_bits=bits, cache=cache)
         if left:
             name, why = next(iter(left.items()))
             warnings.warn(f"{len(left)} linears stay with torch; {name}: {why}", stacklevel=2)
-    return _generating(model, settings).eval()
+    return _generating(model, generation)
 
 
 def load_source(source: Source, *, dtype: torch.dtype = torch.float32) -> Any:
@@ -107,36 +120,52 @@ def load_source(source: Source, *, dtype: torch.dtype = torch.float32) -> Any:
     """
     config = configuration_of(source.config, str(source.path))
     check_sizes(source.path, source.config, shapes_of(source))
-    return _from_source(source, config, dtype).eval()
+    return _from_source(source, config, {"dtype": dtype}).eval()
 
 
-def _from_source(source: Source, config: Any, dtype: torch.dtype) -> Any:
+def _from_source(source: Source, config: Any, settings: Mapping[str, Any]) -> Any:
     """The model of a source whose tensors may not be those on disk."""
     state = {name: source.read([name])[name] for name in source.tensors}
-    return _from_tensors(source.path, config, state, dtype)
+    return _from_tensors(source.path, config, state, settings)
 
 
-def _from_artifact(artifact: Artifact, config: Any, dtype: torch.dtype) -> Any:
+def _from_artifact(artifact: Artifact, config: Any, settings: Mapping[str, Any]) -> Any:
     """The model of an artifact that transformers cannot open itself."""
-    model = _from_tensors(artifact.source.path, config, dict(artifact.dense(dtype)), dtype)
+    dense = dict(artifact.dense(settings["dtype"]))
+    model = _from_tensors(artifact.source.path, config, dense, settings)
     names = modules_in_memory(model, artifact.schemes)
     rounding = (m for m, scheme in artifact.schemes.items() if scheme.activations is not None)
     attach(model, {names.get(module, module): artifact.linear(module) for module in rounding})
     return model
 
 
-def _from_tensors(path: Path, config: Any, state: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+def _from_tensors(
+    path: Path, config: Any, state: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> Any:
     if hasattr(config, QUANTIZATION):
         delattr(config, QUANTIZATION)
     auto = _auto_class(path, config)
-    return _loaded(path, lambda: given_model(auto, config, state, dtype=dtype))
+    return _loaded(path, lambda: given_model(auto, config, state, **settings))
 
 
-def _generating(model: Any, settings: Any) -> Any:
+def _refuse_elsewhere(model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.device.type != "cpu":
+            where = "the disk" if parameter.is_meta else parameter.device
+            raise OptionError(
+                "device_map",
+                f"puts {name} on {where}, and native kernels run on the processor; "
+                "give {}=False too",
+                "kernels",
+            )
+
+
+def _generating(model: Any, settings: Any) -> "LoadedModel":
     # Some models have a class of their own for it.
     if settings is not None and type(model.generation_config) is type(settings):
         model.generation_config = settings
-    return model
+    evaluating: LoadedModel = model.eval()
+    return evaluating
 
 
 def _auto_class(directory: Path, config: Any) -> Any:
@@ -179,7 +208,8 @@ def _refuse_missing(directory: Path, model: Any, names: Iterable[str]) -> None:
 
 def _refuse_not_finite(directory: Path, model: Any) -> None:
     for name, parameter in model.named_parameters():
-        if not is_finite(parameter.detach()):
+        # What device_map leaves on the disk is read when it is needed.
+        if not parameter.is_meta and not is_finite(parameter.detach()):
             raise NonFiniteWeight(
                 f"{directory}: parameter {name} holds NaN or infinity; "
                 "download the checkpoint again"

@@ -155,6 +155,7 @@ def evaluate_directory(
     for given in (directory, *(() if base is None else (base,))):
         open_directory(given)
     scored = scored_texts(directory, load_tokenizer(directory), text, protocol)
+    model: nn.Module
     if engine is None:
         model, run_by = load(directory, kernels=False), "float32"
     else:
