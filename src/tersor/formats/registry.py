@@ -1,10 +1,9 @@
 """The formats there are, by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from tersor.checkpoints.source import Source
 from tersor.errors import FormatError, OptionError
 from tersor.formats import kinds
-from tersor.formats.containers.container import Container
 from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.formats.format import METHOD, QUANTIZATION, Format
 from tersor.options import did_you_mean
@@ -23,9 +21,13 @@ GROUP = "tersor.formats"
 
 @dataclass(frozen=True)
 class Formats:
-    """Formats by name; a value: :meth:`including` makes another one."""
+    """Formats by name; a value: :meth:`including` makes another one.
 
-    by_name: Mapping[str, Format]
+    ``others``: more of them, looked for only when somebody asks for what ``own`` does not have.
+    """
+
+    own: Mapping[str, Format]
+    others: Callable[[], Mapping[str, Format]] = dict
 
     @classmethod
     def of(cls, *formats: Format) -> "Formats":
@@ -34,14 +36,20 @@ class Formats:
 
     def including(self, *formats: Format) -> "Formats":
         """These formats too; one of the same name is replaced."""
-        return Formats.of(*self.by_name.values(), *formats)
+        return Formats({**self.own, **Formats.of(*formats).own}, self.others)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Format]:
+        """All of them."""
+        return {**self.others(), **self.own}
 
     def named(self, name: str) -> Format:
         """The format of a name. Raises :class:`OptionError` with the nearest one."""
-        if name not in self.by_name:
+        found = self._find(name)
+        if found is None:
             hint = did_you_mean(name, self.by_name)
             raise OptionError("format", f"{name!r} is not known{hint}")
-        return self.by_name[name]
+        return found
 
     def describing(self, config: Mapping[str, Any], path: Path) -> Format:
         """The format of an artifact with this config. Raises :class:`FormatError`."""
@@ -49,13 +57,13 @@ class Formats:
         if not isinstance(settings, Mapping):
             raise FormatError(f"{path} is not quantized: config.json has no {QUANTIZATION}")
         method = settings.get(METHOD)
-        found = self.by_name.get(method) if isinstance(method, str) else None
+        found = self._find(method) if isinstance(method, str) else None
         if found is None:
-            names = list(self.by_name)
+            *names, last = self.by_name
             raise FormatError(
                 f"{path}: tersor does not read {METHOD} {method!r}; it reads "
-                f"{', '.join(names[:-1])} and {names[-1]}; `tersor restore` makes a plain model of "
-                "fp8 and mxfp4"
+                f"{', '.join(names)} and {last}; `tersor restore` makes a plain model of fp8 and "
+                "mxfp4"
             )
         return found
 
@@ -69,20 +77,36 @@ class Formats:
 
         Raises :class:`~tersor.errors.SourceError`.
         """
-        return self._container(path).open(path)
+        if not (path / "config.json").is_file() and path.exists():
+            for container in dict.fromkeys(one.container for one in self.by_name.values()):
+                if container is not HUGGING_FACE and container.recognizes(path):
+                    return container.open(path)
+        return HUGGING_FACE.open(path)
 
-    def _container(self, path: Path) -> Container:
-        """Of the containers that are not Hugging Face's the one that knows what lies there."""
-        others = dict.fromkeys(
-            one.container for one in self.by_name.values() if one.container is not HUGGING_FACE
-        )
-        return next((one for one in others if one.recognizes(path)), HUGGING_FACE)
+    def _find(self, name: str) -> Format | None:
+        return self.own.get(name) or self.by_name.get(name)
 
 
 @cache
 def known_formats() -> Formats:
     """Every folder of ``tersor.formats.kinds``, and what other packages add."""
-    modules = [import_module(f"{kinds.__name__}.{m.name}") for m in iter_modules(kinds.__path__)]
-    own: list[Format] = [module.FORMAT for module in modules]
-    others: list[Format] = [point.load() for point in entry_points(group=GROUP)]
-    return Formats.of(*own, *others)
+    modules = (import_module(f"{kinds.__name__}.{m.name}") for m in iter_modules(kinds.__path__))
+    return Formats({module.FORMAT.name: module.FORMAT for module in modules}, _installed)
+
+
+def _installed() -> dict[str, Format]:
+    """What other packages add. Raises :class:`FormatError` for one that cannot be loaded."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, Format] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            format_: Format = point.load()
+            found[format_.name] = format_
+        except Exception as error:  # foreign code may break anything
+            package = point.dist.name if point.dist else "an unknown package"
+            raise FormatError(
+                f"the format {point.name} of {package} cannot be loaded ({error!r}); "
+                f"install another version of {package}, or remove it"
+            ) from error
+    return found
