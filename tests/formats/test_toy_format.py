@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.source import Source, TensorInfo, open_source, unknown_tensor
-from tersor.errors import FormatError, OptionError, OutputError, ReadBackError, SchemeError
+from tersor.errors import OptionError, OutputError, ReadBackError, SchemeError
 from tersor.formats import (
     Contents,
     Description,
@@ -29,6 +29,7 @@ from tersor.formats import (
     Format,
     QuantizedLinear,
     known_formats,
+    shape_of_codes,
 )
 from tersor.grids import (
     Granularity,
@@ -159,9 +160,7 @@ class ToyFormat(Format):
     def shape_of(
         self, tensors: Mapping[str, Tensor], scheme: Scheme, module: str
     ) -> tuple[int, int]:
-        if "codes" not in tensors:
-            raise FormatError(f"tensor {module}.codes is missing")
-        columns, rows = tensors["codes"].shape
+        columns, rows = shape_of_codes(tensors, "codes", module)
         return rows, columns
 
     def decode(

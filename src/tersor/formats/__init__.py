@@ -1,7 +1,7 @@
 """Formats: how quantized models lie on disk. One value for each, found by its name."""
 
 from tersor.formats.contents import Contents, Description, Matrix, StackedExperts
-from tersor.formats.entry import Entry
+from tersor.formats.entry import Entry, shape_of_codes
 from tersor.formats.format import METHOD, QUANTIZATION, Format
 from tersor.formats.linear import InputParameters, QuantizedLinear
 from tersor.formats.reading import Reading, readings_line
@@ -22,4 +22,5 @@ __all__ = [
     "StackedExperts",
     "known_formats",
     "readings_line",
+    "shape_of_codes",
 ]

@@ -62,6 +62,15 @@ def needed_tensor(tensors: Mapping[str, Tensor], suffix: str, module: str) -> Te
     return tensors[suffix]
 
 
+def shape_of_codes(tensors: Mapping[str, Tensor], suffix: str, module: str) -> tuple[int, int]:
+    """``(rows, columns)`` of a tensor that holds codes. Raises :class:`FormatError`."""
+    codes = needed_tensor(tensors, suffix, module)
+    if codes.ndim != 2 or codes.numel() == 0:
+        raise FormatError(f"{module}.{suffix} is {tuple(codes.shape)}, not a matrix (out, in)")
+    rows, columns = codes.shape
+    return rows, columns
+
+
 def refuse_unsound(name: str, tensor: Tensor, entry: Entry) -> None:
     """Look at the values of a tensor that no artifact can mean, whatever the model says.
 

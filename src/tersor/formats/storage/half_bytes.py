@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tersor.formats.entry import Entry
+from tersor.formats.entry import Entry, shape_of_codes
 from tersor.formats.storage.kind import (
     SHAPE,
     Storage,
     decode_shape,
     encode_shape,
     shape_entry,
-    shape_of_codes,
 )
 from tersor.grids import QuantizedTensor, ScaleFormat, Scheme, TensorScheme
 

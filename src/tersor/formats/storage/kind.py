@@ -90,15 +90,6 @@ def of_code_type(codes: Tensor, dtype: torch.dtype, bits: int) -> Tensor:
     return as_signed(codes, bits) if dtype is torch.int8 else as_unsigned(codes, bits)
 
 
-def shape_of_codes(tensors: Mapping[str, Tensor], suffix: str, module: str) -> tuple[int, int]:
-    """``(rows, columns)`` of a tensor that holds codes. Raises :class:`FormatError`."""
-    codes = needed_tensor(tensors, suffix, module)
-    if codes.ndim != 2 or codes.numel() == 0:
-        raise FormatError(f"{module}.{suffix} is {tuple(codes.shape)}, not a matrix (out, in)")
-    rows, columns = codes.shape
-    return rows, columns
-
-
 SHAPE = "weight_shape"
 
 

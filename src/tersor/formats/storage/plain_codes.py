@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tersor.formats.entry import Entry
-from tersor.formats.storage.kind import Storage, as_signed, of_code_type, shape_of_codes
+from tersor.formats.entry import Entry, shape_of_codes
+from tersor.formats.storage.kind import Storage, as_signed, of_code_type
 from tersor.grids import QuantizedTensor, ScaleFormat, Scheme, TensorScheme
 
 
