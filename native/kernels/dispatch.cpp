@@ -91,29 +91,53 @@ bool runs_neon_i8mm() {
 #endif
 }
 
+bool runs_always() { return true; }
+
+struct Level {
+  const char* name;
+  bool (*runs)();
+  const Kernels* (*kernels)();
+  bool is_for_tests = false;  // taken by its name only
+
+  const Kernels* here() const { return runs() ? kernels() : nullptr; }
+};
+
+// The best first.
+constexpr Level kLevels[] = {
+    {.name = "amx", .runs = runs_amx, .kernels = amx_kernels},
+    {.name = "avx512_bf16", .runs = runs_avx512_bf16, .kernels = avx512_bf16_kernels},
+    {.name = "avx512_vnni", .runs = runs_avx512_vnni, .kernels = avx512_vnni_kernels},
+    {.name = "avx512vl_vnni", .runs = runs_avx512_vnni, .kernels = avx512vl_vnni_kernels, .is_for_tests = true},
+    {.name = "avx_vnni", .runs = runs_avx_vnni, .kernels = avx_vnni_kernels},
+    {.name = "avx2", .runs = runs_avx2, .kernels = avx2_kernels},
+    {.name = "neon_i8mm", .runs = runs_neon_i8mm, .kernels = neon_i8mm_kernels},
+    {.name = "neon_dotprod", .runs = runs_neon_dotprod, .kernels = neon_dotprod_kernels},
+    {.name = "portable", .runs = runs_always, .kernels = portable_kernels},
+};
+
 }  // namespace
 
 const Kernels* best_kernels() {
-  if (runs_amx()) return amx_kernels();
-  if (runs_avx512_bf16() && avx512_bf16_kernels() != nullptr) return avx512_bf16_kernels();
-  if (runs_avx512_vnni()) return avx512_vnni_kernels();
-  if (runs_avx_vnni() && avx_vnni_kernels() != nullptr) return avx_vnni_kernels();
-  if (runs_avx2()) return avx2_kernels();
-  if (runs_neon_i8mm() && neon_i8mm_kernels() != nullptr) return neon_i8mm_kernels();
-  if (runs_neon_dotprod() && neon_dotprod_kernels() != nullptr) return neon_dotprod_kernels();
+  for (const Level& level : kLevels) {
+    const Kernels* const found = level.is_for_tests ? nullptr : level.here();
+    if (found != nullptr) return found;
+  }
   return portable_kernels();
 }
 
 const Kernels* kernels_named(const char* name) {
-  if (runs_amx() && std::strcmp(name, "amx") == 0) return amx_kernels();
-  if (runs_avx512_bf16() && std::strcmp(name, "avx512_bf16") == 0) return avx512_bf16_kernels();
-  if (runs_avx512_vnni() && std::strcmp(name, "avx512_vnni") == 0) return avx512_vnni_kernels();
-  if (runs_avx512_vnni() && std::strcmp(name, "avx512vl_vnni") == 0) return avx512vl_vnni_kernels();
-  if (runs_avx_vnni() && std::strcmp(name, "avx_vnni") == 0) return avx_vnni_kernels();
-  if (runs_avx2() && std::strcmp(name, "avx2") == 0) return avx2_kernels();
-  if (runs_neon_i8mm() && std::strcmp(name, "neon_i8mm") == 0) return neon_i8mm_kernels();
-  if (runs_neon_dotprod() && std::strcmp(name, "neon_dotprod") == 0) return neon_dotprod_kernels();
-  return std::strcmp(name, "portable") == 0 ? portable_kernels() : nullptr;
+  for (const Level& level : kLevels) {
+    if (std::strcmp(name, level.name) == 0) return level.here();
+  }
+  return nullptr;
+}
+
+const Kernels* kernels_at(std::size_t index) {
+  for (const Level& level : kLevels) {
+    const Kernels* const found = level.here();
+    if (found != nullptr && index-- == 0) return found;
+  }
+  return nullptr;
 }
 
 }  // namespace tersor

@@ -53,5 +53,7 @@ const Kernels* neon_i8mm_kernels();
 // The best level that this machine can run, or the one called `name`; null if it has none of that name.
 const Kernels* best_kernels();
 const Kernels* kernels_named(const char* name);
+// All levels that this machine can run, the best at 0; null after the last.
+const Kernels* kernels_at(std::size_t index);
 
 }  // namespace tersor

@@ -1,10 +1,7 @@
 // Linears on any machine: the plain loops that the other levels are tested against.
 #include "kernels/kernels.hpp"
 
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 
 namespace tersor {
 namespace {
@@ -65,9 +62,7 @@ std::size_t multiply_only(std::size_t rounds) {
   return rounds * 64;
 }
 
-const Kernels kKernels = {"portable", quantize_tokens, linear,   float_linear, norm,
-                          add, rotate, gate_with, soft_cap, store, attend,
-                          multiply_only};
+constexpr Kernels kKernels = table_of("portable", linear, multiply_only);
 
 }  // namespace
 

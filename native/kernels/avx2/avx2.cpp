@@ -9,10 +9,7 @@
 #include <immintrin.h>
 
 #include "kernels/avx2/linear.hpp"
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 
 namespace tersor {
 namespace {
@@ -100,9 +97,7 @@ std::size_t multiply_only(std::size_t rounds) {
   return rounds * kSums * 32;
 }
 
-const Kernels kKernels = {"avx2", quantize_tokens, linear,   float_linear, norm,
-                          add, rotate, gate_with, soft_cap, store, attend,
-                          multiply_only};
+constexpr Kernels kKernels = table_of("avx2", linear, multiply_only);
 
 }  // namespace
 

@@ -5,16 +5,12 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include "kernels/avx2/vnni_linear.hpp"
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 
 namespace tersor {
 namespace {
 
-const Kernels kKernels = {"avx512vl_vnni", quantize_tokens, linear, float_linear, norm, add, rotate,
-                          gate_with, soft_cap, store, attend, multiply_only};
+constexpr Kernels kKernels = table_of("avx512vl_vnni", linear, multiply_only);
 
 }  // namespace
 

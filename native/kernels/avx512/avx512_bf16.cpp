@@ -11,9 +11,16 @@ namespace tersor {
 namespace {
 
 Kernels made() {
-  const Kernels& with = *avx512_vnni_kernels();
-  return {"avx512_bf16", with.quantize, with.linear, with.float_linear, norm,   add,
-          rotate,        gate_with,     soft_cap,    store,             attend, with.multiply_only};
+  Kernels kernels = *avx512_vnni_kernels();
+  kernels.name = "avx512_bf16";
+  kernels.norm = norm;
+  kernels.add = add;
+  kernels.rotate = rotate;
+  kernels.gate = gate_with;
+  kernels.soft_cap = soft_cap;
+  kernels.store = store;
+  kernels.attend = attend;
+  return kernels;
 }
 
 }  // namespace

@@ -8,10 +8,7 @@
 
 #include "kernels/avx512/few_tokens.hpp"
 #include "kernels/avx512/many_tokens.hpp"
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 
 namespace tersor {
 namespace {
@@ -42,9 +39,7 @@ std::size_t multiply_only(std::size_t rounds) {
   return rounds * kSums * 64;
 }
 
-const Kernels kKernels = {"avx512_vnni", quantize_tokens, linear,   float_linear, norm,
-                          add, rotate, gate_with, soft_cap, store, attend,
-                          multiply_only};
+constexpr Kernels kKernels = table_of("avx512_vnni", linear, multiply_only);
 
 }  // namespace
 

@@ -6,10 +6,7 @@
 
 #define TERSOR_NEON
 
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 #include "kernels/neon/linear.hpp"
 
 namespace tersor {
@@ -44,9 +41,7 @@ std::size_t multiply_only(std::size_t rounds) {
   return rounds * kSums * 16;
 }
 
-const Kernels kKernels = {"neon_dotprod", quantize_tokens, all_widths<MultiplySigned>, float_linear, norm,
-                          add, rotate, gate_with, soft_cap, store, attend,
-                          multiply_only};
+constexpr Kernels kKernels = table_of("neon_dotprod", all_widths<MultiplySigned>, multiply_only);
 
 }  // namespace
 

@@ -6,10 +6,7 @@
 
 #define TERSOR_NEON
 
-#include "kernels/every_set/attention.hpp"
-#include "kernels/every_set/elementwise.hpp"
-#include "kernels/every_set/float_linear.hpp"
-#include "kernels/every_set/quantize.hpp"
+#include "kernels/every_set/level_table.hpp"
 #include "kernels/neon/linear.hpp"
 
 namespace tersor {
@@ -97,9 +94,7 @@ std::size_t multiply_only(std::size_t rounds) {
   return rounds * kSums * 32;
 }
 
-const Kernels kKernels = {"neon_i8mm", quantize_tokens, all_widths<MultiplyMixed>, float_linear, norm,
-                          add, rotate, gate_with, soft_cap, store, attend,
-                          multiply_only};
+constexpr Kernels kKernels = table_of("neon_i8mm", all_widths<MultiplyMixed>, multiply_only);
 
 }  // namespace
 
