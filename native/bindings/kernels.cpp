@@ -40,7 +40,7 @@ void causal_attention(const std::string& level, Heads<const float> queries,
         "the output is (T, heads, size)");
   const Kernels& kernels = kernels_of(level);
   nb::gil_scoped_release release;
-  constexpr std::size_t kTile = 16;
+  constexpr std::size_t kTokensTogether = 16;
   const std::size_t together = heads / key_heads;
   const Cache cache(1, {kept_positions(count, 0, count)}, 1, size, Storage::float32);
   const KeysValues held = cache.head(0, 0, 0);
@@ -53,9 +53,9 @@ void causal_attention(const std::string& level, Heads<const float> queries,
       const std::size_t place = (head * count + t) * size;
       kernels.store(held, t, keys.data() + place, values.data() + place);
     }
-    for (std::size_t first = 0; first < count; first += kTile) {
+    for (std::size_t first = 0; first < count; first += kTokensTogether) {
       rows.clear();
-      for (std::size_t t = first; t < std::min(first + kTile, count); ++t) {
+      for (std::size_t t = first; t < std::min(first + kTokensTogether, count); ++t) {
         for (std::size_t i = head * together; i < (head + 1) * together; ++i) {
           rows.push_back({scaled.data() + (i * count + t) * size,
                           out.data() + (t * heads + i) * size, 0, t + 1});

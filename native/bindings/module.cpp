@@ -93,62 +93,62 @@ void range_search(BlockView values, BlockView importance, PerStep<const float> s
   tersor::range_search(search, best.data());
 }
 
-// (tiles, columns, kTileRows) or, for scales, (tiles, steps, kTileRows).
+// (strips, columns, kStripRows) or, for scales, (strips, steps, kStripRows).
 template <typename T>
-using Tiles = Array<T, 3>;
+using Strips = Array<T, 3>;
 template <typename T>
 using Vector = Array<T, 1>;
 
-// What the three functions have in common: the arrays of tersor::GptqPanel.
-struct Panel {
-  Tiles<const float> original;
-  Tiles<float> targets, errors;
-  Tiles<std::uint8_t> codes;
+// What the three functions have in common: the arrays of tersor::GptqStrips.
+struct PanelArrays {
+  Strips<const float> original;
+  Strips<float> targets, errors;
+  Strips<std::uint8_t> codes;
   Matrix<const float> feedback;
 
-  tersor::GptqPanel checked(std::size_t first, std::size_t last) const {
-    const std::size_t tiles = original.shape(0), columns = original.shape(1);
+  tersor::GptqStrips checked(std::size_t first, std::size_t last) const {
+    const std::size_t strips = original.shape(0), columns = original.shape(1);
     const auto like = [&](const auto& other) {
-      return other.shape(0) == tiles && other.shape(1) == columns &&
-             other.shape(2) == tersor::kTileRows;
+      return other.shape(0) == strips && other.shape(1) == columns &&
+             other.shape(2) == tersor::kStripRows;
     };
-    check(like(original) && like(targets) && like(errors) && like(codes), "tiles differ in shape");
+    check(like(original) && like(targets) && like(errors) && like(codes), "strips differ in shape");
     check(feedback.shape(0) == columns && feedback.shape(1) == columns,
           "feedback is not square in the columns");
     check(first <= last && last <= columns, "no such range of columns");
     return {original.data(), targets.data(),  errors.data(), codes.data(),
-            feedback.data(), tiles, columns};
+            feedback.data(), strips, columns};
   }
 };
 
-tersor::GptqScales checked_scales(const Tiles<const float>& scale, const Tiles<const float>& lowest,
-                                  std::size_t tiles, std::size_t columns) {
+tersor::GptqScales checked_scales(const Strips<const float>& scale, const Strips<const float>& lowest,
+                                  std::size_t strips, std::size_t columns) {
   for (const auto& part : {scale, lowest}) {
-    check(part.shape(0) == tiles && part.shape(1) == scale.shape(1) &&
-              part.shape(2) == tersor::kTileRows,
-          "scales and tiles differ in shape");
+    check(part.shape(0) == strips && part.shape(1) == scale.shape(1) &&
+              part.shape(2) == tersor::kStripRows,
+          "scales and strips differ in shape");
   }
   check(scale.shape(1) == 1 || scale.shape(1) == columns, "one scale for all columns or for each");
   return {scale.data(), lowest.data(), scale.shape(1)};
 }
 
-void gptq_feed(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
-               Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
-               std::size_t last, Tiles<float> corrected) {
-  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
-  check(corrected.shape(0) == panel.tiles && corrected.shape(1) == last - first &&
-            corrected.shape(2) == tersor::kTileRows,
-        "corrected and tiles differ in shape");
+void gptq_feed(Strips<const float> original, Strips<float> targets, Strips<float> errors,
+               Strips<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+               std::size_t last, Strips<float> corrected) {
+  const auto panel = PanelArrays{original, targets, errors, codes, feedback}.checked(first, last);
+  check(corrected.shape(0) == panel.strips && corrected.shape(1) == last - first &&
+            corrected.shape(2) == tersor::kStripRows,
+        "corrected and strips differ in shape");
   nb::gil_scoped_release release;
   tersor::gptq_feed(panel, first, last, corrected.data());
 }
 
-void gptq_integers(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
-                   Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
-                   std::size_t last, std::size_t block, Tiles<const float> scale,
-                   Tiles<const float> lowest, unsigned top, int first_code) {
-  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
-  const auto scales = checked_scales(scale, lowest, panel.tiles, last - first);
+void gptq_integers(Strips<const float> original, Strips<float> targets, Strips<float> errors,
+                   Strips<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+                   std::size_t last, std::size_t block, Strips<const float> scale,
+                   Strips<const float> lowest, unsigned top, int first_code) {
+  const auto panel = PanelArrays{original, targets, errors, codes, feedback}.checked(first, last);
+  const auto scales = checked_scales(scale, lowest, panel.strips, last - first);
   check(block > 0, "block must be 1 or more");
   check(top <= 255, "codes must fit a byte");
   nb::gil_scoped_release release;
@@ -156,13 +156,13 @@ void gptq_integers(Tiles<const float> original, Tiles<float> targets, Tiles<floa
                         {static_cast<float>(top), first_code});
 }
 
-void gptq_levels(Tiles<const float> original, Tiles<float> targets, Tiles<float> errors,
-                 Tiles<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
-                 std::size_t last, std::size_t block, Tiles<const float> scale,
+void gptq_levels(Strips<const float> original, Strips<float> targets, Strips<float> errors,
+                 Strips<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
+                 std::size_t last, std::size_t block, Strips<const float> scale,
                  Vector<const float> levels, Vector<const float> boundaries,
                  Vector<const std::uint8_t> level_codes) {
-  const auto panel = Panel{original, targets, errors, codes, feedback}.checked(first, last);
-  const auto scales = checked_scales(scale, scale, panel.tiles, last - first);
+  const auto panel = PanelArrays{original, targets, errors, codes, feedback}.checked(first, last);
+  const auto scales = checked_scales(scale, scale, panel.strips, last - first);
   const std::size_t count = levels.shape(0);
   check(block > 0, "block must be 1 or more");
   check(count > 0 && level_codes.shape(0) == count && boundaries.shape(0) == count - 1,

@@ -15,7 +15,7 @@ std::size_t rounded_up(std::size_t size, std::size_t unit) { return sum(size, un
 }  // namespace
 
 std::size_t kept_positions(std::size_t context, std::size_t window, std::size_t together) {
-  const std::size_t all = rounded_up(context, kAttentionBlock);
+  const std::size_t all = rounded_up(context, kAttentionSpan);
   if (window == 0 || window > context || together > context) return all;
   // Whole spans: positions are attended to in the same spans wherever they lie, so the bits are the same.
   return std::min(all, rounded_up(sum(window - 1, together), kTiledSpan));

@@ -56,7 +56,7 @@ Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t t
     work.tokens.reserve(most_tokens);
     work.indices.reserve(most_tokens);
     work.rows.reserve(most_tokens);
-    work.queries.reserve(kTileTokens * model_.heads / model_.key_heads);
+    work.queries.reserve(kTurnTokens * model_.heads / model_.key_heads);
   }
   reserve(shared_, most_tokens);
   gated_codes_ = {shared_.codes[0]};

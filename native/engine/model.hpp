@@ -25,7 +25,7 @@ struct Linear {
     const bool decoded = wide == nullptr && narrow == nullptr;
     return {wide, narrow, decoded ? &packed : nullptr, values, rows, columns};
   }
-  // Of an integer linear: the panels first..last alone, whole blocks.
+  // Of an integer linear: the panels first..last alone, whole bundles.
   Linear part(std::size_t first, std::size_t last) const {
     Linear some = *this;
     some.packed = packed.part(first, last);

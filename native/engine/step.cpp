@@ -43,8 +43,8 @@ void Step::part_ways() {
   std::size_t row = 0;
   for (std::size_t part = 0; part < parts_; ++part) {
     if (part == part_) first_ = row;
-    for (std::size_t tile = part * kTileTokens; tile < all.size(); tile += parts_ * kTileTokens) {
-      for (std::size_t i = tile; i < std::min(tile + kTileTokens, all.size()); ++i) {
+    for (std::size_t turn = part * kTurnTokens; turn < all.size(); turn += parts_ * kTurnTokens) {
+      for (std::size_t i = turn; i < std::min(turn + kTurnTokens, all.size()); ++i) {
         own_.rows[i] = row++;
         if (part == part_) own_.tokens.push_back(all[i]);
       }

@@ -9,8 +9,8 @@ namespace tersor {
 // So few tokens are normed and quantized by every thread for itself.
 constexpr std::size_t kFewTokens = 8;
 // With so many for every thread, each takes tokens of its own through all linears, and what it writes stays in its
-// caches; only keys and values are for others. They are dealt out in tiles, because later ones see more.
-constexpr std::size_t kOwnTokens = 64, kTileTokens = 32;
+// caches; only keys and values are for others. They are dealt out in turns of some, because later ones see more.
+constexpr std::size_t kOwnTokens = 64, kTurnTokens = 32;
 
 // body(part, parts, barrier) on several threads at once; on one if the pool is busy.
 template <typename Body>

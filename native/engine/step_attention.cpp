@@ -70,14 +70,14 @@ void Step::attend_few(const Layer& layer, std::size_t index) {
   }
 }
 
-// Shared by tiles of tokens of one sequence and heads of keys, in turns, because later tiles see more.
+// Shared by some tokens of one sequence at a time and heads of keys, in turns, because later tokens see more.
 void Step::attend_many(const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
   std::vector<AttentionRow>& rows = own_.queries;
   std::size_t turn = 0;
   for (std::size_t first = 0; first < tokens().size();) {
     std::size_t last = first + 1;
-    while (last < tokens().size() && last - first < kTileTokens &&
+    while (last < tokens().size() && last - first < kTurnTokens &&
            tokens()[last].slot == tokens()[first].slot) {
       ++last;
     }

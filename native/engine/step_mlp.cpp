@@ -8,10 +8,10 @@ namespace {
 
 // Whether what is gated can be quantized group by group as soon as it is multiplied.
 bool gates_in_groups(const Layer& layer, std::size_t columns, std::size_t most) {
-  constexpr std::size_t kBlockRows = kBlockPanels * kPanelRows;
+  constexpr std::size_t kBundleRows = kBundlePanels * kPanelRows;
   const Linear& down = layer.mlp_output.linears[0];
-  if (!down.integer || down.packed.group > most || down.packed.group % kBlockRows != 0) return false;
-  if (layer.mlp.linears.size() == 1 && columns % kBlockRows != 0) return false;
+  if (!down.integer || down.packed.group > most || down.packed.group % kBundleRows != 0) return false;
+  if (layer.mlp.linears.size() == 1 && columns % kBundleRows != 0) return false;
   for (const Linear& linear : layer.mlp.linears) {
     if (!linear.integer) return false;
   }

@@ -11,9 +11,9 @@ namespace tersor {
 enum class Storage { float32, float16, bfloat16, int16, int8 };
 
 // Positions whose keys lie together, so that a vector holds one dimension of 16 keys.
-constexpr std::size_t kKeyBlock = 16;
+constexpr std::size_t kKeyLanes = 16;
 // Positions that are attended to together; a cache's capacity is a multiple of it.
-constexpr std::size_t kAttentionBlock = 64;
+constexpr std::size_t kAttentionSpan = 64;
 // Dimensions of a head at most.
 constexpr std::size_t kMostDimensions = 512;
 // Queries that share what is read of the cache; those that tiles take together, and their positions, of which the
@@ -38,7 +38,7 @@ TERSOR_INLINE constexpr bool has_scales(Storage storage) {
 // position of the capacity lies at the beginning again, in place of what was there.
 struct KeysValues {
   // Of pairs see every_set/attention_elements.hpp.
-  void* keys;           // (capacity / kKeyBlock, dimensions, kKeyBlock)
+  void* keys;           // (capacity / kKeyLanes, dimensions, kKeyLanes)
   void* values;         // (capacity, padded); likewise
   float* key_scales;    // (capacity); of integers and float16 only
   float* value_scales;  // likewise

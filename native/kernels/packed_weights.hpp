@@ -11,8 +11,8 @@
 
 namespace tersor {
 
-// Panels whose chunks take turns in memory, so that multiplying them together reads one stream.
-constexpr std::size_t kBlockPanels = 2;
+// A bundle: panels whose chunks take turns in memory, so that multiplying them together reads one stream.
+constexpr std::size_t kBundlePanels = 2;
 // Tokens that share the unpacking of a weight.
 constexpr std::size_t kMostTokens = 8;
 
@@ -21,7 +21,7 @@ TERSOR_INLINE constexpr std::size_t chunks_of(std::size_t columns) {
 }
 
 struct PackedWeights {
-  const std::uint8_t* codes;    // (blocks, chunks, panels of the block, chunk_bytes)
+  const std::uint8_t* codes;    // (bundles, chunks, panels of the bundle, chunk_bytes)
   const std::uint16_t* scales;  // (panels, groups, kPanelRows), bfloat16; or null
   const float* wide_scales;     // the same as float, where bfloat16 does not hold them; or null
   const std::uint8_t* zeros;    // (panels, groups, kPanelRows), or null: `zero` everywhere
@@ -38,14 +38,14 @@ struct PackedWeights {
   }
   // Where a panel's first chunk is, in bytes, and how far from one of its chunks to the next.
   TERSOR_INLINE std::size_t first_chunk(std::size_t panel) const {
-    const std::size_t within = panel % kBlockPanels;
+    const std::size_t within = panel % kBundlePanels;
     return ((panel - within) * chunks() + within) * chunk_bytes(bits);
   }
   TERSOR_INLINE std::size_t chunk_step(std::size_t panel) const {
-    const std::size_t left = panels() - panel / kBlockPanels * kBlockPanels;
-    return (left < kBlockPanels ? left : kBlockPanels) * chunk_bytes(bits);
+    const std::size_t left = panels() - panel / kBundlePanels * kBundlePanels;
+    return (left < kBundlePanels ? left : kBundlePanels) * chunk_bytes(bits);
   }
-  // The panels first..last alone: whole blocks, or up to the end.
+  // The panels first..last alone: whole bundles, or up to the end.
   TERSOR_INLINE PackedWeights part(std::size_t first, std::size_t last) const {
     PackedWeights some = *this;
     const std::size_t parameter = first * groups() * kPanelRows;
@@ -90,13 +90,13 @@ struct Output {
   TERSOR_INLINE Output from(std::size_t token) const { return {row(token), stride, add}; }
 };
 
-// How many panels from `panel` on lie in its block and before `last`.
+// How many panels from `panel` on lie in its bundle and before `last`.
 TERSOR_INLINE constexpr std::size_t panels_together(std::size_t panel, std::size_t last) {
-  const std::size_t left = kBlockPanels - panel % kBlockPanels;
+  const std::size_t left = kBundlePanels - panel % kBundlePanels;
   return panel + left < last ? left : last - panel;
 }
 
-// The i-th of `parts` shares of some panels: whole blocks.
+// The i-th of `parts` shares of some panels: whole bundles.
 struct PanelShare {
   std::size_t first, last;
   TERSOR_INLINE PanelShare(std::size_t panels, std::size_t parts, std::size_t i)
@@ -104,8 +104,8 @@ struct PanelShare {
 
  private:
   TERSOR_INLINE static std::size_t start(std::size_t panels, std::size_t parts, std::size_t i) {
-    const std::size_t blocks = (panels + kBlockPanels - 1) / kBlockPanels;
-    const std::size_t panel = blocks * i / parts * kBlockPanels;
+    const std::size_t bundles = (panels + kBundlePanels - 1) / kBundlePanels;
+    const std::size_t panel = bundles * i / parts * kBundlePanels;
     return panel < panels ? panel : panels;
   }
 };

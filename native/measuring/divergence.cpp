@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vectors/any_width.hpp"
+#include "vectors/exponential.hpp"
 
 namespace tersor {
 namespace {
@@ -43,23 +44,14 @@ TERSOR_INLINE inline void store(T* to, const Floats<kBytes>& value) {
   }
 }
 
-// e^x for x <= 0 to about 1 ulp (the polynomial of Cephes' expf); below -87 it is e^-87.
+// e^x for x <= 0 to about 1 ulp; below -87 it is e^-87.
 template <std::size_t kBytes>
 TERSOR_INLINE inline Floats<kBytes> exponential(Floats<kBytes> x) {
   const Floats<kBytes> least = Floats<kBytes>{} - 87.0f;
-  x = x > least ? x : least;
-  constexpr float kShift = 12582912.0f;  // adding it rounds to an integer
-  const Floats<kBytes> power = (x * 1.44269504088896341f + kShift) - kShift;
-  const Floats<kBytes> r = (x - power * 0.693359375f) + power * 2.12194440e-4f;
-  Floats<kBytes> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.0f;
+  const auto [power, whole] = exponential_parts<Floats<kBytes>>(x > least ? x : least);
   using Integers = Vector<std::int32_t, kBytes>;
-  const Integers exponent = __builtin_convertvector(power, Integers) + 127;
-  return p * (Floats<kBytes>)(exponent << 23);
+  const Integers exponent = __builtin_convertvector(whole, Integers) + 127;
+  return power * (Floats<kBytes>)(exponent << 23);
 }
 
 // A row of logits, padded to whole lanes, and their exponentials.

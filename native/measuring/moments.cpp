@@ -9,8 +9,8 @@
 namespace tersor {
 namespace {
 
-constexpr std::size_t kChunk = 128;  // words of a chunk of tokens: a panel of it fits the L1 cache
-constexpr std::size_t kStrips = kPanelColumns / kStripRows;  // per panel
+constexpr std::size_t kRunWords = 128;  // words of a run of tokens: a strip of it fits the L1 cache
+constexpr std::size_t kBands = kMomentColumns / kMomentRows;  // per strip
 
 constexpr std::size_t ceil_div(std::size_t count, std::size_t by) { return (count + by - 1) / by; }
 
@@ -36,67 +36,67 @@ struct Side {
   std::size_t width;
 };
 
-// Panels first, first + 1, ... up to the last, of some tokens: (panels, words, kPanelColumns).
+// Strips first, first + 1, ... up to the last, of some tokens: (strips, words, kMomentColumns).
 // Columns that the matrix does not have are 0.
 template <typename T, typename Word>
-void pack(Side<T> side, std::size_t tokens, std::size_t first, std::vector<Word>& panels) {
+void pack(Side<T> side, std::size_t tokens, std::size_t first, std::vector<Word>& strips) {
   const std::size_t words = ceil_div(tokens, kTokensPerWord<Word>);
-  const std::size_t last = ceil_div(side.width, kPanelColumns);
-  panels.resize((last - first) * words * kPanelColumns);
-  Word* out = panels.data();
-  for (std::size_t panel = first; panel < last; ++panel) {
-    const std::size_t start = panel * kPanelColumns;
-    const std::size_t columns = std::min(kPanelColumns, side.width - start);
-    for (std::size_t word = 0; word < words; ++word, out += kPanelColumns) {
+  const std::size_t last = ceil_div(side.width, kMomentColumns);
+  strips.resize((last - first) * words * kMomentColumns);
+  Word* out = strips.data();
+  for (std::size_t strip = first; strip < last; ++strip) {
+    const std::size_t start = strip * kMomentColumns;
+    const std::size_t columns = std::min(kMomentColumns, side.width - start);
+    for (std::size_t word = 0; word < words; ++word, out += kMomentColumns) {
       const std::size_t token = word * kTokensPerWord<Word>;
       const T* from = side.tokens + token * side.width + start;
       const std::size_t count = std::min(kTokensPerWord<Word>, tokens - token);
       for (std::size_t c = 0; c < columns; ++c) pack_word(from + c, count, side.width, out[c]);
-      std::fill(out + columns, out + kPanelColumns, Word{});
+      std::fill(out + columns, out + kMomentColumns, Word{});
     }
   }
 }
 
-// The result and what of it is computed: strips first...last. Of a symmetric one, panels of columns
+// The result and what of it is computed: bands first...last. Of a symmetric one, strips of columns
 // left of the diagonal are left out.
 struct Output {
   float* total;
   std::size_t rows, columns, first, last;
   bool symmetric;
 
-  std::size_t first_panel(std::size_t strip) const { return symmetric ? strip / kStrips : 0; }
+  std::size_t first_strip(std::size_t band) const { return symmetric ? band / kBands : 0; }
 };
 
-// Strips before which about `part.index / part.count` of the work lies.
+// Bands before which about `part.index / part.count` of the work lies.
 std::size_t boundary(const Output& output, Part part) {
-  const std::size_t strips = ceil_div(output.rows, kStripRows);
-  const std::size_t panels = ceil_div(output.columns, kPanelColumns);
+  const std::size_t bands = ceil_div(output.rows, kMomentRows);
+  const std::size_t strips = ceil_div(output.columns, kMomentColumns);
   std::size_t work = 0;
-  for (std::size_t strip = 0; strip < strips; ++strip) work += panels - output.first_panel(strip);
-  std::size_t before = 0, strip = 0;
-  while (strip < strips && before * part.count < work * part.index) {
-    before += panels - output.first_panel(strip++);
+  for (std::size_t band = 0; band < bands; ++band) work += strips - output.first_strip(band);
+  std::size_t before = 0, band = 0;
+  while (band < bands && before * part.count < work * part.index) {
+    before += strips - output.first_strip(band++);
   }
-  return strip;
+  return band;
 }
 
 // Adds one tile: at the edges of the result by way of a whole tile beside it.
 template <typename Word>
-void add_tile(const Output& output, std::size_t strip, std::size_t panel, const Word* left,
+void add_tile(const Output& output, std::size_t band, std::size_t strip, const Word* left,
               const Word* right, std::size_t words, MomentKernel<Word> kernel) {
-  const std::size_t row = strip * kStripRows, column = panel * kPanelColumns;
+  const std::size_t row = band * kMomentRows, column = strip * kMomentColumns;
   float* target = output.total + row * output.columns + column;
-  const std::size_t rows = std::min(kStripRows, output.rows - row);
-  const std::size_t columns = std::min(kPanelColumns, output.columns - column);
-  if (rows == kStripRows && columns == kPanelColumns) {
+  const std::size_t rows = std::min(kMomentRows, output.rows - row);
+  const std::size_t columns = std::min(kMomentColumns, output.columns - column);
+  if (rows == kMomentRows && columns == kMomentColumns) {
     kernel(left, right, words, target, output.columns);
     return;
   }
-  float tile[kStripRows * kPanelColumns] = {};
-  kernel(left, right, words, tile, kPanelColumns);
+  float tile[kMomentRows * kMomentColumns] = {};
+  kernel(left, right, words, tile, kMomentColumns);
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t c = 0; c < columns; ++c) {
-      target[r * output.columns + c] += tile[r * kPanelColumns + c];
+      target[r * output.columns + c] += tile[r * kMomentColumns + c];
     }
   }
 }
@@ -105,25 +105,25 @@ template <typename T, typename Word>
 void add_products(Side<T> left, Side<T> right, std::size_t tokens, const Output& output,
                   MomentKernel<Word> kernel) {
   if (output.first == output.last) return;
-  const std::size_t panels = ceil_div(output.columns, kPanelColumns);
-  const std::size_t left_first = output.first / kStrips;
-  const std::size_t right_first = output.first_panel(output.first);
-  std::vector<Word> left_panels, right_panels;
-  for (std::size_t done = 0; done < tokens; done += kChunk * kTokensPerWord<Word>) {
-    const std::size_t count = std::min(kChunk * kTokensPerWord<Word>, tokens - done);
+  const std::size_t strips = ceil_div(output.columns, kMomentColumns);
+  const std::size_t left_first = output.first / kBands;
+  const std::size_t right_first = output.first_strip(output.first);
+  std::vector<Word> left_strips, right_strips;
+  for (std::size_t done = 0; done < tokens; done += kRunWords * kTokensPerWord<Word>) {
+    const std::size_t count = std::min(kRunWords * kTokensPerWord<Word>, tokens - done);
     const std::size_t words = ceil_div(count, kTokensPerWord<Word>);
     pack<T, Word>({right.tokens + done * right.width, right.width}, count, right_first,
-                  right_panels);
+                  right_strips);
     if (!output.symmetric) {
-      pack<T, Word>({left.tokens + done * left.width, left.width}, count, left_first, left_panels);
+      pack<T, Word>({left.tokens + done * left.width, left.width}, count, left_first, left_strips);
     }
-    const Word* lefts = (output.symmetric ? right_panels : left_panels).data();
-    for (std::size_t panel = right_first; panel < panels; ++panel) {
-      const Word* rights = right_panels.data() + (panel - right_first) * words * kPanelColumns;
-      for (std::size_t strip = output.first; strip < output.last; ++strip) {
-        if (output.first_panel(strip) > panel) break;
-        const std::size_t offset = (strip / kStrips - left_first) * words * kPanelColumns;
-        add_tile(output, strip, panel, lefts + offset + strip % kStrips * kStripRows, rights, words,
+    const Word* lefts = (output.symmetric ? right_strips : left_strips).data();
+    for (std::size_t strip = right_first; strip < strips; ++strip) {
+      const Word* rights = right_strips.data() + (strip - right_first) * words * kMomentColumns;
+      for (std::size_t band = output.first; band < output.last; ++band) {
+        if (output.first_strip(band) > strip) break;
+        const std::size_t offset = (band / kBands - left_first) * words * kMomentColumns;
+        add_tile(output, band, strip, lefts + offset + band % kBands * kMomentRows, rights, words,
                  kernel);
       }
     }

@@ -1,8 +1,8 @@
 // GPTQ: rounding with error feedback; see tersor/rounding/gptq.py for the mathematics.
 //
-// Weights come in tiles of 64 rows of the matrix, transposed: (tiles, columns, kTileRows), columns in
-// the order in which they are rounded. A column of a tile is then a few whole vectors, and all that
-// the rounding of a tile touches is contiguous.
+// Weights come in strips of 64 rows of the matrix, transposed: (strips, columns, kStripRows), columns in
+// the order in which they are rounded. A column of a strip is then a few whole vectors, and all that
+// the rounding of a strip touches is contiguous.
 #pragma once
 
 #include <cstddef>
@@ -10,23 +10,23 @@
 
 namespace tersor {
 
-constexpr std::size_t kTileRows = 64;
+constexpr std::size_t kStripRows = 64;
 
-struct GptqPanel {
-  const float* original;  // (tiles, columns, kTileRows): the weights
+struct GptqStrips {
+  const float* original;  // (strips, columns, kStripRows): the weights
   float* targets;         // the weights plus the feedback of all errors known so far
   float* errors;          // weight - rounded weight; known before `first`, written up to `last`
   std::uint8_t* codes;    // bytes of the codes, written from `first` to `last`
   const float* feedback;  // (columns, columns): row j holds the shares of errors k < j
-  std::size_t tiles, columns;
+  std::size_t strips, columns;
 };
 
-// Columns first..last, rounded in steps of `block`; the result does not depend on the steps.
+// Columns first..last, rounded so many `together`; the result does not depend on it.
 struct GptqRange {
-  std::size_t first, last, block;
+  std::size_t first, last, together;
 };
 
-// Parameters of a scale: (tiles, steps, kTileRows), one step for all columns of the range, or one
+// Parameters of a scale: (strips, steps, kStripRows), one step for all columns of the range, or one
 // for each.
 struct GptqScales {
   const float* scale;
@@ -50,14 +50,14 @@ struct SortedLevels {
 
 // Adds the feedback of all errors before `first` to the targets first..last. A target is the value to
 // round once the columns between `first` and it are rounded, so it is no weight to fit a scale to.
-// `corrected`, (tiles, last - first, kTileRows), is: the weights that would make up for the errors
+// `corrected`, (strips, last - first, kStripRows), is: the weights that would make up for the errors
 // best if nothing more were rounded, W + C with (F + 1) C = feedback, F that of first..last.
-void gptq_feed(const GptqPanel& panel, std::size_t first, std::size_t last, float* corrected);
+void gptq_feed(const GptqStrips& all, std::size_t first, std::size_t last, float* corrected);
 
 // Rounds first..last, whose targets hold the feedback from before `first` already.
-void gptq_integers(const GptqPanel& panel, const GptqRange& range, const GptqScales& scales,
+void gptq_integers(const GptqStrips& all, const GptqRange& range, const GptqScales& scales,
                    const IntegerLevels& grid);
-void gptq_levels(const GptqPanel& panel, const GptqRange& range, const GptqScales& scales,
+void gptq_levels(const GptqStrips& all, const GptqRange& range, const GptqScales& scales,
                  const SortedLevels& grid);
 
 // The feedback of a Hessian (n, n), float32: P H P^T + diag(ridge) = F^T D F with F the unit lower

@@ -13,28 +13,28 @@
 namespace tersor {
 namespace {
 
-constexpr std::size_t kBlock = 64;
-// Columns are stored in tiles of 128 bytes: rows of a whole matrix would each lie in a page of their
+constexpr std::size_t kRowsTogether = 64;
+// Columns are stored in strips of 128 bytes: rows of a whole matrix would each lie in a page of their
 // own, and for many sizes in the same few sets of the cache.
-constexpr std::size_t kTile = 16;
+constexpr std::size_t kFactorColumns = 16;
 
 // V, unit upper triangular, in A = V^T D V. Before a row is finished it holds the row of A, and D V
 // after the terms of earlier rows are subtracted. What is left of the diagonal is arbitrary.
 struct Factor {
-  std::size_t n, tiles;
-  std::vector<double> values;   // (tiles, n, kTile)
+  std::size_t n, strips;
+  std::vector<double> values;   // (strips, n, kFactorColumns)
   std::vector<double> pivots;   // (n): D
-  std::vector<double> against;  // (kBlock, n): -D V, transposed, for the columns of one block
+  std::vector<double> against;  // (kRowsTogether, n): -D V, transposed, for the columns of some rows
 
   explicit Factor(std::size_t size)
-      : n(size), tiles((size + kTile - 1) / kTile), values(tiles * n * kTile), pivots(n),
-        against(kBlock * n) {}
+      : n(size), strips((size + kFactorColumns - 1) / kFactorColumns), values(strips * n * kFactorColumns), pivots(n),
+        against(kRowsTogether * n) {}
 
-  double* row(std::size_t tile, std::size_t index) {
-    return values.data() + (tile * n + index) * kTile;
+  double* row(std::size_t strip, std::size_t index) {
+    return values.data() + (strip * n + index) * kFactorColumns;
   }
   double& at(std::size_t index, std::size_t column) {
-    return row(column / kTile, index)[column % kTile];
+    return row(column / kFactorColumns, index)[column % kFactorColumns];
   }
 };
 
@@ -46,10 +46,10 @@ TERSOR_INLINE inline void subtract(Factor& factor, std::size_t known, std::size_
       factor.against[(j - start) * factor.n + k - known] = -factor.pivots[k] * factor.at(k, j);
     }
   }
-  for (std::size_t tile = start / kTile; tile < factor.tiles; ++tile) {
-    add_products<kBytes, kTile, double>({factor.against.data(), factor.n},
-                                        {factor.row(tile, known), kTile}, start - known,
-                                        {factor.row(tile, start), kTile}, stop - start);
+  for (std::size_t strip = start / kFactorColumns; strip < factor.strips; ++strip) {
+    add_products<kBytes, kFactorColumns, double>({factor.against.data(), factor.n},
+                                        {factor.row(strip, known), kFactorColumns}, start - known,
+                                        {factor.row(strip, start), kFactorColumns}, stop - start);
   }
 }
 
@@ -61,9 +61,9 @@ TERSOR_INLINE inline bool finish_row(Factor& factor, std::size_t index, double d
       diagonal * static_cast<double>(factor.n) * std::numeric_limits<double>::epsilon();
   if (!(pivot > noise)) return false;
   factor.pivots[index] = pivot;
-  for (std::size_t tile = index / kTile; tile < factor.tiles; ++tile) {
-    double* row = factor.row(tile, index);
-    for (std::size_t lane = 0; lane < kTile; ++lane) row[lane] /= pivot;
+  for (std::size_t strip = index / kFactorColumns; strip < factor.strips; ++strip) {
+    double* row = factor.row(strip, index);
+    for (std::size_t lane = 0; lane < kFactorColumns; ++lane) row[lane] /= pivot;
   }
   return true;
 }
@@ -71,8 +71,8 @@ TERSOR_INLINE inline bool finish_row(Factor& factor, std::size_t index, double d
 // Returns the number of rows that could be finished. `diagonal`: (n), of A.
 template <std::size_t kBytes>
 TERSOR_INLINE inline std::size_t factorize(Factor& factor, const double* diagonal) {
-  for (std::size_t start = 0; start < factor.n; start += kBlock) {
-    const std::size_t stop = std::min(start + kBlock, factor.n);
+  for (std::size_t start = 0; start < factor.n; start += kRowsTogether) {
+    const std::size_t stop = std::min(start + kRowsTogether, factor.n);
     subtract<kBytes>(factor, 0, start, stop);
     for (std::size_t row = start; row < stop; ++row) {
       subtract<kBytes>(factor, start, row, row + 1);

@@ -13,7 +13,7 @@ namespace tersor {
 namespace {
 
 // Sums of so many values are float, sums of those double: a row of a matrix may be one block.
-constexpr std::size_t kChunk = 64;
+constexpr std::size_t kRun = 64;
 constexpr std::size_t kNarrow = 16;  // bytes of the narrowest vectors
 
 struct Square {
@@ -54,7 +54,7 @@ struct Steps {
   }
 };
 
-// Adds the losses of a chunk of a block to those of one vector of steps. Codes come as from
+// Adds the losses of a run of a block to those of one vector of steps. Codes come as from
 // IntegerGrid.encode, integers with ties to even; see round_vector in gptq.cpp for how.
 template <std::size_t kBytes, typename Power>
 TERSOR_INLINE inline void add_losses(const float* values, const float* importance, std::size_t count, float top,
@@ -114,9 +114,9 @@ TERSOR_INLINE inline void search_blocks(const RangeSearch& search, const Power& 
       std::copy_n(search.lowest + index * search.steps, search.steps, steps.lowest.begin());
     }
     std::fill(steps.losses.begin(), steps.losses.end(), 0.0);
-    for (std::size_t start = 0; start < search.size; start += kChunk) {
+    for (std::size_t start = 0; start < search.size; start += kRun) {
       add_all_losses<kBytes>(values + start, importance + start,
-                             std::min(kChunk, search.size - start), search.top, power, 0, steps);
+                             std::min(kRun, search.size - start), search.top, power, 0, steps);
     }
     best[index] = static_cast<std::int64_t>(first_smallest(steps));
   }

@@ -15,6 +15,7 @@
 #include <immintrin.h>
 #endif
 
+#include "vectors/exponential.hpp"
 #include "vectors/inlining.hpp"
 
 namespace tersor {
@@ -206,16 +207,7 @@ TERSOR_INLINE inline bool is_any_above(Floats x, float limit) {
 
 // e^x to 2e-7 of it; what would leave the normal floats stays at their ends.
 TERSOR_INLINE inline Floats exponential(Floats x) {
-  x = smaller(larger(x, all(-87.0f)), all(88.0f));
-  const Floats whole = (x * 1.44269504f + kRounding) - kRounding;
-  const Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  Floats power = all(1.9875691500e-4f);
-  power = power * rest + 1.3981999507e-3f;
-  power = power * rest + 8.3334519073e-3f;
-  power = power * rest + 4.1665795894e-2f;
-  power = power * rest + 1.6666665459e-1f;
-  power = power * rest + 5.0000001201e-1f;
-  power = power * rest * rest + rest + 1.0f;
+  const auto [power, whole] = exponential_parts<Floats>(smaller(larger(x, all(-87.0f)), all(88.0f)));
   return with_exponent(power, whole);
 }
 

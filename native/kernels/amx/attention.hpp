@@ -17,7 +17,7 @@ constexpr std::size_t kSpan = kTiledSpan, kPositions = 32;
 // From a query's scores or weights to the next one's: of both, neighbours fall on different lines of the cache.
 constexpr std::size_t kScoreStride = kSpan + 16, kWeightStride = kSpan + 32;
 
-// 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most. Others, which are
+// 2^x, shorter than exponential.hpp and masked, because weights become bfloat16: attention by tiles waits for it. 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most. Others, which are
 // too small to matter, would take the processor a hundred times as long.
 TERSOR_INLINE inline __m512 power_of_two(__mmask16 lanes, __m512 x) {
   const __mmask16 normal = _mm512_mask_cmp_ps_mask(lanes, x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
@@ -111,7 +111,7 @@ struct TiledAttention {
   void multiply_keys(std::size_t at, std::size_t column) const {
     const std::size_t stride = query_stride() * sizeof *queries, pairs = cache.key_pairs();
     const std::uint32_t* const keys =
-        static_cast<const std::uint32_t*>(cache.keys) + at / kKeyBlock * pairs * kKeyBlock;
+        static_cast<const std::uint32_t*>(cache.keys) + at / kKeyLanes * pairs * kKeyLanes;
     const bool both = count > kTileRows;
     _tile_zero(0);
     _tile_zero(1);
@@ -119,9 +119,9 @@ struct TiledAttention {
     _tile_zero(3);
     for (std::size_t pair = 0; pair < pairs; pair += depth) {
       _tile_loadd(4, queries + 2 * pair, stride);
-      _tile_loadd(6, keys + pair * kKeyBlock, kTileBytes);
+      _tile_loadd(6, keys + pair * kKeyLanes, kTileBytes);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, keys + (pairs + pair) * kKeyBlock, kTileBytes);
+      _tile_loadd(7, keys + (pairs + pair) * kKeyLanes, kTileBytes);
       _tile_dpbf16ps(1, 4, 7);
       if (!both) continue;
       _tile_loadd(5, queries + kTileRows * query_stride() + 2 * pair, stride);
@@ -130,10 +130,10 @@ struct TiledAttention {
     }
     float* const to = scores + column;
     _tile_stored(0, to, kScoreStride * sizeof *scores);
-    _tile_stored(1, to + kKeyBlock, kScoreStride * sizeof *scores);
+    _tile_stored(1, to + kKeyLanes, kScoreStride * sizeof *scores);
     if (!both) return;
     _tile_stored(2, to + kTileRows * kScoreStride, kScoreStride * sizeof *scores);
-    _tile_stored(3, to + kTileRows * kScoreStride + kKeyBlock, kScoreStride * sizeof *scores);
+    _tile_stored(3, to + kTileRows * kScoreStride + kKeyLanes, kScoreStride * sizeof *scores);
   }
 
   void limit(std::size_t from, std::size_t to, float cap) const {

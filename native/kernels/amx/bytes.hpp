@@ -13,7 +13,7 @@ namespace {
 
 struct ByteLinear {
   // Weights of panels that stay in the second cache while all tokens pass by.
-  static constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+  static constexpr std::size_t kNearBytes = std::size_t{1} << 20;
   static constexpr std::size_t kMostDepth = 16, kTokens = 2 * kTileRows;
 
   const PackedWeights& w;
@@ -22,7 +22,7 @@ struct ByteLinear {
   // Chunks in a pair of tiles, and how many of those in a row.
   std::size_t depth, count;
   LineMemory tokens;
-  alignas(64) std::int32_t sums[kBlockPanels][kTokens][kPanelRows];
+  alignas(64) std::int32_t sums[kBundlePanels][kTokens][kPanelRows];
 
   ByteLinear(const PackedWeights& weights, const QuantizedTokens& activations, const Output& to)
       : w(weights),
@@ -44,8 +44,8 @@ struct ByteLinear {
   void run(std::size_t first, std::size_t last) {
     copy_tokens();
     const std::size_t panel_bytes = w.chunks() * chunk_bytes(8);
-    const std::size_t fitting = kBlockBytes / panel_bytes / kBlockPanels * kBlockPanels;
-    const std::size_t together = fitting > kBlockPanels ? fitting : kBlockPanels;
+    const std::size_t fitting = kNearBytes / panel_bytes / kBundlePanels * kBundlePanels;
+    const std::size_t together = fitting > kBundlePanels ? fitting : kBundlePanels;
     for (std::size_t panel = first; panel < last; panel += together) {
       const std::size_t stop = panel + together < last ? panel + together : last;
       for (std::size_t token = 0; token < a.tokens; token += kTokens) {

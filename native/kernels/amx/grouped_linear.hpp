@@ -1,4 +1,4 @@
-// The loops around a block of short groups: panels, groups and tokens.
+// The loops around some short groups: panels, groups and tokens.
 #pragma once
 
 #include "kernels/amx/short_groups.hpp"
@@ -18,20 +18,20 @@ void configure_groups(std::size_t tokens, std::size_t depth) {
 }
 
 template <std::size_t kCount, bool kMissesZeros>
-void multiply_block(const PackedWeights& w, const QuantizedTokens& a, const GroupBlock& block,
-                           const TokenBlock& codes, const TokenParameters& parameters, const Output& out) {
+void multiply_near(const PackedWeights& w, const QuantizedTokens& a, const NearGroups& near,
+                           const TokenTiles& codes, const TokenParameters& parameters, const Output& out) {
   const std::size_t left = a.tokens % kTileRows;
-  configure_groups(kTileRows, block.shape.depth);
+  configure_groups(kTileRows, near.shape.depth);
   for (std::size_t token = 0; token < a.tokens; token += kTileRows) {
-    if (token + kTileRows > a.tokens) configure_groups(left, block.shape.depth);
-    block.fetch_next(token, a.tokens);
-    GroupProducts<kCount, kMissesZeros>(w, a, block, codes, parameters, token).run(out);
+    if (token + kTileRows > a.tokens) configure_groups(left, near.shape.depth);
+    near.fetch_next(token, a.tokens);
+    GroupProducts<kCount, kMissesZeros>(w, a, near, codes, parameters, token).run(out);
   }
 }
 
 template <unsigned kBits>
 struct GroupedLinear {
-  // Rows of codes this long lie on pages of their own: before they are multiplied, a block's are copied tile after
+  // Rows of codes this long lie on pages of their own: before they are multiplied, those of near groups are copied tile after
   // tile, which then serve more panels.
   static constexpr std::size_t kLongRow = 4096, kPanelsOfCopy = 48;
 
@@ -41,7 +41,7 @@ struct GroupedLinear {
   GroupTiles whole, last_shape;
   TokenParameters parameters;
   LineMemory copied;
-  GroupBlock block;
+  NearGroups near;
 
   GroupedLinear(const PackedWeights& weights, const QuantizedTokens& tokens, const Output& to, GroupTiles shape,
                 GroupTiles shape_of_last)
@@ -64,11 +64,11 @@ struct GroupedLinear {
     for (std::size_t panel = first; panel < last;) {
       const std::size_t most = copies ? kPanelsOfCopy : kGroupedPanels;
       const std::size_t stop = panel + most < last ? panel + most : last;
-      for (block.first = 0; block.first < groups; block.first = block.last) {
+      for (near.first = 0; near.first < groups; near.first = near.last) {
         choose_groups();
-        const TokenBlock codes = copies ? copy_tokens() : tokens_in_place();
-        for (block.panel = panel; block.panel < stop; block.panel += block.panels) {
-          block.panels = stop - block.panel < kGroupedPanels ? stop - block.panel : kGroupedPanels;
+        const TokenTiles codes = copies ? copy_tokens() : tokens_in_place();
+        for (near.panel = panel; near.panel < stop; near.panel += near.panels) {
+          near.panels = stop - near.panel < kGroupedPanels ? stop - near.panel : kGroupedPanels;
           multiply(codes);
         }
       }
@@ -76,27 +76,27 @@ struct GroupedLinear {
     }
   }
 
-  // From block.first on: as many groups of one shape as fit, in blocks of about one size.
+  // From near.first on: as many groups of one shape as fit, in parts of about one size.
   void choose_groups() {
     const std::size_t groups = w.groups();
     const bool same = whole.depth == last_shape.depth && whole.count == last_shape.count;
     const std::size_t others = same ? groups : groups - 1;
-    block.shape = block.first < others ? whole : last_shape;
-    const std::size_t left = block.first < others ? others - block.first : 1;
-    const std::size_t most = kGroupedTiles / block.shape.count, blocks = (left + most - 1) / most;
-    block.last = block.first + (left + blocks - 1) / blocks;
+    near.shape = near.first < others ? whole : last_shape;
+    const std::size_t left = near.first < others ? others - near.first : 1;
+    const std::size_t most = kGroupedTiles / near.shape.count, parts = (left + most - 1) / most;
+    near.last = near.first + (left + parts - 1) / parts;
   }
 
-  TokenBlock tokens_in_place() const {
+  TokenTiles tokens_in_place() const {
     const std::size_t width = w.chunks() * kChunk;
-    return {a.codes + block.first * w.group_chunks() * kChunk, kTileRows * width, width,
-            block.shape.depth * kChunk};
+    return {a.codes + near.first * w.group_chunks() * kChunk, kTileRows * width, width,
+            near.shape.depth * kChunk};
   }
 
-  TokenBlock copy_tokens() const {
+  TokenTiles copy_tokens() const {
     WeightTile* const tiles_of = copied.as<WeightTile>();
-    const TokenBlock from = tokens_in_place();
-    const std::size_t tiles = (block.last - block.first) * block.shape.count;
+    const TokenTiles from = tokens_in_place();
+    const std::size_t tiles = (near.last - near.first) * near.shape.count;
     const __mmask64 bytes = ~std::uint64_t{0} >> (64 - from.tile_step);
     for (std::size_t token = 0; token < a.tokens; ++token) {
       const std::int8_t* const row = from.codes + token * from.token_step;
@@ -110,15 +110,15 @@ struct GroupedLinear {
     return {tiles_of[0], tiles * sizeof(WeightTile), kTileBytes, sizeof(WeightTile)};
   }
 
-  void multiply(const TokenBlock& codes) {
-    const std::size_t chunks = (block.last - block.first) * w.group_chunks();
-    block.next_bytes = chunks * w.chunk_step(block.panel);
-    block.next = w.codes + w.first_chunk(block.panel) + block.first * w.group_chunks() * w.chunk_step(block.panel) +
-                 block.next_bytes;
-    for (std::size_t p = 0; p < block.panels; ++p) {
-      for (std::size_t g = block.first; g < block.last; ++g) {
-        WeightTile* const to = block.tiles[p] + (g - block.first) * block.shape.count;
-        unpack_group<kBits>(w, block.panel + p, g, block.shape, to, 1);
+  void multiply(const TokenTiles& codes) {
+    const std::size_t chunks = (near.last - near.first) * w.group_chunks();
+    near.next_bytes = chunks * w.chunk_step(near.panel);
+    near.next = w.codes + w.first_chunk(near.panel) + near.first * w.group_chunks() * w.chunk_step(near.panel) +
+                near.next_bytes;
+    for (std::size_t p = 0; p < near.panels; ++p) {
+      for (std::size_t g = near.first; g < near.last; ++g) {
+        WeightTile* const to = near.tiles[p] + (g - near.first) * near.shape.count;
+        unpack_group<kBits>(w, near.panel + p, g, near.shape, to, 1);
       }
     }
     finish_writing();
@@ -130,11 +130,11 @@ struct GroupedLinear {
   }
 
   template <bool kMissesZeros>
-  void multiply_by_count(const TokenBlock& codes) const {
-    const auto run = block.shape.count == 1   ? multiply_block<1, kMissesZeros>
-                     : block.shape.count == 2 ? multiply_block<2, kMissesZeros>
-                                              : multiply_block<0, kMissesZeros>;
-    run(w, a, block, codes, parameters, out);
+  void multiply_by_count(const TokenTiles& codes) const {
+    const auto run = near.shape.count == 1   ? multiply_near<1, kMissesZeros>
+                     : near.shape.count == 2 ? multiply_near<2, kMissesZeros>
+                                             : multiply_near<0, kMissesZeros>;
+    run(w, a, near, codes, parameters, out);
   }
 };
 

@@ -8,7 +8,7 @@
 namespace tersor {
 namespace {
 
-// Groups first..last of up to two panels, unpacked: (tiles, kBlockPanels).
+// Groups first..last of up to two panels, unpacked: (tiles, kBundlePanels).
 struct UnpackedWeights {
   WeightTile* tiles;
   std::size_t first, last;
@@ -26,7 +26,7 @@ struct TiledProducts {
     std::int32_t sums[kPanelRows];
     float totals[kPanelRows];
   };
-  Row rows[kBlockPanels][2 * kTileRows];
+  Row rows[kBundlePanels][2 * kTileRows];
 
   void run(const Output& out, GroupTiles whole, GroupTiles last_shape) {
     take_totals(out);
@@ -40,7 +40,7 @@ struct TiledProducts {
       // While these products are on their way.
       if (g > unpacked.first) scale(g - 1);
       store();
-      tiles += shape.count * kBlockPanels;
+      tiles += shape.count * kBundlePanels;
     }
     scale(unpacked.last - 1);
     put_totals(out);
@@ -88,7 +88,7 @@ struct TiledProducts {
     _tile_zero(2);
     _tile_zero(3);
     for (std::size_t tile = 0; tile < shape.count; ++tile) {
-      multiply_tiles(from, width, tokens > kTileRows, tiles + tile * kBlockPanels, panels == 2);
+      multiply_tiles(from, width, tokens > kTileRows, tiles + tile * kBundlePanels, panels == 2);
       from += shape.depth * kChunk;
     }
   }
@@ -143,16 +143,16 @@ void long_linear(const PackedWeights& w, const QuantizedTokens& a, const Output&
   const std::size_t groups = w.groups();
   const std::size_t most = whole.count > last_shape.count ? whole.count : last_shape.count;
   const std::size_t together = most < kMostTiles ? kMostTiles / most : 1;
-  const LineMemory tiles(together * most * kBlockPanels * sizeof(WeightTile));
+  const LineMemory tiles(together * most * kBundlePanels * sizeof(WeightTile));
   UnpackedWeights unpacked = {tiles.as<WeightTile>(), 0, 0};
   for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
     const std::size_t panels = panels_together(panel, last);
     for (unpacked.first = 0; unpacked.first < groups; unpacked.first = unpacked.last) {
       unpacked.last = unpacked.first + together < groups ? unpacked.first + together : groups;
       for (std::size_t g = unpacked.first; g < unpacked.last; ++g) {
-        WeightTile* const to = unpacked.tiles + (g - unpacked.first) * whole.count * kBlockPanels;
+        WeightTile* const to = unpacked.tiles + (g - unpacked.first) * whole.count * kBundlePanels;
         const GroupTiles shape = g + 1 < groups ? whole : last_shape;
-        for (std::size_t p = 0; p < panels; ++p) unpack_group<kBits>(w, panel + p, g, shape, to + p, kBlockPanels);
+        for (std::size_t p = 0; p < panels; ++p) unpack_group<kBits>(w, panel + p, g, shape, to + p, kBundlePanels);
       }
       finish_writing();
       const Output to = {out.y, out.stride, out.add || unpacked.first > 0};

@@ -1,6 +1,6 @@
 // Linears of many tokens by tiles, with short groups, where scaling is most of the work: 16 tokens times 16 rows,
-// whose totals stay in registers, while a block of weights stays in the first cache. Sums of two groups take turns
-// in tiles 0 and 1, so that one is multiplied while the other is scaled.
+// whose totals stay in registers, while the weights of some groups stay near, in the first cache. Sums of two groups
+// take turns in tiles 0 and 1, so that one is multiplied while the other is scaled.
 #pragma once
 
 #include "kernels/amx/tiles.hpp"
@@ -9,11 +9,11 @@
 namespace tersor {
 namespace {
 
-// Tiles of a panel and panels in a block.
+// Tiles of a panel and panels that stay near.
 constexpr std::size_t kGroupedTiles = 9, kGroupedPanels = 2;
 
-// Weights of the groups first..last of the panels `panel` and so on.
-struct GroupBlock {
+// Weights of the groups first..last of the panels `panel` and so on, which stay in the first cache.
+struct NearGroups {
   alignas(64) WeightTile tiles[kGroupedPanels][kGroupedTiles];
   std::size_t panel, panels, first, last;
   GroupTiles shape;
@@ -29,9 +29,9 @@ struct GroupBlock {
   }
 };
 
-// Where the codes of a block's groups are: bytes from 16 tokens to the next, from token to token, and from one
+// Where the tokens' codes for those groups are: bytes from 16 tokens to the next, from token to token, and from one
 // tile's columns to the next's.
-struct TokenBlock {
+struct TokenTiles {
   const std::int8_t* codes;
   std::size_t many_step, token_step, tile_step;
 };
@@ -65,24 +65,24 @@ struct TokenParameters {
   }
 };
 
-// 16 tokens, or the fewer that are left, times a block with kCount tiles to a group, or with any number if it is 0.
+// 16 tokens, or the fewer that are left, times near groups with kCount tiles to a group, or with any number if it is 0.
 template <std::size_t kCount, bool kMissesZeros>
 struct GroupProducts {
   typedef __m512 Totals[kTileRows];
 
   const PackedWeights& w;
-  const GroupBlock& block;
-  const TokenBlock& codes;
+  const NearGroups& near;
+  const TokenTiles& codes;
   std::size_t token, tokens, groups;
   const float* scales;
   const std::int32_t* code_sums;
   alignas(64) std::int32_t sums[2][kTileRows][kPanelRows];
 
-  GroupProducts(const PackedWeights& weights, const QuantizedTokens& a, const GroupBlock& of,
-                const TokenBlock& codes_of, const TokenParameters& parameters, std::size_t from)
-      : w(weights), block(of), codes(codes_of), token(from), groups(weights.groups()) {
+  GroupProducts(const PackedWeights& weights, const QuantizedTokens& a, const NearGroups& of,
+                const TokenTiles& codes_of, const TokenParameters& parameters, std::size_t from)
+      : w(weights), near(of), codes(codes_of), token(from), groups(weights.groups()) {
     tokens = a.tokens - token < kTileRows ? a.tokens - token : kTileRows;
-    const std::size_t first = token * groups + block.first * kTileRows;
+    const std::size_t first = token * groups + near.first * kTileRows;
     scales = parameters.scales.as<float>() + first;
     code_sums = parameters.sums.as<std::int32_t>() + (kMissesZeros ? first : 0);
   }
@@ -96,15 +96,15 @@ struct GroupProducts {
   };
 
   Place place_of(std::size_t p) const {
-    return {codes.codes + token / kTileRows * codes.many_step, block.tiles[p], codes.token_step, codes.tile_step,
-            block.shape.count};
+    return {codes.codes + token / kTileRows * codes.many_step, near.tiles[p], codes.token_step, codes.tile_step,
+            near.shape.count};
   }
 
   void run(const Output& out) {
     Place place = place_of(0);
     multiply<0>(place);
     bool second = false;
-    for (std::size_t p = 0; p < block.panels; ++p) {
+    for (std::size_t p = 0; p < near.panels; ++p) {
       second = second ? run_panel<1>(out, p, place) : run_panel<0>(out, p, place);
     }
   }
@@ -113,10 +113,10 @@ struct GroupProducts {
   // returns whether to tile 1.
   template <int kFirst>
   TERSOR_INLINE bool run_panel(const Output& out, std::size_t p, Place& place) {
-    const std::size_t parameter = ((block.panel + p) * groups + block.first) * kPanelRows;
-    const std::size_t last = block.last - block.first;
+    const std::size_t parameter = ((near.panel + p) * groups + near.first) * kPanelRows;
+    const std::size_t last = near.last - near.first;
     Totals totals;
-    take_totals(out, block.panel + p, totals);
+    take_totals(out, near.panel + p, totals);
     std::size_t g = 0;
     for (;;) {
       store<kFirst>();
@@ -128,14 +128,14 @@ struct GroupProducts {
       scale(parameter, g, sums[1 - kFirst], totals);
       if (++g == last) break;
     }
-    put_totals(out, block.panel + p, totals);
+    put_totals(out, near.panel + p, totals);
     return (kFirst + last) % 2 == 1;
   }
 
   template <int kSums>
   TERSOR_INLINE void proceed(std::size_t p, bool is_last, Place& place) const {
     if (is_last) {
-      if (p + 1 == block.panels) return;
+      if (p + 1 == near.panels) return;
       place = place_of(p + 1);
     }
     multiply<kSums>(place);
@@ -175,7 +175,7 @@ struct GroupProducts {
 
   TERSOR_INLINE void take_totals(const Output& out, std::size_t panel, Totals& totals) const {
     const __mmask16 rows = rows_of(w, panel);
-    const bool adds = out.add || block.first > 0;
+    const bool adds = out.add || near.first > 0;
 #pragma GCC unroll 16
     for (std::size_t t = 0; t < kTileRows; ++t) {
       const bool is_there = adds && t < tokens;

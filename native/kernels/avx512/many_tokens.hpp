@@ -1,4 +1,4 @@
-// Linears of many tokens with AVX-512 VNNI: weights of a block become bytes once and serve all tokens. Sums are
+// Linears of many tokens with AVX-512 VNNI: weights of a bundle become bytes once and serve all tokens. Sums are
 // those of few tokens, scaled in the same order, so the results have the same bits.
 #pragma once
 
@@ -13,10 +13,10 @@ TERSOR_INLINE inline std::int32_t zero_of_bytes(const PackedWeights& w) {
   return w.zeros != nullptr ? (1 << w.bits) - 1 : w.zero;
 }
 
-// The weights of a block's kPanels panels times kTokens tokens.
+// The weights of a bundle's kPanels panels times kTokens tokens.
 template <std::size_t kPanels, std::size_t kTokens>
 struct ByteTile {
-  const PackedWeights& w;  // of the block alone
+  const PackedWeights& w;  // of the bundle alone
   const QuantizedTokens& a;
   const std::uint8_t* codes;   // (chunks, kPanels, chunk_bytes(8))
   const float* row_scales;     // (groups, kPanels, kPanelRows)
@@ -112,8 +112,8 @@ class ManyTokens {
       : w_(w),
         a_(a),
         starts_(a.tokens * w.groups() * sizeof(std::int32_t)),
-        codes_(kBlockPanels * w.chunks() * chunk_bytes(8)),
-        scales_(kBlockPanels * w.groups() * kPanelRows * sizeof(float)) {
+        codes_(kBundlePanels * w.chunks() * chunk_bytes(8)),
+        scales_(kBundlePanels * w.groups() * kPanelRows * sizeof(float)) {
     const std::int32_t zero = zero_of_bytes(w);
     std::int32_t* const starts = starts_.as<std::int32_t>();
     for (std::size_t i = 0; i < a.tokens * w.groups(); ++i) starts[i] = -zero * a.sums[i];
@@ -123,9 +123,9 @@ class ManyTokens {
     for (std::size_t panel = first; panel < last; panel += panels_together(panel, last)) {
       const Output to = {out.y + panel * kPanelRows, out.stride, out.add};
       if (panels_together(panel, last) == 2) {
-        run_block<2>(to, panel);
+        run_bundle<2>(to, panel);
       } else {
-        run_block<1>(to, panel);
+        run_bundle<1>(to, panel);
       }
     }
   }
@@ -136,13 +136,13 @@ class ManyTokens {
   LineMemory starts_, codes_, scales_;
 
   template <std::size_t kPanels>
-  void run_block(const Output& out, std::size_t panel) const {
+  void run_bundle(const Output& out, std::size_t panel) const {
     using Multiply = void (*)(const ByteTile<kPanels, 1>&, std::size_t, const Output&);
     static constexpr Multiply kMultiply[kMostTokens] = {
         multiply_bytes<kPanels, 1>, multiply_bytes<kPanels, 2>, multiply_bytes<kPanels, 3>,
         multiply_bytes<kPanels, 4>, multiply_bytes<kPanels, 5>, multiply_bytes<kPanels, 6>,
         multiply_bytes<kPanels, 7>, multiply_bytes<kPanels, 8>};
-    const PackedWeights block = w_.part(panel, panel + kPanels);
+    const PackedWeights bundle = w_.part(panel, panel + kPanels);
     const std::uint8_t* codes = w_.codes + w_.first_chunk(panel);
     widen_scales(panel, kPanels);
     // Codes of 8 bits lie as bytes do, but for one panel of two.
@@ -150,7 +150,7 @@ class ManyTokens {
       unpack_panels(panel, kPanels);
       codes = codes_.as<std::uint8_t>();
     }
-    const ByteTile<kPanels, 1> of = {block, a_, codes, scales_.as<float>(), starts_.as<std::int32_t>()};
+    const ByteTile<kPanels, 1> of = {bundle, a_, codes, scales_.as<float>(), starts_.as<std::int32_t>()};
     for (std::size_t token = 0; token < a_.tokens; token += kMostTokens) {
       const std::size_t left = a_.tokens - token;
       kMultiply[(left < kMostTokens ? left : kMostTokens) - 1](of, token, out.from(token));

@@ -1,4 +1,4 @@
-// Attention, block of positions after block of positions, with the softmax corrected on the way
+// Attention, span of positions after span of positions, with the softmax corrected on the way
 // (https://arxiv.org/abs/2205.14135, algorithm 1); compiled anew for every level.
 #pragma once
 
@@ -18,7 +18,7 @@ struct Attention {
   const KeysValues& cache;
   AttentionRow rows[kRows];
   float* outputs;  // (kRows, padded)
-  float* scores;   // (kRows, kAttentionBlock)
+  float* scores;   // (kRows, kAttentionSpan)
   Elements elements;
   float tops[kRows], sums[kRows];
 
@@ -43,21 +43,21 @@ struct Attention {
       sums[r] = 0.0f;
     }
     for (std::size_t i = 0; i < kRows * padded; ++i) outputs[i] = 0.0f;
-    for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last;
-         start += kAttentionBlock) {
+    for (std::size_t start = first / kAttentionSpan * kAttentionSpan; start < last;
+         start += kAttentionSpan) {
       if (start >= cache.capacity) {
         start -= cache.capacity;
         last -= cache.capacity;
         for (std::size_t r = 0; r < kRows; ++r) rows[r].go_round(cache.capacity);
       }
       // Keys beyond the last that is seen need not be multiplied.
-      const std::size_t blocks = (last - start + kKeyBlock - 1) / kKeyBlock;
+      const std::size_t vectors_of_keys = (last - start + kKeyLanes - 1) / kKeyLanes;
       if constexpr (kSumsTogether == 1) {
-        for (std::size_t b = 0; b < blocks && b < kAttentionBlock / kKeyBlock; ++b) {
+        for (std::size_t b = 0; b < vectors_of_keys && b < kAttentionSpan / kKeyLanes; ++b) {
           multiply_keys<1>(start, b);
         }
       } else {
-        switch (blocks) {
+        switch (vectors_of_keys) {
           case 1:
             multiply_keys<1>(start);
             break;
@@ -71,7 +71,7 @@ struct Attention {
             multiply_keys<4>(start);
         }
       }
-      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
+      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionSpan, cap);
       for (std::size_t r = 0; r < kRows; ++r) weigh(r, start);
       elements.take_weights(scores);
       add_all_values(start);
@@ -84,47 +84,47 @@ struct Attention {
     }
   }
 
-  // Scores of the keys of some blocks of those from position `start` on.
-  template <std::size_t kBlocks>
+  // Scores of some vectors of keys of those from position `start` on.
+  template <std::size_t kVectorsOfKeys>
   TERSOR_INLINE void multiply_keys(std::size_t start, std::size_t first = 0) {
     const std::size_t units = (cache.dimensions + kTogether - 1) / kTogether;
-    Floats products[kRows][kBlocks] = {};
+    Floats products[kRows][kVectorsOfKeys] = {};
     for (std::size_t d = 0; d < units; ++d) {
-      typename Elements::Vector keys[kBlocks];
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        const std::size_t index = ((start / kKeyBlock + first + b) * units + d) * kKeyBlock;
+      typename Elements::Vector keys[kVectorsOfKeys];
+      for (std::size_t b = 0; b < kVectorsOfKeys; ++b) {
+        const std::size_t index = ((start / kKeyLanes + first + b) * units + d) * kKeyLanes;
         keys[b] = Elements::at(cache.keys, index);
-        if (kPrefetches) Elements::prefetch(cache.keys, index + kAttentionBlock * units);
+        if (kPrefetches) Elements::prefetch(cache.keys, index + kAttentionSpan * units);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
         const auto query = elements.query(r, d);
-        for (std::size_t b = 0; b < kBlocks; ++b) {
+        for (std::size_t b = 0; b < kVectorsOfKeys; ++b) {
           products[r][b] = Elements::added(products[r][b], keys[b], query);
         }
       }
     }
     for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        const Floats found = elements.scored(products[r][b], start + (first + b) * kKeyBlock);
-        put(scores + r * kAttentionBlock + (first + b) * kKeyBlock, found);
+      for (std::size_t b = 0; b < kVectorsOfKeys; ++b) {
+        const Floats found = elements.scored(products[r][b], start + (first + b) * kKeyLanes);
+        put(scores + r * kAttentionSpan + (first + b) * kKeyLanes, found);
       }
     }
   }
 
   // Scores of a row to weights; what the row had found is scaled down if a larger score appears.
   TERSOR_INLINE void weigh(std::size_t r, std::size_t start) {
-    float* const row = scores + r * kAttentionBlock;
-    const std::size_t stop = start + kAttentionBlock;
+    float* const row = scores + r * kAttentionSpan;
+    const std::size_t stop = start + kAttentionSpan;
     const std::size_t low = (rows[r].first > start ? rows[r].first : start) - start;
     const std::size_t high = (rows[r].last < stop ? rows[r].last : stop) - start;
     if (rows[r].last <= start || low >= high) {
-      for (std::size_t i = 0; i < kAttentionBlock; ++i) row[i] = 0.0f;
+      for (std::size_t i = 0; i < kAttentionSpan; ++i) row[i] = 0.0f;
       return;
     }
     for (std::size_t i = 0; i < low; ++i) row[i] = lowest();
-    for (std::size_t i = high; i < kAttentionBlock; ++i) row[i] = lowest();
+    for (std::size_t i = high; i < kAttentionSpan; ++i) row[i] = lowest();
     Floats largest = loaded<Floats>(row);
-    for (std::size_t b = 1; b < kAttentionBlock / kLanes; ++b) {
+    for (std::size_t b = 1; b < kAttentionSpan / kLanes; ++b) {
       const Floats other = loaded<Floats>(row + b * kLanes);
       largest = TERSOR_CHOOSE(other > largest, other, largest);
     }
@@ -137,7 +137,7 @@ struct Attention {
       tops[r] = top;
     }
     Floats sum = {};
-    for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
+    for (std::size_t b = 0; b < kAttentionSpan / kLanes; ++b) {
       const Floats score = loaded<Floats>(row + b * kLanes);
       const Floats exact = TERSOR_CHOOSE(score == lowest(), Floats{}, exponential(score - top));
       const Floats weight = Elements::kNarrow ? rounded_to_bfloat16(exact) : exact;
@@ -150,7 +150,7 @@ struct Attention {
   // Positions that all rows see together, those before and after for each row: what a row does not see, be it NaN,
   // must not be multiplied by 0, and every row adds its own in their order, whatever others see.
   TERSOR_INLINE void add_all_values(std::size_t start) {
-    const std::size_t stop = start + kAttentionBlock, padded = cache.padded();
+    const std::size_t stop = start + kAttentionSpan, padded = cache.padded();
     std::size_t from = start, to = stop;
     for (std::size_t r = 0; r < kRows; ++r) {
       from = rows[r].first > from ? rows[r].first : from;
@@ -203,7 +203,7 @@ struct Attention {
         const std::size_t index = unit * padded + lane + v * kLanes;
         values[v] = Elements::at(cache.values, index);
         if (kPrefetches) {
-          Elements::prefetch(cache.values, index + kAttentionBlock / kTogether * padded);
+          Elements::prefetch(cache.values, index + kAttentionSpan / kTogether * padded);
         }
       }
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -320,7 +320,7 @@ void store(const KeysValues& cache, std::size_t position, const float* key,
   for (std::size_t d = 0; d < size; d += kLanes) {
     const std::size_t count = size - d < kLanes ? size - d : kLanes;
     store_vector(cache.storage, cache.keys,
-                 (position / kKeyBlock * size + d) * kKeyBlock + position % kKeyBlock, kKeyBlock,
+                 (position / kKeyLanes * size + d) * kKeyLanes + position % kKeyLanes, kKeyLanes,
                  loaded_some(key + d, count) * key_factor, count);
     store_vector(cache.storage, cache.values, position * cache.padded() + d, 1,
                  loaded_some(value + d, count) * value_factor, count);

@@ -43,7 +43,7 @@ struct SingleElements {
   float query(std::size_t r, std::size_t d) const { return rows[r].query[d]; }
 
   float weight(std::size_t r, std::size_t start, std::size_t position) const {
-    const float found = scores[r * kAttentionBlock + position - start];
+    const float found = scores[r * kAttentionSpan + position - start];
     return kScaled ? found * cache.value_scales[position] : found;
   }
 
@@ -140,7 +140,7 @@ TERSOR_INLINE inline Words pairs_of(Floats first, Floats second) {
 #endif
 }
 
-// Keys: (capacity / kKeyBlock, pairs of dimensions, kKeyBlock) words. Values: (capacity / 2, padded) words of
+// Keys: (capacity / kKeyLanes, pairs of dimensions, kKeyLanes) words. Values: (capacity / 2, padded) words of
 // pairs of positions. Queries and weights are rounded to bfloat16 as well.
 template <std::size_t kCount>
 struct PairElements {
@@ -149,7 +149,7 @@ struct PairElements {
   static constexpr bool kNarrow = true;
 
   std::uint32_t queries[kRows][kMostDimensions / 2];
-  std::uint32_t weights[kRows][kAttentionBlock / 2];
+  std::uint32_t weights[kRows][kAttentionSpan / 2];
 
   PairElements(const KeysValues& cache, const AttentionRow* rows) {
     for (std::size_t r = 0; r < kRows; ++r) {
@@ -184,8 +184,8 @@ struct PairElements {
 
   void take_weights(const float* scores) {
     for (std::size_t r = 0; r < kRows; ++r) {
-      const float* const row = scores + r * kAttentionBlock;
-      for (std::size_t i = 0; i < kAttentionBlock; i += 2 * kLanes) {
+      const float* const row = scores + r * kAttentionSpan;
+      for (std::size_t i = 0; i < kAttentionSpan; i += 2 * kLanes) {
         put(weights[r] + i / 2, pairs_of(loaded<Floats>(row + i), loaded<Floats>(row + i + kLanes)));
       }
     }
@@ -205,11 +205,11 @@ TERSOR_INLINE inline void store_in_pairs(const KeysValues& cache, std::size_t po
                                          std::size_t count, const std::uint16_t* key, const std::uint16_t* value) {
   std::uint16_t* const keys = static_cast<std::uint16_t*>(cache.keys);
   std::uint16_t* const values = static_cast<std::uint16_t*>(cache.values);
-  const std::size_t block = position / kKeyBlock * cache.key_pairs();
+  const std::size_t before = position / kKeyLanes * cache.key_pairs();
   const std::size_t row = position / 2 * cache.padded();
   // What a key lacks of its last pair is 0.
   for (std::size_t i = 0; i < count; i += 2) {
-    const std::size_t word = (block + (first + i) / 2) * kKeyBlock + position % kKeyBlock;
+    const std::size_t word = (before + (first + i) / 2) * kKeyLanes + position % kKeyLanes;
     __builtin_memcpy(keys + 2 * word, key + i, 2 * sizeof *key);
   }
   for (std::size_t i = 0; i < count; ++i) values[2 * (row + first + i) + position % 2] = value[i];

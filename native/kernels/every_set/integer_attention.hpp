@@ -1,6 +1,6 @@
 // Attention to keys and values of 16-bit integers; queries and weights become such integers too. Their products are
 // summed exactly in int32: no sum of products of two vectors is larger than the product of their lengths, and
-// weights and values are small enough for the positions of a block. AVX-512 VNNI multiplies twice as many at a time as
+// weights and values are small enough for the positions of a span. AVX-512 VNNI multiplies twice as many at a time as
 // floats, on some processors four times as many as bfloat16, and less is lost than with that.
 #pragma once
 
@@ -12,7 +12,7 @@ namespace {
 
 // Lengths of keys and queries, and the largest value and weight, as codes.
 constexpr float kCodeLength = 32000.0f, kLargestValue = 4095.0f, kLargestWeight = 8191.0f;
-static_assert(kAttentionBlock * kLargestValue * kLargestWeight < 2147483648.0f);
+static_assert(kAttentionSpan * kLargestValue * kLargestWeight < 2147483648.0f);
 static_assert((kCodeLength + 12) * (kCodeLength + 12) < 2147483648.0f && kMostDimensions <= 512);
 
 TERSOR_INLINE inline Halves codes_of(Floats levels) { return halves_of(bits_of_rounded(levels)); }
@@ -62,8 +62,8 @@ struct IntegerAttention {
   const KeysValues& cache;
   AttentionRow rows[kRows];
   float* outputs;  // (kRows, padded)
-  float* scores;   // (kRows, kAttentionBlock)
-  std::uint32_t queries[kRows][kMostDimensions / 2], weights[kRows][kAttentionBlock / 2];
+  float* scores;   // (kRows, kAttentionSpan)
+  std::uint32_t queries[kRows][kMostDimensions / 2], weights[kRows][kAttentionSpan / 2];
   float query_scales[kRows], tops[kRows];
   float factors[kRows];  // what a code of a weight is worth
   Floats sums[kRows];
@@ -93,15 +93,15 @@ struct IntegerAttention {
       sums[r] = Floats{};
     }
     for (std::size_t i = 0; i < kRows * cache.padded(); ++i) outputs[i] = 0.0f;
-    for (std::size_t start = first / kAttentionBlock * kAttentionBlock; start < last; start += kAttentionBlock) {
+    for (std::size_t start = first / kAttentionSpan * kAttentionSpan; start < last; start += kAttentionSpan) {
       if (start >= cache.capacity) {
         start -= cache.capacity;
         last -= cache.capacity;
         for (std::size_t r = 0; r < kRows; ++r) rows[r].go_round(cache.capacity);
       }
-      const std::size_t count = last - start < kAttentionBlock ? last - start : kAttentionBlock;
-      multiply_all_keys(start, (count + kKeyBlock - 1) / kKeyBlock);
-      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionBlock, cap);
+      const std::size_t count = last - start < kAttentionSpan ? last - start : kAttentionSpan;
+      multiply_all_keys(start, (count + kKeyLanes - 1) / kKeyLanes);
+      if (cap > 0.0f) soft_cap(scores, kRows * kAttentionSpan, cap);
       weigh(start);
       add_all_values(start, count);
     }
@@ -113,40 +113,40 @@ struct IntegerAttention {
     }
   }
 
-  TERSOR_INLINE void multiply_all_keys(std::size_t start, std::size_t blocks) {
+  TERSOR_INLINE void multiply_all_keys(std::size_t start, std::size_t vectors_of_keys) {
     if constexpr (kSumsTogether == 1) {
-      for (std::size_t b = 0; b < blocks; ++b) multiply_keys<1>(start, b);
-    } else if (blocks <= 2) {
+      for (std::size_t b = 0; b < vectors_of_keys; ++b) multiply_keys<1>(start, b);
+    } else if (vectors_of_keys <= 2) {
       multiply_keys<2>(start, 0);
     } else {
       multiply_keys<4>(start, 0);
     }
   }
 
-  // Scores of kBlocks blocks of keys from the block `first` on of those from position `start` on.
-  template <std::size_t kBlocks>
+  // Scores of kVectorsOfKeys vectors of keys from the vector `first` on of those from position `start` on.
+  template <std::size_t kVectorsOfKeys>
   TERSOR_INLINE void multiply_keys(std::size_t start, std::size_t first) {
     const std::size_t pairs = cache.key_pairs();
     const std::uint32_t* keys =
-        static_cast<const std::uint32_t*>(cache.keys) + (start / kKeyBlock + first) * pairs * kKeyBlock;
-    Ints products[kRows][kBlocks] = {};
-    for (std::size_t d = 0; d < pairs; ++d, keys += kKeyBlock) {
-      Words some[kBlocks];
-      for (std::size_t b = 0; b < kBlocks; ++b) {
-        some[b] = loaded<Words>(keys + b * pairs * kKeyBlock);
+        static_cast<const std::uint32_t*>(cache.keys) + (start / kKeyLanes + first) * pairs * kKeyLanes;
+    Ints products[kRows][kVectorsOfKeys] = {};
+    for (std::size_t d = 0; d < pairs; ++d, keys += kKeyLanes) {
+      Words some[kVectorsOfKeys];
+      for (std::size_t b = 0; b < kVectorsOfKeys; ++b) {
+        some[b] = loaded<Words>(keys + b * pairs * kKeyLanes);
         TERSOR_KEEP(some[b]);
-        if (kPrefetches) __builtin_prefetch(keys + (b + kAttentionBlock / kKeyBlock) * pairs * kKeyBlock);
+        if (kPrefetches) __builtin_prefetch(keys + (b + kAttentionSpan / kKeyLanes) * pairs * kKeyLanes);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
         const Words query = Words{} + queries[r][d];
-        for (std::size_t b = 0; b < kBlocks; ++b) products[r][b] = with_products(products[r][b], some[b], query);
+        for (std::size_t b = 0; b < kVectorsOfKeys; ++b) products[r][b] = with_products(products[r][b], some[b], query);
       }
     }
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      const Floats scales = loaded<Floats>(cache.key_scales + start + (first + b) * kKeyBlock);
+    for (std::size_t b = 0; b < kVectorsOfKeys; ++b) {
+      const Floats scales = loaded<Floats>(cache.key_scales + start + (first + b) * kKeyLanes);
       for (std::size_t r = 0; r < kRows; ++r) {
         const Floats found = floats_of(products[r][b]) * (scales * query_scales[r]);
-        put(scores + r * kAttentionBlock + (first + b) * kKeyBlock, found);
+        put(scores + r * kAttentionSpan + (first + b) * kKeyLanes, found);
       }
     }
   }
@@ -162,15 +162,15 @@ struct IntegerAttention {
     }
     Ints largest[kRows];
     for (std::size_t r = 0; r < kRows; ++r) {
-      const bool whole = rows[r].first <= start && rows[r].last >= start + kAttentionBlock;
+      const bool whole = rows[r].first <= start && rows[r].last >= start + kAttentionSpan;
       largest[r] = whole ? weigh_row<true>(r, start) : weigh_row<false>(r, start);
     }
     for (std::size_t r = 0; r < kRows; ++r) {
       const float worth = same_bits<float>(largest_of(largest[r]));
       factors[r] = worth / kLargestWeight;
       const float factor = worth < 1e-30f ? 0.0f : kLargestWeight / worth;
-      for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
-        const Floats weight = loaded<Floats>(scores + r * kAttentionBlock + b * kLanes);
+      for (std::size_t b = 0; b < kAttentionSpan / kLanes; ++b) {
+        const Floats weight = loaded<Floats>(scores + r * kAttentionSpan + b * kLanes);
         put(weights[r] + b * kLanes / 2, codes_of(weight * factor));
       }
     }
@@ -186,14 +186,14 @@ struct IntegerAttention {
 
   // Scores that are not seen become the lowest. The largest of some that include the highest.
   TERSOR_INLINE Floats highest_of(std::size_t r, std::size_t start) {
-    float* const row = scores + r * kAttentionBlock;
-    const std::size_t stop = start + kAttentionBlock;
+    float* const row = scores + r * kAttentionSpan;
+    const std::size_t stop = start + kAttentionSpan;
     const std::size_t low = rows[r].first > start ? rows[r].first - start : 0;
-    const std::size_t high = rows[r].last < stop ? (rows[r].last > start ? rows[r].last - start : 0) : kAttentionBlock;
-    for (std::size_t i = 0; i < low && i < kAttentionBlock; ++i) row[i] = lowest();
-    for (std::size_t i = high; i < kAttentionBlock; ++i) row[i] = lowest();
+    const std::size_t high = rows[r].last < stop ? (rows[r].last > start ? rows[r].last - start : 0) : kAttentionSpan;
+    for (std::size_t i = 0; i < low && i < kAttentionSpan; ++i) row[i] = lowest();
+    for (std::size_t i = high; i < kAttentionSpan; ++i) row[i] = lowest();
     Floats highest = loaded<Floats>(row);
-    for (std::size_t b = 1; b < kAttentionBlock / kLanes; ++b) {
+    for (std::size_t b = 1; b < kAttentionSpan / kLanes; ++b) {
       highest = larger(highest, loaded<Floats>(row + b * kLanes));
     }
     return highest;
@@ -203,8 +203,8 @@ struct IntegerAttention {
   template <bool kWhole>
   TERSOR_INLINE Ints weigh_row(std::size_t r, std::size_t start) {
     Ints largest = {};
-    for (std::size_t b = 0; b < kAttentionBlock / kLanes; ++b) {
-      float* const at = scores + r * kAttentionBlock + b * kLanes;
+    for (std::size_t b = 0; b < kAttentionSpan / kLanes; ++b) {
+      float* const at = scores + r * kAttentionSpan + b * kLanes;
       const Floats score = loaded<Floats>(at);
       Floats weight = exponential(score - tops[r]);
       if (!kWhole) weight = TERSOR_CHOOSE(score == lowest(), Floats{}, weight);
@@ -236,7 +236,7 @@ struct IntegerAttention {
       for (std::size_t v = 0; v < kVectors; ++v) {
         some[v] = loaded<Words>(values + v * kLanes);
         TERSOR_KEEP(some[v]);
-        if (kPrefetches) __builtin_prefetch(values + v * kLanes + kAttentionBlock / 2 * padded);
+        if (kPrefetches) __builtin_prefetch(values + v * kLanes + kAttentionSpan / 2 * padded);
       }
       for (std::size_t r = 0; r < kRows; ++r) {
         const Words weight = Words{} + weights[r][pair];
