@@ -54,8 +54,8 @@ Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t t
     reserve(work, kFewTokens);
     make(work.gated, most_tokens, kGatedStride);
     work.tokens.reserve(most_tokens);
-    work.indices.reserve(most_tokens);
     work.rows.reserve(most_tokens);
+    work.wanted_rows.reserve(most_tokens);
     work.queries.reserve(kTurnTokens * model_.heads / model_.key_heads);
   }
   reserve(shared_, most_tokens);

@@ -60,9 +60,9 @@ class Decoder {
   struct Work {
     AlignedVector<float> normed, scratch, gated;
     std::vector<Codes> codes;
-    // Tokens that are gone on with, their indices, and the rows of all tokens.
+    // Tokens that are gone on with, the rows of all tokens, and of those whose logits are wanted.
     std::vector<Token> tokens;
-    std::vector<std::size_t> indices, rows;
+    std::vector<std::size_t> rows, wanted_rows;
     std::vector<AttentionRow> queries;
   };
 

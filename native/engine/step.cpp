@@ -35,52 +35,50 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
 
 }  // namespace
 
-void Step::part_ways() {
-  all_tokens_ = tokens_;
-  const std::vector<Token>& all = *all_tokens_;
+Crew Step::alone() const {
+  const std::span<const Token> all = everyone_.tokens;
+  const std::size_t part = everyone_.part, parts = everyone_.parts;
   own_.rows.resize(all.size());
   own_.tokens.clear();
-  std::size_t row = 0;
-  for (std::size_t part = 0; part < parts_; ++part) {
-    if (part == part_) first_ = row;
-    for (std::size_t turn = part * kTurnTokens; turn < all.size(); turn += parts_ * kTurnTokens) {
+  std::size_t row = 0, first_row = 0;
+  for (std::size_t other = 0; other < parts; ++other) {
+    if (other == part) first_row = row;
+    for (std::size_t turn = other * kTurnTokens; turn < all.size(); turn += parts * kTurnTokens) {
       for (std::size_t i = turn; i < std::min(turn + kTurnTokens, all.size()); ++i) {
         own_.rows[i] = row++;
-        if (part == part_) own_.tokens.push_back(all[i]);
+        if (other == part) own_.tokens.push_back(all[i]);
       }
     }
   }
-  tokens_ = &own_.tokens;
-  common_part_ = part_;
-  common_parts_ = parts_;
-  part_ = 0;
-  parts_ = 1;
-}
-
-void Step::rejoin() {
-  if (all_tokens_ != nullptr) {
-    tokens_ = all_tokens_;
-    all_tokens_ = nullptr;
-    part_ = common_part_;
-    parts_ = common_parts_;
-    first_ = 0;
-  }
-  barrier_.wait();
+  return {own_.tokens, 0, 1, first_row};
 }
 
 void Step::run() {
-  embed();
-  for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(i);
-  if (all_tokens_ != nullptr) rejoin();
-  if (!wanted_->empty()) predict();
+  const std::size_t count = everyone_.tokens.size(), layers = model_.layers.size();
+  const bool apart = everyone_.parts > 1 && count >= kOwnTokens * everyone_.parts;
+  Crew crew = apart ? alone() : everyone_;
+  std::vector<std::size_t>& wanted_rows = own_.wanted_rows;
+  wanted_rows.clear();
+  for (const std::size_t index : wanted_) wanted_rows.push_back(apart ? own_.rows[index] : index);
+  embed(crew);
+  for (std::size_t index = 0; index < layers; ++index) {
+    const Layer& layer = model_.layers[index];
+    const bool is_last = index + 1 == layers;
+    remember(crew, layer, index);
+    if (is_last && wanted_.size() < count) crew = keep_wanted(wanted_rows);
+    if (crew.tokens.empty()) return;
+    transform(crew, layer, index, is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
+  }
+  if (crew.parts < everyone_.parts) barrier_.wait();
+  predict(wanted_rows);
 }
 
-void Step::embed() {
+void Step::embed(const Crew& crew) {
   const std::size_t size = model_.hidden;
-  const Range rows = share(tokens().size());
+  const Range rows = crew.share(crew.tokens.size());
   for (std::size_t t = rows.first; t < rows.last; ++t) {
-    float* const to = rows_of(all_.hidden_, all_.hidden_stride_) + t * all_.hidden_stride_;
-    const std::size_t id = tokens()[t].id, from = id * size;
+    float* const to = crew.rows_of(all_.hidden_, all_.hidden_stride_) + t * all_.hidden_stride_;
+    const std::size_t id = crew.tokens[t].id, from = id * size;
     if (model_.wide_embedding != nullptr) {
       std::copy_n(model_.wide_embedding + from, size, to);
     } else if (model_.narrow_embedding != nullptr) {
@@ -90,105 +88,105 @@ void Step::embed() {
     }
     for (std::size_t i = 0; i < size; ++i) to[i] *= model_.embedding_scale;
   }
-  wait();
+  wait(crew);
 }
 
-void Step::layer(std::size_t index) {
-  const Layer& layer = model_.layers[index];
-  const std::size_t width = all_.attention_stride_;
-  const Entered entered = enter(layer.attention, {rows_of(all_.hidden_, all_.hidden_stride_), all_.hidden_stride_,
-                                                  tokens().size(), layer.attention_norm, false});
+void Step::remember(const Crew& crew, const Layer& layer, std::size_t index) {
+  const std::size_t width = all_.attention_stride_, stride = all_.hidden_stride_;
+  const std::vector<Linear>& linears = layer.attention.linears;
+  float* const hidden = crew.rows_of(all_.hidden_, stride);
+  const Entered entered =
+      enter(crew, layer.attention, {hidden, stride, crew.tokens.size(), layer.attention_norm, false});
   std::size_t row = 0;
-  for (std::size_t i = 0; i < layer.attention.linears.size(); ++i) {
-    const Linear& linear = layer.attention.linears[i];
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    const Linear& linear = linears[i];
     const std::size_t form = linear.integer ? layer.attention.form_of(i) : 0;
-    multiply(linear, form, entered, {rows_of(all_.attention_, width) + row, width, false},
-             share_panels(linear.panels()));
+    multiply(crew, linear, form, entered, {crew.rows_of(all_.attention_, width) + row, width, false},
+             crew.share_panels(linear.panels()));
     row += linear.rows;
-    if (i + 1 < layer.attention.linears.size()) anticipate(layer.attention.linears[i + 1]);
+    if (i + 1 < linears.size()) anticipate(crew, linears[i + 1]);
   }
-  anticipate(layer.attention_output.linears[0]);
-  wait();
-  rotate_and_store(layer, index);
+  anticipate(crew, layer.attention_output.linears[0]);
+  wait(crew);
+  rotate_and_store(crew, layer, index);
   barrier_.wait();
-  const bool is_last = index + 1 == model_.layers.size();
-  if (is_last && wanted_->size() < (all_tokens_ != nullptr ? all_tokens_ : tokens_)->size()) keep_wanted();
-  if (tokens().empty()) return;
-  attend(layer, index);
-  wait();
-  const Entered attended = enter(layer.attention_output, {rows_of(all_.attended_, all_.attended_stride_),
-                                                          all_.attended_stride_, tokens().size(), nullptr,
-                                                          false});
-  project(layer.attention_output, attended, layer.attention_output_norm, layer.mlp.linears[0]);
-  project(layer.mlp_output, gated_mlp(layer), layer.mlp_output_norm,
-          is_last ? model_.head.linears[0] : model_.layers[index + 1].attention.linears[0]);
 }
 
-// Goes on with the tokens whose logits are wanted, together: nothing reads the others after this.
-void Step::keep_wanted() {
-  rejoin();
-  if (part_ == 0) {
-    keep_rows(all_.hidden_, all_.hidden_stride_);
-    keep_rows(all_.attention_, all_.attention_stride_);
+void Step::transform(const Crew& crew, const Layer& layer, std::size_t index, const Linear& next) {
+  const std::size_t stride = all_.attended_stride_;
+  attend(crew, layer, index);
+  wait(crew);
+  float* const found = crew.rows_of(all_.attended_, stride);
+  const Entered attended = enter(crew, layer.attention_output, {found, stride, crew.tokens.size(), nullptr, false});
+  project(crew, layer.attention_output, attended, layer.attention_output_norm, layer.mlp.linears[0]);
+  project(crew, layer.mlp_output, gated_mlp(crew, layer), layer.mlp_output_norm, next);
+}
+
+// All threads go on with the tokens whose logits are wanted: nothing reads the others after this. Their rows are the
+// first from here on.
+Crew Step::keep_wanted(std::vector<std::size_t>& wanted_rows) const {
+  barrier_.wait();
+  if (everyone_.part == 0) {
+    keep_rows(all_.hidden_, all_.hidden_stride_, wanted_rows);
+    keep_rows(all_.attention_, all_.attention_stride_, wanted_rows);
   }
   own_.tokens.clear();
-  own_.indices.clear();
-  for (const std::size_t index : *wanted_) {
-    own_.indices.push_back(own_.tokens.size());
-    own_.tokens.push_back(tokens()[index]);
+  for (std::size_t i = 0; i < wanted_.size(); ++i) {
+    own_.tokens.push_back(everyone_.tokens[wanted_[i]]);
+    wanted_rows[i] = i;
   }
-  own_.rows.clear();
-  tokens_ = &own_.tokens;
-  wanted_ = &own_.indices;
   barrier_.wait();
+  return {own_.tokens, everyone_.part, everyone_.parts, 0};
 }
 
-// Wanted rows become the first. They may lie in any order, so all are read before any is written.
-void Step::keep_rows(AlignedVector<float>& buffer, std::size_t stride) const {
+// Those rows become the first. They may lie in any order, so all are read before any is written.
+void Step::keep_rows(AlignedVector<float>& buffer, std::size_t stride, const std::vector<std::size_t>& rows) const {
   float* const kept = all_.mlp_.data();
-  for (std::size_t i = 0; i < wanted_->size(); ++i) {
-    std::copy_n(buffer.data() + row_of((*wanted_)[i]) * stride, stride, kept + i * stride);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(buffer.data() + rows[i] * stride, stride, kept + i * stride);
   }
-  std::copy_n(kept, wanted_->size() * stride, buffer.data());
+  std::copy_n(kept, rows.size() * stride, buffer.data());
 }
 
 // hidden += linear(x), or its norm.
-void Step::project(const Site& site, const Entered& entered, const float* output_norm,
+void Step::project(const Crew& crew, const Site& site, const Entered& entered, const float* output_norm,
                    const Linear& next) {
-  const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = tokens().size();
+  const std::size_t size = model_.hidden, step = all_.hidden_stride_, count = crew.tokens.size();
   const Linear& linear = site.linears[0];
-  float* const projected = rows_of(all_.projected_, step);
-  float* const hidden = rows_of(all_.hidden_, step);
-  const Range panels = share_panels(linear.panels());
+  float* const projected = crew.rows_of(all_.projected_, step);
+  float* const hidden = crew.rows_of(all_.hidden_, step);
+  const Range panels = crew.share_panels(linear.panels());
   if (output_norm == nullptr) {
-    multiply(linear, 0, entered, {hidden, step, true}, panels);
-    anticipate(next);
+    multiply(crew, linear, 0, entered, {hidden, step, true}, panels);
+    anticipate(crew, next);
   } else {
-    multiply(linear, 0, entered, {projected, step, false}, panels);
-    anticipate(next);
-    wait();
-    const Range rows = share(count);
+    multiply(crew, linear, 0, entered, {projected, step, false}, panels);
+    anticipate(crew, next);
+    wait(crew);
+    const Range rows = crew.share(count);
     for (std::size_t t = rows.first; t < rows.last; ++t) {
       float* const row = projected + t * step;
       kernels_.norm(row, output_norm, size, model_.epsilon, row);
       kernels_.add(hidden + t * step, row, size);
     }
   }
-  wait();
+  wait(crew);
 }
 
-void Step::predict() {
-  const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_->size();
-  const Range rows = share(count);
+void Step::predict(const std::vector<std::size_t>& wanted_rows) {
+  const std::size_t size = model_.hidden, stride = all_.hidden_stride_, count = wanted_rows.size();
+  if (count == 0) return;
+  const Crew& crew = everyone_;
+  const Range rows = crew.share(count);
   for (std::size_t i = rows.first; i < rows.last; ++i) {
-    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + row_of((*wanted_)[i]) * stride,
+    std::memcpy(all_.wanted_.data() + i * stride, all_.hidden_.data() + wanted_rows[i] * stride,
                 size * sizeof(float));
   }
   barrier_.wait();
-  const Entered entered = enter(model_.head, {all_.wanted_.data(), stride, count, model_.final_norm, false});
+  const Entered entered = enter(crew, model_.head, {all_.wanted_.data(), stride, count, model_.final_norm, false});
   const Linear& linear = model_.head.linears[0];
-  const Range panels = share_panels(linear.panels());
-  multiply(linear, 0, entered, {logits_, model_.vocabulary, false}, panels);
+  const Range panels = crew.share_panels(linear.panels());
+  multiply(crew, linear, 0, entered, {logits_, model_.vocabulary, false}, panels);
   if (model_.final_cap > 0.0f) {
     const std::size_t first = panels.first * kPanelRows;
     const std::size_t last = std::min(panels.last * kPanelRows, model_.vocabulary);
@@ -198,11 +196,11 @@ void Step::predict() {
   }
 }
 
-void Step::anticipate(const Linear& linear) const {
-  if (!linear.integer || !is_few()) return;
+void Step::anticipate(const Crew& crew, const Linear& linear) const {
+  if (!linear.integer || !crew.is_few()) return;
   constexpr std::size_t kCodes = 4096, kScales = 1024;
   const PackedWeights& w = linear.packed;
-  const std::size_t panel = share_panels(linear.panels()).first;
+  const std::size_t panel = crew.share_panels(linear.panels()).first;
   const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
   for (std::size_t i = 0; i < kCodes; i += 64) __builtin_prefetch(codes + i);
   const std::size_t parameter = panel * w.groups() * kPanelRows;
@@ -215,22 +213,22 @@ void Step::anticipate(const Linear& linear) const {
   }
 }
 
-Step::Entered Step::enter(const Site& site, const Entering& x) {
+Step::Entered Step::enter(const Crew& crew, const Site& site, const Entering& x) {
   const bool few = x.tokens < kFewTokens;
   Decoder::Work& work = few ? own_ : all_.shared_;
-  enter_rows(site, x, work, few ? Range{0, x.tokens} : share(x.tokens));
-  if (!few) wait();
+  enter_rows(crew, site, x, work, few ? Range{0, x.tokens} : crew.share(x.tokens));
+  if (!few) wait(crew);
   if (x.norm == nullptr) return {x.rows, x.stride, x.tokens, &work.codes};
-  return {rows_of(work.normed, all_.hidden_stride_), all_.hidden_stride_, x.tokens, &work.codes};
+  return {crew.rows_of(work.normed, all_.hidden_stride_), all_.hidden_stride_, x.tokens, &work.codes};
 }
 
-void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows) {
+void Step::enter_rows(const Crew& crew, const Site& site, const Entering& x, Decoder::Work& work, Range rows) {
   const std::size_t columns = site.columns();
   for (std::size_t t = rows.first; t < rows.last; ++t) {
     float* row = x.rows + t * x.stride;
     if (x.gated) kernels_.gate(model_.activation, row, row + columns, columns);
     if (x.norm != nullptr) {
-      float* const normed = rows_of(work.normed, all_.hidden_stride_) + t * all_.hidden_stride_;
+      float* const normed = crew.rows_of(work.normed, all_.hidden_stride_) + t * all_.hidden_stride_;
       kernels_.norm(row, x.norm, columns, model_.epsilon, normed);
       row = normed;
     }
@@ -238,23 +236,24 @@ void Step::enter_rows(const Site& site, const Entering& x, Decoder::Work& work, 
       if (!site.linears[i].integer || site.form_of(i) != i) continue;
       const PackedWeights& packed = site.linears[i].packed;
       kernels_.quantize(row, x.stride, 1, columns, packed.group, site.linears[i].input,
-                        codes_of(work.codes[i], packed, t));
+                        codes_of(crew, work.codes[i], packed, t));
     }
   }
 }
 
 // Threads with tokens of their own may be at different linears, so where their codes begin depends on none.
-TokenCodes Step::codes_of(Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const {
-  const std::size_t parameter = first_ * codes.groups + token * weights.groups();
-  return {codes.codes.data() + first_ * codes.width + token * weights.chunks() * kChunk,
+TokenCodes Step::codes_of(const Crew& crew, Decoder::Codes& codes, const PackedWeights& weights,
+                          std::size_t token) const {
+  const std::size_t parameter = crew.first_row * codes.groups + token * weights.groups();
+  return {codes.codes.data() + crew.first_row * codes.width + token * weights.chunks() * kChunk,
           codes.scales.data() + parameter, codes.sums.data() + parameter};
 }
 
-void Step::multiply(const Linear& linear, std::size_t form, const Entered& entered,
+void Step::multiply(const Crew& crew, const Linear& linear, std::size_t form, const Entered& entered,
                     const Output& out, Range panels) {
   if (panels.first >= panels.last) return;
   if (linear.integer) {
-    const TokenCodes codes = codes_of((*entered.codes)[form], linear.packed, 0);
+    const TokenCodes codes = codes_of(crew, (*entered.codes)[form], linear.packed, 0);
     const QuantizedTokens tokens = {codes.codes, codes.scales, codes.sums, entered.tokens};
     kernels_.linear(linear.packed, tokens, out, panels.first, panels.last);
   } else {

@@ -1,6 +1,8 @@
 // One thread's way through a step of a decoder.
 #pragma once
 
+#include <span>
+
 #include "threads/barrier.hpp"
 #include "engine/decoder.hpp"
 
@@ -31,6 +33,31 @@ void in_step(std::size_t threads, Body& body) {
   body(0, 1, alone);
 }
 
+struct Range {
+  std::size_t first, last;
+};
+
+// Who works together on which tokens, and where those lie.
+struct Crew {
+  std::span<const Token> tokens;
+  // This thread among those that share the work on the tokens.
+  std::size_t part, parts;
+  // The row of the first token in buffers of all tokens; the others follow.
+  std::size_t first_row;
+
+  bool is_few() const { return tokens.size() < kFewTokens; }
+  Range share(std::size_t count) const { return {count * part / parts, count * (part + 1) / parts}; }
+  Range share_panels(std::size_t panels) const {
+    const PanelShare mine(panels, parts, part);
+    return {mine.first, mine.last};
+  }
+  // Rows of a buffer that belong to the tokens.
+  template <typename T>
+  T* rows_of(AlignedVector<T>& buffer, std::size_t stride) const {
+    return buffer.data() + first_row * stride;
+  }
+};
+
 class Step {
  public:
   Step(Decoder& decoder, const std::vector<Token>& tokens, const std::vector<std::size_t>& wanted,
@@ -38,16 +65,11 @@ class Step {
       : all_(decoder),
         model_(decoder.model_),
         kernels_(decoder.kernels_),
-        tokens_(&tokens),
-        wanted_(&wanted),
+        everyone_{tokens, part, parts, 0},
+        wanted_(wanted),
         logits_(logits),
-        part_(part),
-        parts_(parts),
         barrier_(barrier),
-        own_(decoder.own_[part]) {
-    own_.rows.clear();
-    if (parts > 1 && tokens.size() >= kOwnTokens * parts) part_ways();
-  }
+        own_(decoder.own_[part]) {}
 
   void run();
 
@@ -67,73 +89,48 @@ class Step {
     std::vector<Decoder::Codes>* codes;
   };
 
-  struct Range {
-    std::size_t first, last;
-  };
-
-  Range share(std::size_t count) const {
-    return {count * part_ / parts_, count * (part_ + 1) / parts_};
+  // A crew of this thread alone, with its share of the tokens, which lie where own_.rows says; nobody waits for it.
+  Crew alone() const;
+  void wait(const Crew& crew) {
+    if (crew.parts > 1) barrier_.wait();
   }
 
-  Range share_panels(std::size_t panels) const {
-    const PanelShare mine(panels, parts_, part_);
-    return {mine.first, mine.last};
-  }
-
-  // Goes on with tokens of its own, as if alone; and with all of them, together with the other threads.
-  void part_ways();
-  void rejoin();
-  void wait() {
-    if (parts_ > 1) barrier_.wait();
-  }
-
-  const std::vector<Token>& tokens() const { return *tokens_; }
-  // Rows of a buffer that belong to those tokens, and the row of one of all tokens.
-  template <typename T>
-  T* rows_of(AlignedVector<T>& buffer, std::size_t stride) const {
-    return buffer.data() + first_ * stride;
-  }
-  std::size_t row_of(std::size_t index) const { return own_.rows.empty() ? index : own_.rows[index]; }
-
-  bool is_few() const { return tokens().size() < kFewTokens; }
-
-  void embed();
-  void layer(std::size_t index);
-  void keep_wanted();
-  void keep_rows(AlignedVector<float>& buffer, std::size_t stride) const;
-  void attend(const Layer& layer, std::size_t index);
-  void attend_few(const Layer& layer, std::size_t index);
-  void attend_many(const Layer& layer, std::size_t index);
-  AttentionRow attention_row(const Layer& layer, std::size_t token, std::size_t head);
+  void embed(const Crew& crew);
+  // Keys and values of a layer's tokens to the cache, and their queries to `attention_`.
+  void remember(const Crew& crew, const Layer& layer, std::size_t index);
+  // The rest of a layer; `next` is the linear that comes after it.
+  void transform(const Crew& crew, const Layer& layer, std::size_t index, const Linear& next);
+  Crew keep_wanted(std::vector<std::size_t>& wanted_rows) const;
+  void keep_rows(AlignedVector<float>& buffer, std::size_t stride, const std::vector<std::size_t>& rows) const;
+  void attend(const Crew& crew, const Layer& layer, std::size_t index);
+  void attend_few(const Crew& crew, const Layer& layer, std::size_t index);
+  void attend_many(const Crew& crew, const Layer& layer, std::size_t index);
+  AttentionRow attention_row(const Crew& crew, const Layer& layer, std::size_t token, std::size_t head);
   void attend_rows(const KeysValues& held, AttentionRow* rows, std::size_t count);
-  void rotate_and_store(const Layer& layer, std::size_t index);
-  void project(const Site& site, const Entered& entered, const float* output_norm, const Linear& next);
-  Entered gated_mlp(const Layer& layer);
-  Entered multiply_gated(const Layer& layer, const Entered& entered);
-  Entered gate_in_groups(const Layer& layer, const Entered& entered);
-  void predict();
+  void rotate_and_store(const Crew& crew, const Layer& layer, std::size_t index);
+  void project(const Crew& crew, const Site& site, const Entered& entered, const float* output_norm,
+               const Linear& next);
+  Entered gated_mlp(const Crew& crew, const Layer& layer);
+  Entered multiply_gated(const Crew& crew, const Layer& layer, const Entered& entered);
+  Entered gate_in_groups(const Crew& crew, const Layer& layer, const Entered& entered);
+  void predict(const std::vector<std::size_t>& wanted_rows);
 
   // Has the first of what this thread will read of a linear brought near.
-  void anticipate(const Linear& linear) const;
-  Entered enter(const Site& site, const Entering& x);
+  void anticipate(const Crew& crew, const Linear& linear) const;
+  Entered enter(const Crew& crew, const Site& site, const Entering& x);
   // Where a token's codes for some weights are.
-  TokenCodes codes_of(Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const;
-  void enter_rows(const Site& site, const Entering& x, Decoder::Work& work, Range rows);
-  void multiply(const Linear& linear, std::size_t form, const Entered& entered, const Output& out,
+  TokenCodes codes_of(const Crew& crew, Decoder::Codes& codes, const PackedWeights& weights, std::size_t token) const;
+  void enter_rows(const Crew& crew, const Site& site, const Entering& x, Decoder::Work& work, Range rows);
+  void multiply(const Crew& crew, const Linear& linear, std::size_t form, const Entered& entered, const Output& out,
                 Range panels);
 
   Decoder& all_;
   const Model& model_;
   const Kernels& kernels_;
-  // Those of `own_` while not all tokens are gone on with.
-  const std::vector<Token>* tokens_;
-  const std::vector<std::size_t>* wanted_;
-  float* logits_;
-  // Which of how many share the work on the tokens, and the first of their rows.
-  std::size_t part_, parts_, first_ = 0;
-  // While threads have tokens of their own: all tokens, and what the two were before.
-  const std::vector<Token>* all_tokens_ = nullptr;
-  std::size_t common_part_ = 0, common_parts_ = 1;
+  // All threads of the step, with all tokens.
+  const Crew everyone_;
+  const std::vector<std::size_t>& wanted_;
+  float* const logits_;
   Barrier& barrier_;
   Decoder::Work& own_;
 };

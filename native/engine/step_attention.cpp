@@ -3,14 +3,14 @@
 
 namespace tersor {
 // Queries of all heads, then keys, then values lie in a row of `attention_`.
-void Step::rotate_and_store(const Layer& layer, std::size_t index) {
+void Step::rotate_and_store(const Crew& crew, const Layer& layer, std::size_t index) {
   const std::size_t size = model_.head_size, turned = model_.heads + model_.key_heads;
   const Rope& rope = model_.ropes[layer.rope];
-  const Range units = share(tokens().size() * turned);
+  const Range units = crew.share(crew.tokens.size() * turned);
   for (std::size_t unit = units.first; unit < units.last; ++unit) {
     const std::size_t t = unit / turned, head = unit % turned;
-    const Token& token = tokens()[t];
-    float* const row = rows_of(all_.attention_, all_.attention_stride_) + t * all_.attention_stride_;
+    const Token& token = crew.tokens[t];
+    float* const row = crew.rows_of(all_.attention_, all_.attention_stride_) + t * all_.attention_stride_;
     float* const x = row + head * size;
     const bool is_query = head < model_.heads;
     const float* const norm = is_query ? layer.query_norm : layer.key_norm;
@@ -28,11 +28,13 @@ void Step::rotate_and_store(const Layer& layer, std::size_t index) {
   }
 }
 
-AttentionRow Step::attention_row(const Layer& layer, std::size_t token, std::size_t head) {
-  const std::size_t size = model_.head_size, last = tokens()[token].position + 1;
+AttentionRow Step::attention_row(const Crew& crew, const Layer& layer, std::size_t token, std::size_t head) {
+  const std::size_t size = model_.head_size, last = crew.tokens[token].position + 1;
   const std::size_t first = layer.window != 0 && last > layer.window ? last - layer.window : 0;
-  return {rows_of(all_.attention_, all_.attention_stride_) + token * all_.attention_stride_ + head * size,
-          rows_of(all_.attended_, all_.attended_stride_) + token * all_.attended_stride_ + head * size, first, last};
+  const std::size_t query = token * all_.attention_stride_ + head * size;
+  const std::size_t output = token * all_.attended_stride_ + head * size;
+  return {crew.rows_of(all_.attention_, all_.attention_stride_) + query,
+          crew.rows_of(all_.attended_, all_.attended_stride_) + output, first, last};
 }
 
 // Rows of one sequence, the earliest first: positions count from where the lap begins in which it begins to see.
@@ -45,18 +47,18 @@ void Step::attend_rows(const KeysValues& held, AttentionRow* rows, std::size_t c
   kernels_.attend(held, rows, count, model_.attention_cap, own_.scratch.data());
 }
 
-void Step::attend(const Layer& layer, std::size_t index) {
-  if (is_few()) {
-    attend_few(layer, index);
+void Step::attend(const Crew& crew, const Layer& layer, std::size_t index) {
+  if (crew.is_few()) {
+    attend_few(crew, layer, index);
   } else {
-    attend_many(layer, index);
+    attend_many(crew, layer, index);
   }
 }
 
 // Shared by heads of queries, because there may be fewer heads of keys than threads.
-void Step::attend_few(const Layer& layer, std::size_t index) {
+void Step::attend_few(const Crew& crew, const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
-  const Range units = share(tokens().size() * model_.heads);
+  const Range units = crew.share(crew.tokens.size() * model_.heads);
   for (std::size_t unit = units.first; unit < units.last;) {
     const std::size_t t = unit / model_.heads, head = unit % model_.heads;
     const std::size_t key_head = head / together;
@@ -64,32 +66,32 @@ void Step::attend_few(const Layer& layer, std::size_t index) {
     std::size_t count = 0;
     while (count < kAttentionRows && unit < units.last && unit / model_.heads == t &&
            unit % model_.heads / together == key_head) {
-      rows[count++] = attention_row(layer, t, unit++ % model_.heads);
+      rows[count++] = attention_row(crew, layer, t, unit++ % model_.heads);
     }
-    attend_rows(all_.cache_.head(tokens()[t].slot, index, key_head), rows, count);
+    attend_rows(all_.cache_.head(crew.tokens[t].slot, index, key_head), rows, count);
   }
 }
 
 // Shared by some tokens of one sequence at a time and heads of keys, in turns, because later tokens see more.
-void Step::attend_many(const Layer& layer, std::size_t index) {
+void Step::attend_many(const Crew& crew, const Layer& layer, std::size_t index) {
   const std::size_t together = model_.heads / model_.key_heads;
   std::vector<AttentionRow>& rows = own_.queries;
   std::size_t turn = 0;
-  for (std::size_t first = 0; first < tokens().size();) {
+  for (std::size_t first = 0; first < crew.tokens.size();) {
     std::size_t last = first + 1;
-    while (last < tokens().size() && last - first < kTurnTokens &&
-           tokens()[last].slot == tokens()[first].slot) {
+    while (last < crew.tokens.size() && last - first < kTurnTokens &&
+           crew.tokens[last].slot == crew.tokens[first].slot) {
       ++last;
     }
     for (std::size_t key_head = 0; key_head < model_.key_heads; ++key_head) {
-      if (turn++ % parts_ != part_) continue;
+      if (turn++ % crew.parts != crew.part) continue;
       rows.clear();
       for (std::size_t t = first; t < last; ++t) {
         for (std::size_t i = 0; i < together; ++i) {
-          rows.push_back(attention_row(layer, t, key_head * together + i));
+          rows.push_back(attention_row(crew, layer, t, key_head * together + i));
         }
       }
-      attend_rows(all_.cache_.head(tokens()[first].slot, index, key_head), rows.data(), rows.size());
+      attend_rows(all_.cache_.head(crew.tokens[first].slot, index, key_head), rows.data(), rows.size());
     }
     first = last;
   }

@@ -28,8 +28,7 @@ TERSOR_INLINE inline void log2_vector(Vector<float, kBytes>& x) {
   x = __builtin_convertvector(exponent, Floats) + (s + s * series) * kScale;
 }
 
-// 2^x, with its own series and not that of exponential.hpp: a search for ranges compares what it gives, so its bits stay;
-// 0 below the normal numbers and infinity above them.
+// 2^x, with a series of its own and not that of exponential.hpp, because its bits would change; 0 below the normal numbers and infinity above them.
 template <std::size_t kBytes>
 TERSOR_INLINE inline void exp2_vector(Vector<float, kBytes>& x) {
   using Floats = Vector<float, kBytes>;

@@ -167,7 +167,9 @@ TERSOR_INLINE inline Floats rounded_to_bfloat16(Floats values) {
   return same_bits<Floats>(TERSOR_CHOOSE(values == values, rounded, bits | 0x00400000));
 }
 
-TERSOR_INLINE inline Halves high_halves(Floats values) { return halves_of(same_bits<Ints>(same_bits<Words>(values) >> 16)); }
+TERSOR_INLINE inline Halves high_halves(Floats values) {
+  return halves_of(same_bits<Ints>(same_bits<Words>(values) >> 16));
+}
 
 // The largest magnitude; NaN if there is one, because magnitudes are compared as integers.
 [[maybe_unused]] float largest_magnitude(const float* x, std::size_t size) {

@@ -17,8 +17,9 @@ constexpr std::size_t kSpan = kTiledSpan, kPositions = 32;
 // From a query's scores or weights to the next one's: of both, neighbours fall on different lines of the cache.
 constexpr std::size_t kScoreStride = kSpan + 16, kWeightStride = kSpan + 32;
 
-// 2^x, shorter than exponential.hpp and masked, because weights become bfloat16: attention by tiles waits for it. 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most. Others, which are
-// too small to matter, would take the processor a hundred times as long.
+// 2^x where `lanes` say so and it is a normal float, 0 elsewhere; wrong by 4e-6 of it at most, which is enough for
+// weights of bfloat16 and takes less time than exponential.hpp. Others, which are too small to matter, would take the
+// processor a hundred times as long.
 TERSOR_INLINE inline __m512 power_of_two(__mmask16 lanes, __m512 x) {
   const __mmask16 normal = _mm512_mask_cmp_ps_mask(lanes, x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -31,8 +31,8 @@ void multiply_near(const PackedWeights& w, const QuantizedTokens& a, const NearG
 
 template <unsigned kBits>
 struct GroupedLinear {
-  // Rows of codes this long lie on pages of their own: before they are multiplied, those of near groups are copied tile after
-  // tile, which then serve more panels.
+  // Rows of codes this long lie on pages of their own: before they are multiplied, those of near groups are
+  // copied tile after tile, which then serve more panels.
   static constexpr std::size_t kLongRow = 4096, kPanelsOfCopy = 48;
 
   const PackedWeights& w;

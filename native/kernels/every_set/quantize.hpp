@@ -21,8 +21,8 @@ TERSOR_INLINE inline Ints put_codes(std::int8_t* to, Ints codes, std::size_t cou
 }
 
 // A product and a sum, not fused: every level finds the same codes.
-__attribute__((optimize("fp-contract=off"))) static void quantize_group(const float* x, std::size_t size, std::int8_t* codes, float* scale,
-                           std::int32_t* sum) {
+__attribute__((optimize("fp-contract=off"))) void quantize_group(const float* x, std::size_t size, std::int8_t* codes,
+                                                                 float* scale, std::int32_t* sum) {
   const float top = largest_magnitude(x, size);
   *scale = top / 127.0f;
   const float inverse = top > 0.0f && top < __builtin_inff() ? 127.0f / top : 0.0f;
