@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
-    from tersor.api.running import bench, generate
+    from tersor.api.running import bench, generate, stream
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.pipeline.planning import Plan
@@ -59,6 +59,7 @@ __all__ = [
     "plan",
     "quantize",
     "restore",
+    "stream",
 ]
 
 _HOMES = {
@@ -73,6 +74,7 @@ _HOMES = {
     "plan": "tersor.api.quantizing",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
+    "stream": "tersor.api.running",
     "BenchResult": "tersor.runtime.measuring.bench",
     "CacheContents": "tersor.runtime.packed.contents",
     "CompareResult": "tersor.pipeline.studies.compare",

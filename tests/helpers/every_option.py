@@ -164,7 +164,7 @@ OPTIONS = [
     Option(("generate",), "prompt", ("",), ("x",), (), ("generate",), (3, None, ["a"])),
     Option(_TALK, "temperature", (-1, "nan", "inf"), (0, 0.5), (), ("sampling",), (True, None)),
     Option(_TALK, "top_k", (-1, _LARGE), (0, _LARGE - 1), _WARM, ("warm",), _NUMBERS),
-    Option(_TALK, "top_p", (-1, 0, 1.01, "nan"), (0.01, 1), _WARM, ("warm",), (True,)),
+    Option(_TALK, "top_p", (-1, 0, 1.01, "nan"), (0.01, 1), _WARM, ("warm", "draw"), (True,)),
     Option(
         _TALK,
         "repetition_penalty",
@@ -174,8 +174,8 @@ OPTIONS = [
         ("sampling",),
         (True, None),
     ),
-    Option(_TALK, "min_p", (-0.1, 1.01, "nan"), (0, 1), _WARM, ("warm",), (True,)),
-    Option(_TALK, "seed", (-1, 2**64), (0, 2**64 - 1), _WARM, ("warm",), (True, 2.5)),
+    Option(_TALK, "min_p", (-0.1, 1.01, "nan"), (0, 1), _WARM, ("warm", "draw"), (True,)),
+    Option(_TALK, "seed", (-1, 2**64), (0, 2**64 - 1), _WARM, ("warm", "draw"), (True, 2.5)),
     Option(("chat",), "system", (), ("", "Be brief.")),
     Option(("generate", "chat", "bench"), "directory", (NOWHERE, FOLDER), flag="DIRECTORY"),
     # Timing.

@@ -27,7 +27,6 @@ from every_option import (
 from local_task import save_task
 from tersor.cli.main import run
 from tersor.errors import OptionError, TersorError
-from tersor.runtime.conversation.generate import stream_text
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.measuring.bench import Timing
@@ -172,7 +171,8 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "options": EngineOptions,
         "load": lambda **given: tersor.load(model, **given),
         "generate": lambda **given: tersor.generate(model, **{"prompt": "hello", **given}),
-        "stream": lambda **given: list(stream_text(model, "hello", **given)),
+        "stream": lambda **given: list(tersor.stream(model, "hello", **given)),
+        "draw": lambda **given: tersor.generate(model, "hello", temperature=1.0, **given),
         "sampling": Sampling,
         "warm": lambda **given: Sampling(1.0, **given),
         "timing": Timing,
@@ -225,8 +225,6 @@ def test_python_at_the_bounds(option: Option, call: str, places: dict[str, Path]
         ("plan", "force"),
         ("evaluate", "engine"),
         ("evaluate", "update_card"),
-        ("stream", "sampling"),
-        ("stream", "options"),
         ("load", "dtype"),
         ("load", "kernels"),
         ("quantize", "force"),

@@ -22,7 +22,6 @@ from tersor.families.registry import OUTER
 from tersor.pipeline.studies.evaluate import Protocol, evaluate_directory
 from tersor.recipes import Adjustments, Override, Recipe, load_recipe
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.conversation.generate import generate_text
 
 GROUPS = {"group_size": 8}
 
@@ -116,10 +115,10 @@ def test_text_is_generated_and_scored(model_type: str, tmp_path: Path) -> None:
     assert 0 < score.kl_mean < 2
     for directory in ("model", "w4"):
         if model_type == "llava":
-            assert len(generate_text(tmp_path / directory, "hello", max_new_tokens=3)) > 0
+            assert len(tersor.generate(tmp_path / directory, "hello", max_new_tokens=3)) > 0
             continue
         with pytest.warns(UserWarning, match=r"qwen2_vl.*; transformers does"):
-            assert len(generate_text(tmp_path / directory, "hello", max_new_tokens=3)) > 0
+            assert len(tersor.generate(tmp_path / directory, "hello", max_new_tokens=3)) > 0
 
 
 def test_attention_that_sees_ahead_has_no_perplexity(tmp_path: Path) -> None:

@@ -1,17 +1,113 @@
-"""A model at work: ``generate``, ``bench``."""
+"""A model at work: ``generate``, ``stream``, ``bench``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, one_path
-from tersor.runtime.conversation.generate import generate_text
+from tersor.runtime.conversation.generate import Prompt, stream_text
 from tersor.runtime.engine.options import EngineOptions
+from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.measuring.bench import BenchResult, Timing, time_engine
 
 
-def generate(directory: AnyPath, prompt: str, *, max_new_tokens: int = 64) -> str:
-    """Greedy continuation of ``prompt``. Raises a :class:`~tersor.errors.TersorError`."""
-    return generate_text(one_path("directory", directory), prompt, max_new_tokens=max_new_tokens)
+def generate(
+    directory: AnyPath,
+    prompt: Prompt,
+    *,
+    max_new_tokens: int = 64,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    seed: int | None = None,
+    stop: str | Sequence[str] = (),
+    speculate: int = 0,
+    activation_bits: int = 8,
+    cache: str = "auto",
+    context: int | None = None,
+    threads: int | None = None,
+    dense_bits: int | None = None,
+) -> str:
+    """The continuation of ``prompt``, without it; all of what :func:`stream` gives in pieces.
+
+    ``prompt``: text, or messages ``{"role": "user", "content": "…"}``, which go through the model's
+    chat template. ``max_new_tokens``: tokens to make at most. Without a ``temperature`` above 0 the
+    likeliest token is taken each time; otherwise one is drawn among the ``top_k`` likeliest, of
+    those among the fewest that hold ``top_p`` of the probability, of those among the ones at least
+    ``min_p`` times as likely as the likeliest: same ``seed`` (0 if none is given), same tokens.
+    ``repetition_penalty``: above 1, what prompt and answer hold becomes less likely. ``stop``: a
+    string, or strings, that end the answer and are no part of it. ``speculate``: how many tokens to
+    guess from earlier text and check together; the tokens are the same. The rest is the engine's,
+    see :class:`~tersor.Engine`. What it does not run, transformers runs, and a warning says so.
+
+    Raises a :class:`~tersor.errors.TersorError`.
+    """
+    return "".join(
+        stream(
+            directory,
+            prompt,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            stop=stop,
+            speculate=speculate,
+            activation_bits=activation_bits,
+            cache=cache,
+            context=context,
+            threads=threads,
+            dense_bits=dense_bits,
+        )
+    )
+
+
+def stream(
+    directory: AnyPath,
+    prompt: Prompt,
+    *,
+    max_new_tokens: int = 64,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    seed: int | None = None,
+    stop: str | Sequence[str] = (),
+    speculate: int = 0,
+    activation_bits: int = 8,
+    cache: str = "auto",
+    context: int | None = None,
+    threads: int | None = None,
+    dense_bits: int | None = None,
+) -> Iterator[str]:
+    """What :func:`generate` returns, in pieces as they are made; options are the same.
+
+    Raises a :class:`~tersor.errors.TersorError`, for a wrong option before the first piece is asked
+    for.
+    """
+    drawn = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "seed": seed,
+    }
+    given: dict[str, Any] = {name: value for name, value in drawn.items() if value is not None}
+    return stream_text(
+        one_path("directory", directory),
+        prompt,
+        max_new_tokens=max_new_tokens,
+        sampling=Sampling(**given),
+        stop=stop,
+        speculate=speculate,
+        options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
+    )
 
 
 @shortage_named("to time the model")

@@ -53,18 +53,25 @@ def generate(
     dense_bits: DenseBits = None,
 ) -> None:
     """Continue a text."""
-    from tersor.runtime.conversation.generate import stream_text
-    from tersor.runtime.engine.options import EngineOptions
-    from tersor.runtime.engine.sampling import Sampling
+    import tersor
 
-    for piece in stream_text(
+    for piece in tersor.stream(
         directory,
         prompt,
         max_new_tokens=max_new_tokens,
-        sampling=Sampling(temperature, top_k, top_p, min_p, seed, repetition_penalty),
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
         stop=stop or (),
         speculate=speculate,
-        options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
+        activation_bits=activation_bits,
+        cache=cache,
+        context=context,
+        threads=threads,
+        dense_bits=dense_bits,
     ):
         print(piece, end="", flush=True)
     print()

@@ -9,7 +9,6 @@ import transformers
 
 import tersor
 from tersor.errors import EngineError, SourceError
-from tersor.runtime.conversation.generate import generate_text
 from tersor.runtime.decoder.names import decoder_names
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
@@ -79,7 +78,7 @@ def test_bare_decoders(tmp_path: Path, family: str) -> None:
     torch.testing.assert_close(
         logits_of(Engine(tmp_path / "w4", **EXACT), TEXT), rounded, rtol=0, atol=3e-5
     )
-    assert generate_text(tmp_path / "w4", "abcdef", max_new_tokens=3)
+    assert tersor.generate(tmp_path / "w4", "abcdef", max_new_tokens=3)
 
 
 def test_other_outer_models_are_refused(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """``generate``: text from a model directory, by the engine or else by transformers."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as clipped
 from typing import Any
 
+from tersor.checkpoints.gateway.chat_template import ChatTemplate, Message
 from tersor.checkpoints.gateway.configuration import configuration
 from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
 from tersor.errors import EngineError, OptionError, TextError
@@ -13,10 +15,13 @@ from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.load import load, model_tokenizer
 
+Prompt = str | Sequence[Message]
+"""Text to continue, or messages to answer."""
+
 
 def stream_text(
     directory: Path,
-    prompt: str,
+    prompt: Prompt,
     *,
     max_new_tokens: int = 64,
     sampling: Sampling = Sampling(),
@@ -26,25 +31,25 @@ def stream_text(
 ) -> Iterator[str]:
     """Pieces of the continuation of ``prompt``, without the prompt.
 
+    Messages, each with ``role`` and ``content``, go through the model's chat template, and the
+    answer comes next.
+
     What the engine does not run goes to transformers, and a warning says so; options of the engine
-    alone are refused then. Raises :class:`TextError` if the prompt is empty, and
-    :class:`OptionError`, both before the model is read.
+    alone are refused then. Raises :class:`TextError` if the prompt is empty or there is no chat
+    template for it, and :class:`OptionError`, before the model is read.
     """
-    if not isinstance(prompt, str):
-        raise OptionError("prompt", f"must be text, not a {type(prompt).__name__}")
-    if not prompt:
-        raise TextError("the prompt is empty; give some text with --prompt")
+    asked = _checked(prompt)
     limits.MAX_NEW_TOKENS(max_new_tokens)
     limits.SPECULATE(speculate)
     stops = some_words("stop", stop)
     of_kind("sampling", sampling, Sampling)
     of_kind("options", options, EngineOptions)
-    return _streamed(directory, prompt, max_new_tokens, sampling, stops, speculate, options)
+    return _streamed(directory, asked, max_new_tokens, sampling, stops, speculate, options)
 
 
 def _streamed(
     directory: Path,
-    prompt: str,
+    asked: Prompt,
     max_new_tokens: int,
     sampling: Sampling,
     stop: Sequence[str],
@@ -52,6 +57,7 @@ def _streamed(
     options: EngineOptions,
 ) -> Iterator[str]:
     tokenizer = model_tokenizer(directory)
+    prompt = asked if isinstance(asked, str) else _tokens(directory, tokenizer, asked)
     try:
         engine = options.open(directory)
     except EngineError as error:
@@ -72,27 +78,36 @@ def _streamed(
             yield token.text
 
 
-def generate_text(
-    directory: Path,
-    prompt: str,
-    *,
-    max_new_tokens: int = 64,
-    sampling: Sampling = Sampling(),
-    on_text: Callable[[str], None] | None = None,
-) -> str:
-    """The continuation of ``prompt``; ``on_text`` receives it piece by piece."""
-    pieces = []
-    for piece in stream_text(directory, prompt, max_new_tokens=max_new_tokens, sampling=sampling):
-        pieces.append(piece)
-        if on_text is not None:
-            on_text(piece)
-    return "".join(pieces)
+def _checked(prompt: Any) -> Prompt:
+    """Text that is not empty, or messages with a role and what is said.
+
+    Raises :class:`TextError` for empty text, :class:`OptionError` for what is neither.
+    """
+    if isinstance(prompt, str):
+        if not prompt:
+            raise TextError("the prompt is empty; give some text with --prompt")
+        return prompt
+    messages = list(prompt) if isinstance(prompt, Sequence) else []
+    whole = (isinstance(one, Mapping) and {"role", "content"} <= one.keys() for one in messages)
+    if not messages or not all(whole):
+        wanted = 'text, or a list of {"role": …, "content": …}'
+        raise OptionError("prompt", f"must be {wanted}, not {clipped(prompt)}")
+    return messages
+
+
+def _tokens(directory: Path, tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Messages by the model's chat template, up to where the answer begins."""
+    if not ChatTemplate.exists(tokenizer):
+        raise TextError(f"{directory}: the tokenizer has no chat template; give the prompt as text")
+    text = ChatTemplate(tokenizer).render(messages, answer_next=True)
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return tokens
 
 
 def _by_transformers(
     directory: Path,
     tokenizer: Any,
-    prompt: str,
+    prompt: str | list[int],
     max_new_tokens: int,
     sampling: Sampling,
     stop: Sequence[str],
@@ -103,11 +118,17 @@ def _by_transformers(
     end_tokens(directory, configuration(directory))  # refused before weights are read
     model = load(directory, activation_bits=options.activation_bits)
     model.generation_config = tokens_alone(model.generation_config)
-    inputs = tokenizer(prompt, return_tensors="pt")
+    tokens = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+    inputs = torch.tensor([tokens])
     torch.manual_seed(sampling.seed)
     with torch.inference_mode():
-        made = model.generate(**inputs, max_new_tokens=max_new_tokens, **_rule(sampling))
-    text: str = tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        made = model.generate(
+            inputs,
+            attention_mask=torch.ones_like(inputs),
+            max_new_tokens=max_new_tokens,
+            **_rule(sampling),
+        )
+    text: str = tokenizer.decode(made[0, len(tokens) :], skip_special_tokens=True)
     ends = [place for place in map(text.find, stop) if place >= 0]
     yield text[: min(ends, default=len(text))]
 
