@@ -30,7 +30,9 @@ from tersor.machine.instructions import level
 from tersor.ranges import MinMax
 from tersor.report import to_markdown
 from tersor.rounding import nearest
-from tersor.runtime.linears.kernels import PackedLinear, float_linear, linear, pack_linear, panels
+from tersor.runtime.linears.kernels import float_linear, linear
+from tersor.runtime.linears.packing import pack_linear
+from tersor.runtime.linears.panels import PackedLinear, panels
 from tersor.runtime.measuring.roofline import Roofline, roofline
 
 SHAPES = {
@@ -63,14 +65,14 @@ def schemes() -> dict[str, tuple[Product, TensorScheme]]:
 
 
 def native(packed: PackedLinear, x: Tensor, product: Product) -> Step:
-    copy = replace(packed, codes=packed.codes.clone())
+    copy = replace(packed, codes=packed.codes.copy())
     return lambda: product(x, copy)
 
 
 def native_dense(weight: Tensor, x: Tensor) -> Step:
-    packed, y = panels(weight, *weight.shape), torch.empty(len(x), len(weight))
     narrow = weight.dtype == torch.bfloat16
-    arrays = x.numpy(), (packed.view(torch.uint16) if narrow else packed).numpy(), y.numpy()
+    packed = panels((weight.view(torch.uint16) if narrow else weight).numpy(), *weight.shape)
+    arrays = x.numpy(), packed, torch.empty(len(x), len(weight)).numpy()
     return lambda: _native.dense_linear(level(), *arrays, torch.get_num_threads())
 
 
@@ -85,7 +87,7 @@ def candidates(rows: int, columns: int, x: Tensor) -> dict[str, tuple[float, lis
 
     for name, (product, scheme) in schemes().items():
         packed = pack_linear(nearest(weight, scheme, MinMax(), scale_dtype=torch.bfloat16).tensor)
-        add(name, packed.codes.numel() + packed.scales.nbytes, partial(native, packed, x, product))
+        add(name, packed.codes.nbytes + packed.scales.nbytes, partial(native, packed, x, product))
     for name, dtype in (("tersor bf16", torch.bfloat16), ("tersor fp32", torch.float32)):
         add(name, weight.numel() * dtype.itemsize, partial(native_dense, weight.to(dtype), x))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from local_task import save_task
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.cli.main import run
 from tersor.errors import TextError
 from tersor.evaluation import find_tasks
@@ -41,7 +42,7 @@ def request(*given: object) -> SimpleNamespace:
 
 def test_likelihoods_are_those_of_transformers(model: Path) -> None:
     engine = Engine(model, activation_bits=16, cache="float32", context=16)
-    answers = EngineTasks(engine)
+    answers = EngineTasks(engine, load_tokenizer(engine.directory))
     said = answers.loglikelihood([request("hello", " world"), request("hello", " you")])
     reference = load(model)
     for continuation, (likely, _) in zip((" world", " you"), said, strict=True):
@@ -53,7 +54,7 @@ def test_likelihoods_are_those_of_transformers(model: Path) -> None:
 
 
 def test_what_is_longer_than_the_context_loses_its_beginning(model: Path) -> None:
-    answers = EngineTasks(Engine(model, context=8))
+    answers = EngineTasks(Engine(model, context=8), load_tokenizer(model))
     asked = [request("xyz" * 9 + "abcdefg", "h"), request("abcdefg", "h")]
     long, short = answers.loglikelihood(asked)
     assert long[0] != short[0]  # a context of 8 has one more token in front of abcdefg
@@ -63,7 +64,7 @@ def test_what_is_longer_than_the_context_loses_its_beginning(model: Path) -> Non
 def test_continuations_stop_where_the_engine_stops(model: Path) -> None:
     engine = Engine(model)
     whole = "".join(token.text for token in engine.generate("hello", max_new_tokens=9))
-    answers = EngineTasks(engine)
+    answers = EngineTasks(engine, load_tokenizer(engine.directory))
     assert answers.generate_until([request("hello", {"max_gen_toks": 9, "until": []})]) == [whole]
     until = {"max_gen_toks": 9, "until": [whole[4]]}
     assert answers.generate_until([request("hello", until)]) == [whole[: whole.index(whole[4])]]
@@ -94,8 +95,7 @@ def test_evaluate_runs_tasks_by_the_engine_with_its_options(
     document = json.loads(capsys.readouterr().out)
     assert [(one.activation_bits, one.cache) for one in opened] == [(16, "float32")] * 2
     found = find_tasks("next_letter", include_path=folder)
-    engine = Engine(model, activation_bits=16, cache="float32")
-    by_model = found.by_model(load(model), engine.tokenizer)
+    by_model = found.by_model(load(model), load_tokenizer(model))
     assert document["tasks"]["results"] == by_model["results"]
 
 
@@ -107,7 +107,7 @@ def test_a_tokenizer_without_first_and_last_token(model: Path, folder: Path) -> 
     with pytest.raises(TextError, match="neither"):
         found.by_engine(engine)
     with pytest.raises(TextError, match="neither"):
-        found.by_model(load(model), engine.tokenizer)
+        found.by_model(load(model), load_tokenizer(model))
 
 
 @pytest.mark.filterwarnings("ignore")

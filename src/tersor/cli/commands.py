@@ -60,11 +60,19 @@ def quantize(
     recipe: RecipeName = "w4",
     bits: Annotated[
         int | None,
-        typer.Option(help=f"Bits per weight, {limits.BITS.span}.", show_default="the recipe's"),
+        typer.Option(
+            help=f"Bits per weight, {limits.BITS.span}.",
+            show_default="the recipe's",
+            callback=limits.BITS.or_none,
+        ),
     ] = None,
     group_size: Annotated[
         int | None,
-        typer.Option(help="Columns per scale; 0: one per channel.", show_default="the recipe's"),
+        typer.Option(
+            help="Columns per scale; 0: one per channel.",
+            show_default="the recipe's",
+            callback=limits.GROUP_SIZE.or_none,
+        ),
     ] = None,
     asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Use zero points.")] = False,
     include: Annotated[
@@ -77,17 +85,26 @@ def quantize(
     ] = None,
     calibration: CalibrationTexts = None,
     tokens: Annotated[
-        int | None, typer.Option(help="Calibration tokens.", show_default="the recipe's")
+        int | None,
+        typer.Option(
+            help="Calibration tokens.",
+            show_default="the recipe's",
+            callback=limits.TOKENS.or_none,
+        ),
     ] = None,
     window: Annotated[
         int | None,
         typer.Option(
             help="Tokens of a calibration window.",
             show_default="the recipe's, or what the model reads if less",
+            callback=limits.WINDOW.or_none,
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed.", show_default="the recipe's")
+        int | None,
+        typer.Option(
+            help="Random seed.", show_default="the recipe's", callback=limits.SEED.or_none
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,

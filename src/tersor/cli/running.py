@@ -102,14 +102,14 @@ def chat(
     from tersor.runtime.conversation.chat import Conversation, checked_template
     from tersor.runtime.engine.options import EngineOptions
     from tersor.runtime.engine.sampling import Sampling
-    from tersor.runtime.load import model_tokenizer
+    from tersor.runtime.tokens.kept import open_tokenizer
 
     if top_p is None:
         top_p = 0.95 if temperature else 1.0
     sampling = Sampling(temperature, top_k, top_p, min_p, seed, repetition_penalty)
     options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
     limits.MAX_NEW_TOKENS(max_new_tokens)
-    tokenizer = model_tokenizer(directory)
+    tokenizer = open_tokenizer(directory)
     checked_template(tokenizer, str(directory), system)  # before any weight is read
     engine = options.open(directory)
     engine.tokenizer = tokenizer

@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tersor.cli.layout import print_table, say
-from tersor.evaluation import Evaluation
-from tersor.formats import readings_line
-from tersor.pipeline.planning import Plan
-from tersor.pipeline.result import QuantizeResult
-from tersor.pipeline.studies.compare import CompareResult
-from tersor.pipeline.studies.found import EvaluateResult
-from tersor.recipes import Kind, load_recipe
 from tersor.report import damage_warning, duration, figure, for_people, size, worst_first
-from tersor.runtime.measuring.bench import BenchResult
+
+if TYPE_CHECKING:
+    from tersor.evaluation import Evaluation
+    from tersor.pipeline.planning import Plan
+    from tersor.pipeline.result import QuantizeResult
+    from tersor.pipeline.studies.compare import CompareResult
+    from tersor.pipeline.studies.found import EvaluateResult
+    from tersor.recipes import Kind
+    from tersor.runtime.measuring.bench import BenchResult
 
 
-def presets(kinds: Mapping[str, Kind], as_json: bool) -> None:
+def presets(kinds: "Mapping[str, Kind]", as_json: bool) -> None:
     """Every preset under its kind: how long it takes, what it loses, what it does."""
+    from tersor.recipes import load_recipe
+
     described = {
         preset: load_recipe(preset).description
         for kind in kinds.values()
@@ -53,7 +56,7 @@ def presets(kinds: Mapping[str, Kind], as_json: bool) -> None:
     )
 
 
-def plan(planned: Plan, as_json: bool) -> None:
+def plan(planned: "Plan", as_json: bool) -> None:
     """What would be done, and how large the result would be."""
     quantized, kept = list(planned.quantized()), [m for m in planned.modules() if m.reason]
     if as_json:
@@ -71,7 +74,7 @@ def plan(planned: Plan, as_json: bool) -> None:
         )
 
 
-def result(done: QuantizeResult, as_json: bool) -> None:
+def result(done: "QuantizeResult", as_json: bool) -> None:
     """What was done, and the worst of what was lost."""
     if as_json:
         print_json(done.to_dict())
@@ -95,14 +98,14 @@ def result(done: QuantizeResult, as_json: bool) -> None:
 
 
 @contextmanager
-def evaluation(as_json: bool) -> Iterator[Callable[[EvaluateResult], None]]:
+def evaluation(as_json: bool) -> "Iterator[Callable[[EvaluateResult], None]]":
     """What shows a result: first without tasks, then with them.
 
     As JSON the last one is shown, in the end; both ways what was found even if the tasks fail.
     """
     latest: list[EvaluateResult] = []
 
-    def show(result: EvaluateResult) -> None:
+    def show(result: "EvaluateResult") -> None:
         if not as_json and not latest:
             _print_evaluations(result.evaluations)
         if not as_json and result.tasks is not None:
@@ -116,7 +119,7 @@ def evaluation(as_json: bool) -> Iterator[Callable[[EvaluateResult], None]]:
             print_json(latest[0].to_dict())
 
 
-def _print_evaluations(found: Sequence[Evaluation]) -> None:
+def _print_evaluations(found: "Sequence[Evaluation]") -> None:
     """One row per text."""
     rows = [
         {name: value for name, value in _evaluation_row(one).items() if value is not None}
@@ -128,7 +131,7 @@ def _print_evaluations(found: Sequence[Evaluation]) -> None:
         say(f"read       {note}")
 
 
-def _protocol(one: Evaluation) -> str:
+def _protocol(one: "Evaluation") -> str:
     """How windows were made and what of them was scored."""
     first = ", ".join(map(str, one.first_tokens))
     behind = f", each behind the tokenizer's first token {first}" if first else ""
@@ -136,7 +139,7 @@ def _protocol(one: Evaluation) -> str:
     return f"windows    of {one.context} tokens{behind}; scored: {scored}"
 
 
-def comparison(made: CompareResult, out: Path, as_json: bool) -> None:
+def comparison(made: "CompareResult", out: Path, as_json: bool) -> None:
     """The table, and where it was written."""
     if as_json:
         print_json(made.to_dict())
@@ -147,7 +150,7 @@ def comparison(made: CompareResult, out: Path, as_json: bool) -> None:
     say(f"written: {out / 'compare.csv'}, compare.json, compare.md", 2)
 
 
-def bench(found: BenchResult, as_json: bool) -> None:
+def bench(found: "BenchResult", as_json: bool) -> None:
     """Rates, and their share of what the machine can do."""
     if as_json:
         print_json(found.to_dict())
@@ -178,7 +181,7 @@ def _rates(rates: Sequence[float]) -> str:
     return f"{median(rates):.1f} tokens/s (of {len(rates)}: {min(rates):.1f} to {max(rates):.1f})"
 
 
-def _evaluation_row(one: Evaluation) -> dict[str, Any]:
+def _evaluation_row(one: "Evaluation") -> dict[str, Any]:
     return {
         "text": one.texts[0],
         "tokens": one.tokens,
@@ -193,7 +196,9 @@ def _evaluation_row(one: Evaluation) -> dict[str, Any]:
     }
 
 
-def _print_sizes(planned: Plan, notes: Sequence[str]) -> None:
+def _print_sizes(planned: "Plan", notes: Sequence[str]) -> None:
+    from tersor.formats import readings_line
+
     say(f"size       {size(planned.bytes)}, was {size(planned.source_bytes)}")
     say(
         f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "

@@ -20,12 +20,13 @@ class EngineTasks(TemplateLM):  # type: ignore[misc]
     Choices that share a question are scored on the keys and values of one.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tokenizer: Any) -> None:
+        """``tokenizer``: one of transformers, of the engine's directory."""
         super().__init__()
         self._engine = engine
-        self.tokenizer = engine.tokenizer
+        self.tokenizer = tokenizer
         # What most tokenizers put in front belongs to every text.
-        self._first = bool(first_tokens(engine.tokenizer))
+        self._first = bool(first_tokens(tokenizer))
 
     @property
     def eot_token_id(self) -> int:

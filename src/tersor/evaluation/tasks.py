@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tersor.calibration.text import first_tokens
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import MissingExtra, OptionError, TextError
 from tersor.options import AnyPath, limits, nearest, one_path, some_words
 
@@ -56,11 +57,12 @@ class Tasks:
 
     def by_engine(self, engine: "Engine") -> dict[str, Any]:
         """Run by tersor's engine, so that what its kernels round counts too."""
-        _refuse_bare(engine.tokenizer)
+        tokenizer = load_tokenizer(engine.directory)
+        _refuse_bare(tokenizer)
         with _environment_kept():
             from tersor.evaluation.engine_tasks import EngineTasks
 
-            return self._run(EngineTasks(engine))
+            return self._run(EngineTasks(engine, tokenizer))
 
     def _run(self, model: "LM") -> dict[str, Any]:
         import lm_eval

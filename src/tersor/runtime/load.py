@@ -18,8 +18,6 @@ from tersor.checkpoints.gateway.configuration import (
 )
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.published.reading import as_published
 from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
@@ -94,6 +92,8 @@ def load(
         artifact = artifact_of(source)
     shapes = shapes_of(plain) if artifact is None else artifact.shapes
     check_sizes(directory, plain.config, shapes)
+    if cache is not None and artifact is not None and artifact.format.container is HUGGING_FACE:
+        cache.passed(artifact.schemes)
     if plain is not source:
         model = _from_source(plain, config, settings)
         return _generating(model, generation)
@@ -228,16 +228,6 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def model_tokenizer(directory: str | Path) -> Any:
-    """The tokenizer of a model directory, for use before weights are read.
-
-    Raises :class:`SourceError` for what is no model, by its name, and for a tokenizer that cannot
-    be loaded.
-    """
-    open_directory(Path(directory))
-    return load_tokenizer(directory)
 
 
 def longest_window(directory: str | Path) -> int | None:

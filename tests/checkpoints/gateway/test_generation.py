@@ -26,15 +26,15 @@ def written(path: Path, text: str) -> Path:
 )
 def test_what_ends_an_answer(tmp_path: Path, ends: Any, found: set[int]) -> None:
     written(tmp_path, json.dumps({"eos_token_id": ends, "pad_token_id": -1, "top_k": -1}))
-    assert end_tokens(tmp_path, config(eos_token_id=5)) == found
+    assert end_tokens(tmp_path, 128, 5) == found
 
 
 def test_without_a_file(tmp_path: Path) -> None:
-    assert end_tokens(tmp_path, config(eos_token_id=[3, 4])) == {3, 4}
-    assert end_tokens(tmp_path, config(eos_token_id=None)) == frozenset()
+    assert end_tokens(tmp_path, 128, [3, 4]) == {3, 4}
+    assert end_tokens(tmp_path, 128, None) == frozenset()
     assert generation_config(tmp_path, config()) is None
     with pytest.raises(SourceError, match=r"config\.json: eos_token_id is 128, not a token from 0"):
-        end_tokens(tmp_path, config(eos_token_id=128))
+        end_tokens(tmp_path, 128, 128)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_without_a_file(tmp_path: Path) -> None:
 def test_ends_that_are_no_tokens(tmp_path: Path, ends: Any) -> None:
     written(tmp_path, json.dumps({"eos_token_id": ends}))
     with pytest.raises(SourceError, match=r"generation_config\.json: eos_token_id is .*0 to 127"):
-        end_tokens(tmp_path, config())
+        end_tokens(tmp_path, 128, 2)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ def test_every_reader_is_told_to_run_and_to_fetch_nothing() -> None:
         assert name == "from_config" or given["local_files_only"] is True
 
 
+def test_templates_run_in_the_sandbox_alone() -> None:
+    for file in PARSED:
+        if file.name != "sandbox.py":
+            assert not {n for n in names(file) if n.endswith("Environment")}, file
+    assert "ImmutableSandboxedEnvironment" in set(names(GATEWAY / "sandbox.py"))
+    assert "Environment" not in set(names(GATEWAY / "sandbox.py"))
+
+
 def test_nothing_is_executed_or_unpickled() -> None:
     for file in PARSED:
         for name, call in calls(file):

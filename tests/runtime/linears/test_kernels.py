@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -26,14 +27,9 @@ from tersor.grids import (
 from tersor.machine.instructions import level, levels
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
-from tersor.runtime.linears.kernels import (
-    FixedInput,
-    PackedLinear,
-    float_linear,
-    linear,
-    pack_linear,
-    panels,
-)
+from tersor.runtime.linears.kernels import float_linear, linear
+from tersor.runtime.linears.packing import pack_linear
+from tersor.runtime.linears.panels import FixedInput, PackedLinear, panels
 
 G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
 SCHEMES = [
@@ -143,11 +139,10 @@ def test_weights_that_are_not_quantized(
 ) -> None:
     weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(2)).to(dtype)
     narrow = dtype is torch.bfloat16
-    packed = panels(weight, rows, columns)
+    packed = panels((weight.view(torch.uint16) if narrow else weight).numpy(), rows, columns)
     for count in COUNTS:
         x, y = tokens(count, columns), torch.empty(count, rows)
-        array = (packed.view(torch.uint16) if narrow else packed).numpy()
-        _native.dense_linear(at_level, x.numpy(), array, y.numpy(), 2)
+        _native.dense_linear(at_level, x.numpy(), packed, y.numpy(), 2)
         size = x.abs().double() @ weight.abs().double().T
         exact = x.double() @ weight.double().T
         assert bool(((y.double() - exact).abs() <= 1e-6 * size).all())
@@ -238,8 +233,8 @@ def test_scales_that_bfloat16_does_not_hold(at_level: str) -> None:
     weight = torch.randn(20, 128, generator=torch.Generator().manual_seed(3))
     whole = nearest(weight, SCHEMES[5], MinMax(), scale_dtype=torch.float32).tensor
     packed, x = pack_linear(whole), tokens(3, 128)
-    assert packed.scales.dtype == torch.float32
-    assert pack_linear(quantized(SCHEMES[5], 20, 128)).scales.dtype == torch.bfloat16
+    assert packed.scales.dtype == np.float32
+    assert pack_linear(quantized(SCHEMES[5], 20, 128)).scales.dtype == np.uint16
     assert_same(linear(x, packed), expected(x, whole, packed), x, whole)
 
 
@@ -315,14 +310,14 @@ def test_levels_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     packed = pack_linear(quantized(SCHEMES[5], 20, 128))
-    scales = packed.scales.view(torch.uint16).numpy()
+    scales = packed.scales
     x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
-    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, None, y, 1]
+    good = ["", x, packed.codes, scales, None, 8, 64, 4, None, y, 1]
     _native.linear(*good)
     for index, wrong in (
         (1, torch.zeros(3, 128).numpy()),
         (1, torch.zeros(2, 64).numpy()),
-        (2, packed.codes[:-1].numpy()),
+        (2, packed.codes[:-1]),
         (3, scales[:1]),
         (4, torch.zeros(1, 2, 16, dtype=torch.uint8).numpy()),
         (6, 0),
@@ -343,15 +338,15 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
 def test_sizes_that_do_not_fit_float_activations_are_refused() -> None:
     packed = pack_linear(quantized(CODEBOOKS[0], 20, 128))
     assert packed.levels is not None
-    scales, levels = packed.scales.view(torch.uint16).numpy(), packed.levels.numpy()
+    scales, levels = packed.scales, packed.levels
     x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
-    good = ["", x, packed.codes.numpy(), scales, None, 8, 64, 4, levels, y, 1]
+    good = ["", x, packed.codes, scales, None, 8, 64, 4, levels, y, 1]
     _native.float_linear(*good)
     dense = ["", x, torch.zeros(2, 128, 16).numpy(), y, 1]
     _native.dense_linear(*dense)
     calls = [
         (_native.float_linear, good, 1, torch.zeros(3, 128).numpy()),
-        (_native.float_linear, good, 2, packed.codes[:-1].numpy()),
+        (_native.float_linear, good, 2, packed.codes[:-1]),
         (_native.float_linear, good, 3, scales[:1]),
         (_native.float_linear, good, 7, 8),
         (_native.float_linear, good, 8, levels[:8]),

@@ -8,21 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tersor
+from tersor.errors import FormatError
+from tersor.runtime.artifact import open_stored
 from tersor.runtime.engine.engine import Engine
-from tersor.runtime.linears.kernels import pack_linear
+from tersor.runtime.linears.packing import pack_linear
 from tersor.runtime.load import load
+from tersor.runtime.packed.container import VERSION, Origin, read_origin
 from tersor.runtime.packed.key import contents_key, layout_key
-from tersor.runtime.packed.mapped_file import (
-    VERSION,
-    Origin,
-    read_origin,
-    read_packed,
-    write_packed,
-)
+from tersor.runtime.packed.linears import Packed, read_packed, write_packed
 from tersor.runtime.packed.store import OFF
 from tiny_models import logits_of, save_tiny, tokens
 
@@ -52,7 +51,7 @@ def test_the_second_time_weights_are_mapped(
 ) -> None:
     first = logits_of(Engine(artifact), TEXT)
     (file,) = kept()
-    assert len(read_packed(file, key_of(file))) == 15  # the head too, at 8 bits
+    assert len(read_packed(file, key_of(file)).linears) == 15  # the head too, at 8 bits
     monkeypatch.setattr(
         "tersor.runtime.linears.replacing.pack_linear", None
     )  # nothing is packed again
@@ -86,7 +85,7 @@ def test_files_that_are_not_whole_are_made_again(artifact: Path, damage: str) ->
     }
     assert broken[damage] != data
     file.write_bytes(broken[damage])
-    assert read_packed(file, key) == {}
+    assert read_packed(file, key) == Packed()
     assert torch.equal(logits_of(Engine(artifact), TEXT), first)
     assert file.read_bytes() == data
 
@@ -104,14 +103,14 @@ def test_an_interrupted_write_leaves_nothing(
     artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Engine(artifact)
-    linears = read_packed(kept()[0], key_of(kept()[0]))
+    packed = read_packed(kept()[0], key_of(kept()[0]))
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_packed(tmp_path / "new" / "file", linears, Origin("", ""))
+        write_packed(tmp_path / "new" / "file", packed, Origin("", ""))
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -191,7 +190,7 @@ def test_a_file_that_is_another_artifacts_is_not_read(artifact: Path) -> None:
     Engine(other)
     (foreign,) = set(kept()) - {file}
     shutil.copy2(foreign, file)
-    assert read_packed(file, key_of(foreign)) != {}
+    assert read_packed(file, key_of(foreign)) != Packed()
     assert torch.equal(logits_of(Engine(artifact), TEXT), expected)
 
 
@@ -205,7 +204,7 @@ def test_a_file_that_is_another_artifacts_is_not_read(artifact: Path) -> None:
         lambda linear: replace(linear, group=0),
         lambda linear: replace(linear, bits=5),
         lambda linear: replace(linear, zero=256),
-        lambda linear: replace(linear, levels=torch.zeros(4)),
+        lambda linear: replace(linear, levels=np.zeros(4, np.float32)),
     ],
 )
 def test_arrays_that_fit_no_linear_are_not_read(
@@ -213,30 +212,74 @@ def test_arrays_that_fit_no_linear_are_not_read(
 ) -> None:
     Engine(artifact)
     (file,) = kept()
-    linears = read_packed(file, key_of(file))
+    linears = read_packed(file, key_of(file)).linears
     name = next(name for name, linear in linears.items() if linear.zeros is not None)
-    write_packed(file, linears | {name: change(linears[name])}, Origin("", "key"))
-    assert read_packed(file, "key") == {}
+    write_packed(file, Packed({**linears, name: change(linears[name])}), Origin("", "key"))
+    assert read_packed(file, "key") == Packed()
 
 
-def test_the_layout_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever changes what packing gives, in Python or in native code, changes the key."""
-    before = layout_key()
-    assert layout_key() == before
-    original = tersor._native.pack_panels
+    (tmp_path / "grids").mkdir()
+    for name in ("__init__.py", "grids/scales.py", "_native.so", "notes.txt"):
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr("tersor.runtime.packed.key._PACKAGE", tmp_path)
+    keys = [layout_key()]
+    (tmp_path / "notes.txt").write_text("2 of them")
+    assert layout_key() == keys[0]
+    for name in ("grids/scales.py", "_native.so", "grids/another.py"):
+        (tmp_path / name).write_text("2 of them")
+        keys.append(layout_key())
+    monkeypatch.setattr("tersor.runtime.packed.key.own_version", lambda: "next")
+    keys.append(layout_key())
+    assert len(set(keys)) == 5
 
-    def other_order(codes: Any, packed: Any, *rest: Any) -> None:
-        original(codes, packed, *rest)
-        packed[:] = packed[::-1].copy()
 
-    for name, value in (
-        ("tersor._native.pack_panels", other_order),
-        ("tersor.runtime.packed.key.ACTIVATION_GROUP", 32),
-        ("tersor.runtime.packed.key.versions", lambda: {"tersor": "next"}),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(name, value)
-            assert layout_key() != before
+def test_what_was_checked_is_not_looked_at_again(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither tensors nor config, as long as no file is another one; then everything."""
+    checked: list[Path] = []
+
+    def check(directory: Path) -> Any:
+        checked.append(directory)
+        return open_stored(directory)
+
+    monkeypatch.setattr("tersor.runtime.artifact.open_stored", check)
+    first = logits_of(Engine(artifact), TEXT)
+    assert torch.equal(logits_of(Engine(artifact), TEXT), first)
+    assert checked == [artifact]
+    model = artifact / "model.safetensors"
+    tensors = load_file(model)
+    next(t for n, t in tensors.items() if n.endswith("weight_scale")).view(-1)[0] = torch.nan
+    save_file(tensors, model)
+    with pytest.raises(FormatError, match="weight_scale holds NaN"):
+        Engine(artifact)
+    assert checked == [artifact, artifact]
+
+
+def test_what_nobody_checked_is_looked_at(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed weights alone do not say that an artifact is sound."""
+    Engine(artifact)
+    (file,) = kept()
+    found = read_packed(file, key_of(file))
+    origin = read_origin(file)
+    assert found.quantized is not None
+    assert origin is not None
+    write_packed(file, Packed(dict(found.linears)), origin)
+    monkeypatch.setattr("tersor.runtime.artifact.open_stored", None)
+    with pytest.raises(TypeError):
+        Engine(artifact)
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_a_model_that_is_not_quantized_is_checked_once(
+    artifact: Path, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = artifact.parent / "model"
+    first = logits_of(Engine(model, dense_bits=bits), TEXT)
+    monkeypatch.setattr("tersor.runtime.artifact.open_stored", None)
+    assert torch.equal(logits_of(Engine(model, dense_bits=bits), TEXT), first)
 
 
 def test_files_that_changed_just_now_are_looked_at_a_tick_later(

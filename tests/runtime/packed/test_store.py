@@ -13,7 +13,8 @@ from killing import die, killed
 from tersor.cli.main import run
 from tersor.errors import RecipeError
 from tersor.runtime.engine.engine import Engine
-from tersor.runtime.packed.mapped_file import Origin, write_packed
+from tersor.runtime.packed.container import Origin
+from tersor.runtime.packed.linears import Packed, write_packed
 from tersor.runtime.packed.store import DEFAULT_LIMIT, Store, store
 from tiny_models import logits_of, save_tiny, tokens
 
@@ -138,8 +139,8 @@ def test_what_a_killed_process_was_writing_goes(
 ) -> None:
     directory = the_store().directory
     path = the_store().place(artifact, "key")
-    monkeypatch.setattr("tersor.runtime.packed.mapped_file.flush_to_disk", lambda _: die())
-    killed(lambda: write_packed(path, {}, Origin(str(artifact), "key")))
+    monkeypatch.setattr("tersor.runtime.packed.container.flush_to_disk", lambda _: die())
+    killed(lambda: write_packed(path, Packed(), Origin(str(artifact), "key")))
     monkeypatch.undo()
     monkeypatch.setenv("TERSOR_CACHE", str(directory))
     assert [kept.name for kept in directory.iterdir()] == [f".{path.name}.partial"]

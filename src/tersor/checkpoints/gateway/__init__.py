@@ -9,6 +9,7 @@
     generation       generation_config.json, checked field by field
     readable         the same two, before a model is quantized
     chat_template    messages → the text that a model was trained to see
+    sandbox          where chat templates run, without transformers
     complaint        what transformers says of a file, in one line
     culprit          the field that it says it of
 

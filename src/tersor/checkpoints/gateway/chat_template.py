@@ -1,17 +1,21 @@
 """Messages → the text that a model was trained to see, by its tokenizer's own chat template.
 
-Templates are programs of the checkpoint. transformers runs them in jinja's sandbox, and only there.
+Templates are programs of the checkpoint. They are run in jinja's sandbox, and only there.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from reprlib import repr as clipped
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.tokenizer import SETTINGS
 from tersor.errors import MissingExtra, SourceError, TextError
+
+if TYPE_CHECKING:
+    from tersor.checkpoints.gateway.sandbox import CompiledTemplate
 
 Message = Mapping[str, Any]
 
@@ -22,7 +26,7 @@ _PROBE = ({"role": "user", "content": "tersor"},)
 _PRINTED = re.compile(r"""['"]type['"]: ?['"]text['"]""")
 
 # Templates that say what day it is would give other tokens every day; a macro hides the function
-# that they ask, since transformers passes no functions to templates.
+# that they ask.
 _DAY = {
     "%Y": "2025",
     "%y": "25",
@@ -148,14 +152,10 @@ class ChatTemplate:
         from jinja2 import TemplateError, TemplateSyntaxError
 
         try:
-            text: str = self._tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                chat_template=self._text,
-                tokenize=False,
-                add_generation_prompt=answer_next,
-            )
-        except ImportError as error:
-            raise MissingExtra(f"{complaint(error)} (pip install --upgrade jinja2)") from error
+            specials = self._tokenizer.special_tokens_map
+            return self._compiled.render(messages, specials, answer_next=answer_next)
+        except MissingExtra:
+            raise
         except TemplateSyntaxError as error:
             line = error.lineno - _FIXED_DAY.count("\n") * self._text.startswith(_FIXED_DAY)
             raise SourceError(
@@ -167,7 +167,12 @@ class ChatTemplate:
                     f"{self.place} refuses the conversation ({_first_line(error)}); change it"
                 ) from error
             raise SourceError(f"{self.place}: {complaint(error)}; repair the template") from error
-        return text
+
+    @cached_property
+    def _compiled(self) -> "CompiledTemplate":
+        from tersor.checkpoints.gateway.sandbox import CompiledTemplate
+
+        return CompiledTemplate(self._text)
 
 
 def _place(tokenizer: Any) -> str:

@@ -24,7 +24,7 @@ _RUNS = re.compile(
     r"|trust_remote_code|code_revision"
 )
 _WITH_SETTINGS = ("config.json", "tokenizer_config.json")
-_TEMPLATES = "additional_chat_templates"
+TEMPLATES = "additional_chat_templates"
 _HIDDEN = frozenset({".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".bin"})
 
 
@@ -52,7 +52,7 @@ def codeless_view(directory: Path) -> Iterator[Path]:
         for file in files:
             if file.name in _WITH_SETTINGS:
                 (view / file.name).write_text(_plain_text(file), encoding="utf-8")
-            elif file.name == _TEMPLATES or (file.is_file() and _shown(file)):
+            elif file.name == TEMPLATES or (file.is_file() and _shown(file)):
                 (view / file.name).symlink_to(file.resolve())
         yield view
 

@@ -26,31 +26,41 @@ def generation_config(directory: Path, config: Any) -> Any:
     """
     from transformers import GenerationConfig
 
-    file = directory / GENERATION
-    if not file.is_file():
+    fields = _fields(directory, _vocabulary(config))
+    if fields is None:
         return None
-    fields = read_json(file)
-    _check(fields, file, _vocabulary(config))
     try:
         return GenerationConfig.from_dict(without_code(fields))
     except Exception as error:  # whatever the checks of transformers raise
+        file = directory / GENERATION
         raise SourceError(f"{file}: {complaint(error)}; correct it or remove the file") from error
 
 
-def end_tokens(directory: Path, config: Any) -> frozenset[int]:
-    """Tokens that end an answer: those of the generation config, or else of the config.
+def end_tokens(directory: Path, vocabulary: int, otherwise: Any) -> frozenset[int]:
+    """Tokens that end an answer, of a model of ``vocabulary`` tokens; without transformers.
+
+    ``otherwise``: ``eos_token_id`` of ``config.json``, which counts if no generation config has it.
 
     Raises:
         SourceError: as :func:`generation_config`; also for a field of ``config.json``.
     """
-    settings = generation_config(directory, config)
-    found = None if settings is None else settings.eos_token_id
+    found = (_fields(directory, vocabulary) or {}).get("eos_token_id")
     if found is None:
-        found = config.get_text_config().eos_token_id
-        _check({"eos_token_id": found}, directory / CONFIG, _vocabulary(config))
+        found = otherwise
+        _check({"eos_token_id": found}, directory / CONFIG, vocabulary)
     if found is None:
         return frozenset()
     return frozenset([found] if isinstance(found, int) else found)
+
+
+def _fields(directory: Path, vocabulary: float) -> Mapping[str, Any] | None:
+    """What ``generation_config.json`` holds, if there is one, checked."""
+    file = directory / GENERATION
+    if not file.is_file():
+        return None
+    fields = read_json(file)
+    _check(fields, file, vocabulary)
+    return fields
 
 
 def tokens_alone(settings: Any) -> Any:

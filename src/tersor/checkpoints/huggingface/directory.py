@@ -1,7 +1,6 @@
 """Hugging Face directories: ``config.json`` and safetensors, in one file or in shards."""
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ class SafetensorsDirectory:
     """A ``Source`` over ``model.safetensors`` or its shards. Shards may be symbolic links.
 
     ``stored``: where every tensor lies, in block order. ``notes``: what lies beside the weights
-    that are read and looks like weights too. Only ``tensors`` and ``read`` need torch.
+    that are read and looks like weights too. Values of ``tensors`` and ``read`` need torch.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
@@ -40,10 +39,7 @@ class SafetensorsDirectory:
         self.notes = (f"{SINGLE} is read; {INDEX} beside it is not",) if both else ()
         self.stored = {name: stored[name] for name in block_order(stored)}
 
-    @cached_property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """What is stored: see ``Source.tensors``."""
-        return {name: tensor.info for name, tensor in self.stored.items()}
+        self.tensors: Mapping[str, TensorInfo] = _Infos(self.stored)
 
     def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
         """The named tensors, each mapped by itself: see ``Source.read``."""
@@ -58,6 +54,25 @@ class SafetensorsDirectory:
         if name not in self.stored:
             raise unknown_tensor(self.path, name)
         return self.stored[name]
+
+
+class _Infos(Mapping[str, TensorInfo]):
+    """``Source.tensors``; torch is needed for values, not for names."""
+
+    def __init__(self, stored: Mapping[str, StoredTensor]) -> None:
+        self._stored = stored
+
+    def __getitem__(self, name: str) -> TensorInfo:
+        return self._stored[name].info
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:

@@ -70,7 +70,7 @@ class Conversation:
         """
         asked = [*self.messages, {"role": "user", "content": question}]
         text = self._template.render(asked, answer_next=True)
-        tokens = self._engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        tokens = self._engine.tokenizer.encode(text, add_special_tokens=False)
         pieces: list[str] = []
         try:
             for token in self._engine.generate(

@@ -7,13 +7,10 @@ from reprlib import repr as clipped
 from typing import Any
 
 from tersor.checkpoints.gateway.chat_template import ChatTemplate, Message
-from tersor.checkpoints.gateway.configuration import configuration
-from tersor.checkpoints.gateway.generation import end_tokens, tokens_alone
 from tersor.errors import EngineError, OptionError, TextError
 from tersor.options import limits, of_kind, some_words
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
-from tersor.runtime.load import load, model_tokenizer
 
 Prompt = str | Sequence[Message]
 """Text to continue, or messages to answer."""
@@ -56,7 +53,9 @@ def _streamed(
     speculate: int,
     options: EngineOptions,
 ) -> Iterator[str]:
-    tokenizer = model_tokenizer(directory)
+    from tersor.runtime.tokens.kept import open_tokenizer
+
+    tokenizer = open_tokenizer(Path(directory))
     prompt = asked if isinstance(asked, str) else _tokens(directory, tokenizer, asked)
     try:
         engine = options.open(directory)
@@ -66,9 +65,7 @@ def _streamed(
         if unheard:
             raise OptionError(unheard[0], f"has no effect, leave it out: {error}") from None
         warnings.warn(f"{error}; transformers does, more slowly", stacklevel=2)
-        yield from _by_transformers(
-            directory, tokenizer, prompt, max_new_tokens, sampling, stop, options
-        )
+        yield from _by_transformers(directory, prompt, max_new_tokens, sampling, stop, options)
         return
     engine.tokenizer = tokenizer
     for token in engine.generate(
@@ -106,7 +103,6 @@ def _tokens(directory: Path, tokenizer: Any, messages: Sequence[Message]) -> lis
 
 def _by_transformers(
     directory: Path,
-    tokenizer: Any,
     prompt: str | list[int],
     max_new_tokens: int,
     sampling: Sampling,
@@ -115,7 +111,13 @@ def _by_transformers(
 ) -> Iterator[str]:
     import torch
 
-    end_tokens(directory, configuration(directory))  # refused before weights are read
+    from tersor.checkpoints.gateway.configuration import configuration
+    from tersor.checkpoints.gateway.generation import generation_config, tokens_alone
+    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+    from tersor.runtime.load import load
+
+    tokenizer = load_tokenizer(directory)
+    generation_config(directory, configuration(directory))  # refused before weights are read
     model = load(directory, activation_bits=options.activation_bits)
     model.generation_config = tokens_alone(model.generation_config)
     tokens = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt

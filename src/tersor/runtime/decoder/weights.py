@@ -3,38 +3,38 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from tersor import _native
-from tersor.checkpoints.finite import is_finite
-from tersor.checkpoints.source import Source
-from tersor.errors import EngineError, NonFiniteWeight, SourceError
-from tersor.runtime.artifact import Artifact, Stored
+from tersor.errors import EngineError, SourceError
 from tersor.runtime.decoder.names import DecoderNames, decoder_names
 from tersor.runtime.decoder.shape import DecoderShape
-from tersor.runtime.linears.kernels import has_kernel
-from tersor.runtime.linears.native_weights import dense_weights, eight_bits, packed_weights
-from tersor.runtime.linears.replacing import is_the_kernels, packed_of
-from tersor.runtime.linears.static_input import fixed_input
-from tersor.runtime.packed.cache import PackedCache
+from tersor.runtime.decoder.tensors import float32, sound, tensor
+from tersor.runtime.linears.native_weights import dense_weights, packed_weights
+from tersor.runtime.linears.panels import Floats, PackedLinear
+from tersor.runtime.opening import Opened
+
+if TYPE_CHECKING:
+    from tersor.grids import QuantizedTensor
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Every linear of a decoder in native form, and the rest as tensors.
+    """Every linear of a decoder in native form, and the rest as arrays.
 
-    ``bytes_per_token``: what is read of weights to make one token. ``products_per_token``:
-    multiply-adds of a token in all linears but the head. ``notes``: what does not run in the form
-    it is stored in.
+    ``embedding``: rows ``(vocabulary, hidden)`` in float32 or as bits of bfloat16, if they are not
+    packed. ``bytes_per_token``: what is read of weights to make one token.
+    ``products_per_token``: multiply-adds of a token in all linears but the head. ``notes``: what
+    does not run in the form it is stored in.
     """
 
     names: DecoderNames
     linears: Mapping[str, _native.Weights]
-    norms: Mapping[str, Tensor]
-    embedding: Tensor | _native.Weights
+    norms: Mapping[str, Floats]
+    embedding: NDArray[Any] | _native.Weights
     bytes_per_token: int
     products_per_token: int
     notes: tuple[str, ...]
@@ -42,11 +42,10 @@ class Weights:
 
 @dataclass(eq=False)
 class _Reader:
-    source: Source
-    artifact: Artifact | None
+    model: Opened
     integer: bool
     dense_bits: int
-    cache: PackedCache
+    threads: int
     names: DecoderNames
     linears: dict[str, _native.Weights] = field(default_factory=dict)
     size: int = 0
@@ -56,69 +55,50 @@ class _Reader:
     unused: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
-        return f"{name}.weight" in self.source.tensors or name in self.quantized
+        return f"{name}.weight" in self.model.source.tensors or name in self.model.quantized
 
-    @property
-    def quantized(self) -> Mapping[str, object]:
-        return {} if self.artifact is None else self.artifact.schemes
-
-    def tensor(self, name: str) -> Tensor:
-        if name not in self.source.tensors:
-            raise SourceError(f"{self.source.path} holds no tensor {name}")
-        return self.source.read([name])[name]
-
-    def sound(self, name: str) -> Tensor:
-        """A tensor that is read whole in any case, if it is finite."""
-        tensor = self.tensor(name)
-        if not is_finite(tensor):
-            raise NonFiniteWeight(
-                f"{self.source.path}: tensor {name!r} holds NaN or infinity; "
-                "make or download the model again"
-            )
-        return tensor
-
-    def bias(self, name: str, biased: bool) -> "np.typing.NDArray[np.float32] | None":
+    def bias(self, name: str, biased: bool) -> Floats | None:
         name = f"{name}.bias"
         if biased:
-            return self.sound(name).float().numpy()
-        if name in self.source.tensors:
+            return float32(sound(self.model.source, name))
+        if name in self.model.source.tensors:
             self.unused.append(name)
         return None
 
-    def dense(self, name: str) -> Tensor:
-        """The weight ``(out, in)``, float32 or bfloat16."""
-        if self.artifact is not None and name in self.quantized:
-            return self.artifact.linear(name).weight.dequantize()
-        weight = self.sound(f"{name}.weight")
+    def dense(self, name: str) -> NDArray[Any]:
+        """The weight ``(out, in)``, float32 or bits of bfloat16."""
+        if name in self.model.quantized:
+            return _dequantized(self.model.artifact.linear(name).weight)
+        weight = sound(self.model.source, f"{name}.weight")
         if weight.ndim != 2:
             raise SourceError(
-                f"{self.source.path}: tensor {name}.weight is {tuple(weight.shape)}, no matrix; "
+                f"{self.model.source.path}: tensor {name}.weight is {weight.shape}, no matrix; "
                 "download the checkpoint again"
             )
-        return _float32_or_bfloat16(weight)
+        return weight
 
-    def embedding(self) -> Tensor | _native.Weights:
+    def embedding(self) -> NDArray[Any] | _native.Weights:
         """The table of the embedding; if it is quantized and the head's too, the head's codes."""
         head, name = self.linears[self.names.head], self.names.embedding
-        shared = name in self.quantized and not self.has(self.names.head)
-        if shared and head.is_packed:
+        if name not in self.model.quantized:
+            # Rows are looked up one by one, and not all are read: the sampler finds NaN in them.
+            return tensor(self.model.source, f"{name}.weight")
+        if head.is_packed and not self.has(self.names.head):
             return head
-        if name in self.quantized:
+        packed = self._packed(name)
+        if packed is None:
             return self.dense(name)
-        # Rows are looked up one by one, and not all are read: the sampler finds NaN in them.
-        return _float32_or_bfloat16(self.tensor(f"{name}.weight"))
+        return packed_weights(packed, False, None, self.threads)[0]
 
     def add(self, name: str, biased: bool, weights_of: str | None = None) -> None:
         """Make the linear ``name``, whose weights may be another module's."""
         holder = weights_of or name
         bias = self.bias(name, biased)
-        if self.artifact is not None and holder in self.quantized:
-            made, size = self._quantized(self.artifact, holder, bias)
+        if holder in self.model.quantized:
+            made, size = self._quantized(holder, bias)
         elif self.dense_bits == 8:
-            packed = self.cache.linear(
-                f"{holder} at 8 bits", lambda: eight_bits(self.dense(holder))
-            )
-            made, size = packed_weights(packed, self.integer, None, bias)
+            packed = self.model.cache.linear(f"{holder} at 8 bits", partial(self._rounded, holder))
+            made, size = packed_weights(packed, self.integer, bias, self.threads)
             self.packed.append(name)
         else:
             made, size = dense_weights(self.dense(holder), bias)
@@ -131,8 +111,8 @@ class _Reader:
         name = self.names.head
         if not self.has(name) and not tied:
             raise SourceError(
-                f"{self.source.path} holds no tensor {name}.weight, and config.json does not tie "
-                "the head to the embedding (tie_word_embeddings)"
+                f"{self.model.source.path} holds no tensor {name}.weight, and config.json does not "
+                "tie the head to the embedding (tie_word_embeddings)"
             )
         self.add(name, False, None if self.has(name) else self.names.embedding)
 
@@ -154,59 +134,78 @@ class _Reader:
             )
         return tuple(notes)
 
-    def _quantized(
-        self, artifact: Artifact, name: str, bias: "np.typing.NDArray[np.float32] | None"
-    ) -> tuple[_native.Weights, int]:
-        scheme = artifact.schemes[name]
-        activations = scheme.activations
-        if activations is not None and not is_the_kernels(scheme):
-            raise EngineError(f"activations {activations}")
-        if has_kernel(scheme.weights.grid):
-            packed = self.cache.linear(name, partial(packed_of, artifact, name))
-            integer = packed.levels is None and (self.integer or activations is not None)
-            return packed_weights(packed, integer, fixed_input(artifact, name), bias)
-        weight = artifact.linear(name).weight
+    def _quantized(self, name: str, bias: Floats | None) -> tuple[_native.Weights, int]:
+        packed = self._packed(name)
+        if packed is not None:
+            integer = packed.levels is None and (self.integer or packed.rounded)
+            return packed_weights(packed, integer, bias, self.threads)
+        weight = self.model.artifact.linear(name).weight
         self.floats[weight.grid.name] = self.floats.get(weight.grid.name, 0) + 1
-        return dense_weights(weight.dequantize(), bias)
+        return dense_weights(_dequantized(weight), bias)
+
+    def _packed(self, name: str) -> PackedLinear | None:
+        """A quantized linear as it was kept, or packed now; None if no kernel runs it."""
+        held = self.model.cache.held(name)
+        if held is not None:
+            return held
+        from tersor.runtime.linears.packing import has_kernel
+        from tersor.runtime.linears.replacing import is_the_kernels, packed_of
+
+        artifact = self.model.artifact
+        scheme = artifact.schemes[name]
+        if scheme.activations is not None and not is_the_kernels(scheme):
+            raise EngineError(f"activations {scheme.activations}")
+        if not has_kernel(scheme.weights.grid):
+            return None
+        return self.model.cache.linear(name, partial(packed_of, artifact, name))
+
+    def _rounded(self, name: str) -> PackedLinear:
+        """A matrix of floats at 8 bits."""
+        import torch
+
+        from tersor.runtime.linears.packing import eight_bits
+
+        weight = torch.from_numpy(self.dense(name))
+        bits = weight.dtype == torch.uint16
+        return eight_bits(weight.view(torch.bfloat16) if bits else weight)
 
 
-def _float32_or_bfloat16(weight: Tensor) -> Tensor:
-    return weight if weight.dtype == torch.bfloat16 else weight.float()
+def _dequantized(weight: "QuantizedTensor") -> NDArray[Any]:
+    values: NDArray[Any] = weight.dequantize().numpy()
+    return values
 
 
 def read_weights(
-    stored: Stored,
-    cache: PackedCache,
+    model: Opened,
     shape: DecoderShape,
     *,
     integer: bool,
+    threads: int,
     dense_bits: int | None = None,
 ) -> Weights:
-    """Read and pack a model.
+    """Read a model, and pack what was not packed before, on so many ``threads``.
 
-    ``cache``: of its directory, made before that was opened.
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
     themselves always do. ``dense_bits``: 8 packs what is stored as floats, 16 leaves it; by default
     8 where the directory is quantized and activations are rounded too. Raises :class:`EngineError`
     for schemes that no kernel runs, and :class:`SourceError` or
     :class:`~tersor.errors.FormatError` for directories that cannot be read.
     """
-    source, artifact = stored.source, stored.artifact
-    dense = dense_bits or (8 if artifact is not None and integer else 16)
+    source = model.source
+    dense = dense_bits or (8 if model.is_quantized and integer else 16)
     names = decoder_names(source.path, source.tensors)
-    reader = _Reader(source, artifact, integer, dense, cache, names)
+    reader = _Reader(model, integer, dense, threads, names)
     for layer in range(shape.layers):
         for name in linear_names(shape):
             reader.add(names.layer(layer, name), name in shape.biased)
     products = reader.products
     reader.add_head(shape.tied)
-    reader.cache.save()
-    norms = {name: reader.sound(f"{name}.weight").float() for name in _norm_names(shape, names)}
+    norms = {name: float32(sound(source, f"{name}.weight")) for name in _norm_names(shape, names)}
     if shape.norm_offset:
-        norms = {name: weight + shape.norm_offset for name, weight in norms.items()}
-    return Weights(
-        names, reader.linears, norms, reader.embedding(), reader.size, products, reader.notes()
-    )
+        norms = {name: weight + np.float32(shape.norm_offset) for name, weight in norms.items()}
+    embedding = reader.embedding()
+    model.cache.save()
+    return Weights(names, reader.linears, norms, embedding, reader.size, products, reader.notes())
 
 
 def linear_names(shape: DecoderShape) -> Sequence[str]:
@@ -257,18 +256,17 @@ def build(shape: DecoderShape, weights: Weights, positions: int) -> _native.Deco
         activation=shape.activation,
     )
     table = weights.embedding
-    if isinstance(table, Tensor):
-        halves = table.view(torch.uint16) if table.dtype == torch.bfloat16 else table
-        builder.set_embedding(halves.contiguous().numpy(), shape.embedding_scale)
-    else:
+    if isinstance(table, _native.Weights):
         builder.set_packed_embedding(table, shape.embedding_scale)
+    else:
+        builder.set_embedding(table, shape.embedding_scale)
     for rope in shape.ropes:
         cosines, sines = rope.table(positions)
         builder.add_rope(cosines, sines)
     for layer in range(shape.layers):
         _add_layer(builder, shape, weights, layer)
     names = weights.names
-    builder.set_head(weights.norms[names.final_norm].numpy(), weights.linears[names.head])
+    builder.set_head(weights.norms[names.final_norm], weights.linears[names.head])
     return builder
 
 
@@ -282,7 +280,7 @@ def _add_layer(
     *attention, output = linears("self_attn")
     *mlp, down = linears("mlp")
     norms = {
-        native: weights.norms[weights.names.layer(layer, name)].numpy()
+        native: weights.norms[weights.names.layer(layer, name)]
         for native, name in norm_names(shape).items()
     }
     builder.add_layer(

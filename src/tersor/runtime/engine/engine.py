@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tersor import _native
-from tersor.checkpoints.gateway.configuration import source_configuration
 from tersor.checkpoints.gateway.generation import end_tokens
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import OptionError
+from tersor.machine.cores import cores
 from tersor.machine.instructions import TILED_LEVELS, level
 from tersor.machine.memory import shortage_named
 from tersor.options import Whole, limits, one_path, several, some_words, yes_or_no
-from tersor.runtime.artifact import open_stored
 from tersor.runtime.decoder.cache_size import refuse_too_long
 from tersor.runtime.decoder.shape import decoder_shape
 from tersor.runtime.decoder.weights import build, read_weights
@@ -28,7 +25,7 @@ from tersor.runtime.engine.prompts import refuse_longer, token_ids
 from tersor.runtime.engine.sampling import Sampler, Sampling
 from tersor.runtime.engine.session import CHUNK, Session
 from tersor.runtime.engine.streaming import TextStream
-from tersor.runtime.packed.cache import PackedCache
+from tersor.runtime.opening import Opened
 
 _LONGEST_CONTEXT = 32768
 
@@ -75,7 +72,7 @@ class Engine:
         channel, 16 leaves them; rows of the embedding are looked up unrounded either way. By
         default 8 for quantized models whose activations are rounded, else 16. ``context``: longest
         sequence in tokens; by default the model's, at most 32768. ``batch``: sequences at a time.
-        ``threads``: by default as many as torch uses.
+        ``threads``: by default one for each core.
         """
         options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
         integer = options.activation_bits == 8
@@ -86,11 +83,9 @@ class Engine:
         if self.cache == "auto":
             # The one that loses least of those that are as small as float16.
             self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
-        packed = PackedCache(self.directory)
-        stored = open_stored(self.directory)
-        config = source_configuration(stored.source)
-        self.shape = decoder_shape(stored.source.config, self.directory / "config.json")
-        self.ends = end_tokens(self.directory, config)
+        model = Opened(self.directory)
+        self.shape = decoder_shape(model.config, self.directory / "config.json")
+        self.ends = end_tokens(self.directory, self.shape.vocabulary, self.shape.ends)
         self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)
         if self.context > self.shape.positions:
             warnings.warn(
@@ -99,10 +94,14 @@ class Engine:
                 stacklevel=2,
             )
         refuse_too_long(self.shape, self.cache, self.context, self.batch)
-        self.threads = options.threads or torch.get_num_threads()
+        self.threads = options.threads or cores()
         with shortage_named(f"for the weights of {self.directory}"):
             weights = read_weights(
-                stored, packed, self.shape, integer=integer, dense_bits=options.dense_bits
+                model,
+                self.shape,
+                integer=integer,
+                threads=self.threads,
+                dense_bits=options.dense_bits,
             )
         self.bytes_per_token, self.notes = weights.bytes_per_token, weights.notes
         self.products_per_token = weights.products_per_token
@@ -133,9 +132,14 @@ class Engine:
 
     @property
     def tokenizer(self) -> Any:
-        """The directory's tokenizer, loaded when it is first needed."""
+        """The directory's tokenizer, loaded when it is first needed; one of transformers does too.
+
+        Of it are used ``encode``, ``decode``, ``chat_template`` and ``special_tokens_map``.
+        """
         if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self.directory)
+            from tersor.runtime.tokens.kept import open_tokenizer
+
+            self._tokenizer = open_tokenizer(self.directory)
         return self._tokenizer
 
     @tokenizer.setter
@@ -239,7 +243,7 @@ class Engine:
         return Token(made, text)
 
     def _tokens(self, prompt: str | Sequence[int]) -> list[int]:
-        given = self.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+        given = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         tokens = token_ids(given, self.shape.vocabulary)
         refuse_longer(tokens, self.context - 1, self.context)
         return tokens

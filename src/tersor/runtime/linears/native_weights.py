@@ -1,67 +1,41 @@
 """Linears in the forms that the native decoder runs."""
 
+from typing import Any
+
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from tersor import _native
-from tersor.grids import Granularity, IntegerGrid, TensorScheme
-from tersor.ranges import MinMax
-from tersor.rounding.nearest import nearest
-from tersor.runtime.linears.kernels import (
-    ACTIVATION_GROUP,
-    FixedInput,
-    PackedLinear,
-    pack_linear,
-    panels,
-)
-from tersor.runtime.linears.static_input import with_zero
-
-
-def eight_bits(weight: Tensor) -> PackedLinear:
-    """A matrix ``(out, in)`` of any float type rounded to 8 bits, a float32 scale for each row.
-
-    Raises :class:`~tersor.errors.NonFiniteWeight` if it holds NaN or infinity.
-    """
-    scheme = TensorScheme(IntegerGrid(8), Granularity.CHANNEL)
-    rounded = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32).tensor
-    return pack_linear(rounded, ACTIVATION_GROUP)
+from tersor.runtime.linears.panels import Floats, PackedLinear, panels, with_zero
 
 
 def packed_weights(
-    packed: PackedLinear,
-    integer: bool,
-    fixed: FixedInput | None,
-    bias: "np.typing.NDArray[np.float32] | None",
+    packed: PackedLinear, integer: bool, bias: Floats | None, threads: int
 ) -> tuple[_native.Weights, int]:
     """A packed linear in native form, and the bytes that are read of it.
 
     ``integer``: round activations to int8. ``bias``: ``(out,)``.
     """
-    shifted = with_zero(packed, fixed, None if bias is None else torch.from_numpy(bias))
     made = _native.Weights.packed(
-        packed.codes.numpy(),
-        packed.native_scales(),
-        None if packed.zeros is None else packed.zeros.numpy(),
+        packed.codes,
+        packed.scales,
+        packed.zeros,
         packed.zero,
         packed.rows,
         packed.columns,
         packed.group,
         packed.bits,
         integer,
-        fixed,
-        None if packed.levels is None else packed.levels.numpy(),
-        None if shifted is None else shifted.numpy(),
+        packed.fixed,
+        packed.levels,
+        with_zero(packed, packed.fixed, bias, threads),
     )
     zeros = 0 if packed.zeros is None else packed.zeros.nbytes
     return made, packed.codes.nbytes + packed.scales.nbytes + zeros
 
 
-def dense_weights(
-    weight: Tensor, bias: "np.typing.NDArray[np.float32] | None"
-) -> tuple[_native.Weights, int]:
-    """A matrix ``(out, in)``, bfloat16 or float32, in native form, and its bytes."""
+def dense_weights(weight: NDArray[Any], bias: Floats | None) -> tuple[_native.Weights, int]:
+    """A matrix ``(out, in)``, float32 or bits of bfloat16, in native form, and its bytes."""
+    assert weight.dtype in (np.uint16, np.float32)
     rows = panels(weight, *weight.shape)
-    if rows.dtype == torch.bfloat16:
-        rows = rows.view(torch.uint16)
-    return _native.Weights.dense(rows.numpy(), weight.shape[0], bias), rows.nbytes
+    return _native.Weights.dense(rows, weight.shape[0], bias), rows.nbytes

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from tersor.runtime.linears.kernels import FixedInput, PackedLinear, float_linear, linear
-from tersor.runtime.linears.static_input import with_zero
+from tersor.runtime.linears.kernels import float_linear, linear
+from tersor.runtime.linears.panels import PackedLinear, with_zero
 
 
 class _NativeLinear(nn.Module):
@@ -47,16 +47,15 @@ class _NativeLinear(nn.Module):
 class QuantLinear(_NativeLinear):
     """``x Wᵀ + b`` with integer weights and activations rounded to int8 on the way."""
 
-    def __init__(
-        self, packed: PackedLinear, bias: Tensor | None, fixed: FixedInput | None = None
-    ) -> None:
-        """``bias``: ``(out,)``. ``fixed``: how activations become codes, if not by their range."""
-        super().__init__(packed, with_zero(packed, fixed, bias))
-        self.fixed = fixed
+    def __init__(self, packed: PackedLinear, bias: Tensor | None) -> None:
+        """``bias``: ``(out,)``."""
+        given = None if bias is None else bias.detach().float().numpy()
+        whole = with_zero(packed, packed.fixed, given, torch.get_num_threads())
+        super().__init__(packed, None if whole is None else torch.from_numpy(whole))
 
     def product(self, x: Tensor) -> Tensor:
         """``x Wᵀ``, float32."""
-        return linear(x, self.packed, self.fixed)
+        return linear(x, self.packed, self.packed.fixed)
 
 
 class WeightOnlyLinear(_NativeLinear):

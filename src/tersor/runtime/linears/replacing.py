@@ -1,5 +1,6 @@
 """Native linears in place of a transformers model's."""
 
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 from tersor.grids import Granularity, Grid, Scheme
 from tersor.models.in_transformers.in_memory import modules_in_memory
 from tersor.runtime.artifact import Artifact
-from tersor.runtime.linears.kernels import ACTIVATION_GROUP, PackedLinear, has_kernel, pack_linear
+from tersor.runtime.linears.packing import has_kernel, pack_linear
+from tersor.runtime.linears.panels import ACTIVATION_GROUP, PackedLinear
 from tersor.runtime.linears.quant_linear import QuantLinear, WeightOnlyLinear
 from tersor.runtime.linears.static_input import fixed_input, is_static_for_kernels
 from tersor.runtime.packed.cache import PackedCache
@@ -45,7 +47,7 @@ def use_kernels(
         packed = make() if cache is None else cache.linear(name, make)
         rounded = activation_bits == 8 or scheme.activations is not None
         if rounded and packed.levels is None:
-            native: nn.Module = QuantLinear(packed, given, fixed_input(artifact, name))
+            native: nn.Module = QuantLinear(packed, given)
         else:
             native = WeightOnlyLinear(packed, given)
         model.set_submodule(names.get(name, name), native)
@@ -55,10 +57,11 @@ def use_kernels(
 
 
 def packed_of(artifact: Artifact, name: str) -> PackedLinear:
-    """A linear of an artifact, packed anew."""
+    """A linear of an artifact, packed anew, and what its scheme does to activations."""
     found = artifact.linear(name)
-    group = ACTIVATION_GROUP if found.scheme.activations is None else None
-    return pack_linear(found.weight, group)
+    rounded = found.scheme.activations is not None
+    packed = pack_linear(found.weight, None if rounded else ACTIVATION_GROUP)
+    return replace(packed, rounded=rounded, fixed=fixed_input(artifact, name))
 
 
 def _why_not(module: nn.Module | None, scheme: Scheme) -> str:

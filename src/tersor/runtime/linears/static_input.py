@@ -1,16 +1,9 @@
-"""Activations whose codes were fixed when a model was quantized, as the kernels take them.
-
-With codes ``a = clip(round(x/s) + z)`` a linear is ``s·W·a − s·z·W·1 + b``: the kernels compute the
-first term, and the second, which no token changes, goes into the bias.
-"""
-
-import torch
-from torch import Tensor
+"""Activations whose codes were fixed when a model was quantized, as the kernels take them."""
 
 from tersor.errors import FormatError
 from tersor.grids import Granularity, Scheme
 from tersor.runtime.artifact import Artifact
-from tersor.runtime.linears.kernels import FixedInput, PackedLinear, linear
+from tersor.runtime.linears.panels import FixedInput
 
 
 def is_static_for_kernels(scheme: Scheme) -> bool:
@@ -43,12 +36,3 @@ def fixed_input(artifact: Artifact, module: str) -> FixedInput | None:
     assert codes is not None
     zero = codes.zero if stored.zero_point is None else int(stored.zero_point)
     return FixedInput(float(stored.scale), zero - codes.zero, codes.lowest - codes.zero)
-
-
-def with_zero(packed: PackedLinear, fixed: FixedInput | None, bias: Tensor | None) -> Tensor | None:
-    """The bias ``(out,)``, float32, less what the zero of a fixed input adds to every product."""
-    if fixed is None or fixed.zero == 0:
-        return bias
-    sums = linear(torch.ones(1, packed.columns), packed)[0]
-    added = sums * (fixed.scale * fixed.zero)
-    return -added if bias is None else bias.float() - added

@@ -2,36 +2,56 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from tersor.byte_sizes import human_bytes
 from tersor.errors import OutputBusy, OutputError, SourceError
-from tersor.runtime.linears.kernels import PackedLinear
+from tersor.runtime.linears.panels import PackedLinear
+from tersor.runtime.packed.container import Origin
 from tersor.runtime.packed.key import contents_key, layout_key
-from tersor.runtime.packed.mapped_file import Origin, packed_bytes, read_packed, write_packed
+from tersor.runtime.packed.linears import Packed, packed_bytes, read_packed, write_packed
 from tersor.runtime.packed.store import OFF, store
 
 
 class PackedCache:
-    """The packed linears of one artifact, as its files are when this is made."""
+    """The packed linears of one artifact, as its files are when this is made.
+
+    ``quantized``: the artifact's quantized modules, if these very files have passed every check
+    before; None if they are still to be checked.
+    """
 
     def __init__(self, directory: Path) -> None:
         """``directory``: the artifact, to be opened after this. Reads headers only."""
         self._directory = directory.resolve()
         self._store = store()
         self._held: dict[str, PackedLinear] = {}
+        self.quantized: tuple[str, ...] | None = None
         self._grew = False
         self._contents = None if self._store is None else self._contents_now()
         if self._store is None or self._contents is None:
             return
         self._key = f"{self._contents}-{layout_key()}"
         path = self._store.place(self._directory, self._key)
-        self._held = read_packed(path, self._key)
-        if self._held:
+        found = read_packed(path, self._key)
+        self._held, self.quantized = dict(found.linears), found.quantized
+        if self.quantized is not None:
             with suppress(OSError):
                 os.utime(path)  # when it was used last
+
+    def passed(self, quantized: Iterable[str]) -> None:
+        """Remember that the artifact has passed every check, and its ``quantized`` modules.
+
+        Whoever opens the same files another time need not look at them again.
+        """
+        if self.quantized is None and self._contents is not None:
+            self.quantized = tuple(quantized)
+            self._grew = True
+
+    def held(self, name: str) -> PackedLinear | None:
+        """The linear ``name`` if it needs not be made."""
+        return self._held.get(name)
 
     def linear(self, name: str, make: Callable[[], PackedLinear]) -> PackedLinear:
         """The linear ``name``, mapped from the file or else made."""
@@ -44,13 +64,14 @@ class PackedCache:
         return made
 
     def save(self) -> None:
-        """Write what was made, unless the artifact's files have changed meanwhile.
+        """Write what was made or found out, unless the artifact's files have changed meanwhile.
 
         A warning says so if it cannot be done, or is more than may be kept.
         """
         if self._store is None or not self._grew or self._contents_now() != self._contents:
             return
-        path, size = self._store.place(self._directory, self._key), packed_bytes(self._held)
+        packed = Packed(self._held, self.quantized)
+        path, size = self._store.place(self._directory, self._key), packed_bytes(packed)
         try:
             if not self._store.make_room(path, size):
                 _not_kept(
@@ -58,7 +79,8 @@ class PackedCache:
                     "the cache; TERSOR_CACHE_LIMIT sets another limit"
                 )
                 return
-            write_packed(path, self._held, Origin(str(self._directory), self._key))
+            origin = Origin(str(self._directory), self._key)
+            write_packed(path, packed, origin)
         except OutputBusy:
             return  # another process packs the same
         except (OSError, OutputError) as error:

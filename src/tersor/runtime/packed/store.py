@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tersor.checkpoints.output.staging import PARTIAL, Staging
 from tersor.errors import OutputBusy, RecipeError
-from tersor.runtime.packed.mapped_file import is_packed, read_origin
+from tersor.runtime.packed.container import is_container, read_origin
 
 OFF = "off"
 DEFAULT_LIMIT = 20_000_000_000
@@ -49,9 +49,10 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def place(self, artifact: Path, key: str) -> Path:
-        """The file for an artifact in one state."""
-        return self.directory / f"{_digest(str(artifact))}-{_digest(key)}.packed"
+    def place(self, artifact: Path, key: str, part: str = "") -> Path:
+        """The file for an artifact in one state, or for a ``part`` that has a state of its own."""
+        owner = f"{artifact}/{part}" if part else str(artifact)
+        return self.directory / f"{_digest(owner)}-{_digest(key)}.packed"
 
     def kept(self) -> list[Kept]:
         """Every file, used last first. Other files in the directory are nobody's business."""
@@ -95,7 +96,7 @@ class Store:
         except OSError:
             return
         for path in found:
-            if not _NAME.fullmatch(path.name) or not is_packed(path):
+            if not _NAME.fullmatch(path.name) or not is_container(path):
                 continue
             with suppress(OSError):
                 status = path.stat()

@@ -1,0 +1,87 @@
+"""From the command to the first token: how long, and what was imported on the way.
+
+    python benchmarks/speed/first_token.py ARTIFACT [ARTIFACT …] [--runs 9] [-o FILE.json]
+
+Every run is a process of its own, `tersor generate ARTIFACT --prompt … --max-new-tokens 1`, timed
+from its start to the first character that it prints. Two runs before are not counted: the first
+packs weights and keeps the tokenizer, the second reads what it wrote. Files are in the memory of
+the system then. Artifacts take turns; medians, least and most, in seconds.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+PROMPT = "The capital of France is"
+# What else is there is Python's or tersor's own.
+LIST = (
+    "import sys; from tersor.cli.main import run; run(sys.argv[1:]); "
+    "names = {name.partition('.')[0] for name in sys.modules}; "
+    "names -= sys.stdlib_module_names | {'tersor'}; "
+    "print(*sorted(name for name in names if not name.startswith('_')), file=sys.stderr)"
+)
+
+
+def options(artifact: Path, prompt: str) -> list[str]:
+    return ["generate", str(artifact), "--prompt", prompt, "--max-new-tokens", "1"]
+
+
+def seconds(artifact: Path, prompt: str) -> float:
+    """From the start of a process to the first byte that it prints."""
+    command = [sys.executable, "-m", "tersor", *options(artifact, prompt)]
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as made:
+        assert made.stdout is not None
+        first = made.stdout.read(1)
+        taken = time.perf_counter() - start
+        made.stdout.read()
+    if made.returncode or not first.strip(b"\n"):
+        raise SystemExit(f"{artifact}: no token was printed")
+    return taken
+
+
+def imported(artifact: Path, prompt: str) -> list[str]:
+    """Packages of others that a run imports."""
+    command = [sys.executable, "-c", LIST, *options(artifact, prompt)]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    return made.stderr.strip().splitlines()[-1].split()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artifacts", type=Path, nargs="+")
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--prompt", default=PROMPT)
+    parser.add_argument("-o", "--out", type=Path)
+    arguments = parser.parse_args()
+    found: dict[Path, list[float]] = {artifact: [] for artifact in arguments.artifacts}
+    for artifact in found:
+        for _ in range(2):
+            seconds(artifact, arguments.prompt)
+    for _ in range(arguments.runs):
+        for artifact, runs in found.items():
+            runs.append(seconds(artifact, arguments.prompt))
+    table: list[dict[str, Any]] = [
+        {
+            "artifact": artifact.name,
+            "median": round(median(runs), 3),
+            "least": round(min(runs), 3),
+            "most": round(max(runs), 3),
+            "runs": len(runs),
+            "imported": imported(artifact, arguments.prompt),
+        }
+        for artifact, runs in found.items()
+    ]
+    text = json.dumps(table, indent=2)
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Quantized tensors of torch → weights as the native kernels read them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tersor.errors import SchemeError
+from tersor.grids import (
+    Granularity,
+    Grid,
+    IntegerGrid,
+    QuantizedTensor,
+    StoredScale,
+    TensorScheme,
+)
+from tersor.ranges import MinMax
+from tersor.rounding.nearest import nearest
+from tersor.runtime.linears.panels import (
+    ACTIVATION_GROUP,
+    Bytes,
+    PackedLinear,
+    Scales,
+    pack_codes,
+)
+
+_CODEBOOK_BITS = 4
+
+
+def has_kernel(grid: Grid) -> bool:
+    """Whether weights on a grid have a kernel: integers, and tables of up to 16 levels."""
+    return grid.integers is not None or grid.bits <= _CODEBOOK_BITS
+
+
+def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLinear:
+    """Pack a matrix ``(out, in)`` of integers of up to 8 bits, or of a codebook's up to 16 levels.
+
+    ``group``: columns of a token that share a scale, where the weight has one scale per channel or
+    tensor; by default all. A weight in groups decides that itself.
+
+    Raises :class:`SchemeError` for other grids.
+    """
+    grid, integers, columns = weight.grid, weight.grid.integers, weight.shape[1]
+    if not has_kernel(grid):
+        raise SchemeError(f"no kernel for weights on the grid {grid.name}")
+    size = min(weight.scheme.group_size or group or columns, columns)
+    scales, threads = _scales(weight.scale), torch.get_num_threads()
+    if integers is None:
+        levels = np.zeros(1 << _CODEBOOK_BITS, np.float32)
+        levels[: len(grid.levels)] = grid.levels
+        return pack_codes(
+            weight.codes.numpy(),
+            scales,
+            None,
+            zero=0,
+            bits=_CODEBOOK_BITS,
+            group=size,
+            threads=threads,
+            levels=levels,
+        )
+    zeros = weight.zero_point
+    return pack_codes(
+        _unsigned(weight.codes, integers.lowest),
+        scales,
+        None if zeros is None else _unsigned(zeros, integers.lowest),
+        zero=integers.zero - integers.lowest,
+        bits=grid.bits if grid.bits in (2, 3, 4) else 8,
+        group=size,
+        threads=threads,
+    )
+
+
+def eight_bits(weight: Tensor) -> PackedLinear:
+    """A matrix ``(out, in)`` of any float type rounded to 8 bits, a float32 scale for each row.
+
+    Raises :class:`~tersor.errors.NonFiniteWeight` if it holds NaN or infinity.
+    """
+    scheme = TensorScheme(IntegerGrid(8), Granularity.CHANNEL)
+    rounded = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32).tensor
+    return pack_linear(rounded, ACTIVATION_GROUP)
+
+
+def _unsigned(codes: Tensor, lowest: int) -> Bytes:
+    unsigned: Bytes = (codes.to(torch.int16) - lowest).to(torch.uint8).numpy()
+    return unsigned
+
+
+def _scales(stored: StoredScale) -> Scales:
+    """As bfloat16 where that holds every one of them."""
+    scale = stored.value()
+    narrow = scale.to(torch.bfloat16)
+    exact = torch.equal(narrow.float(), scale)
+    scales: Scales = (narrow.view(torch.uint16) if exact else scale).contiguous().numpy()
+    return scales

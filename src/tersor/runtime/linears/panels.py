@@ -1,0 +1,129 @@
+"""Weights as the native kernels read them, and products with them; numpy only.
+
+Kernels: :func:`product`: activations become int8 codes per token and group; products and sums are
+exact integers, scaled in float32 (``native/kernels``). The level of instructions is
+:func:`tersor.machine.instructions.level`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor import _native
+from tersor.machine.instructions import level
+
+# Columns of a token that share a scale where the weight does not say: few enough for a token's
+# largest value not to drown the others.
+ACTIVATION_GROUP = 64
+PANEL = 16
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Scales: TypeAlias = NDArray[np.uint16] | NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.float32]
+
+
+class FixedInput(NamedTuple):
+    """Activations that become ``clip(round(x / scale) + zero)``, from ``lowest`` to 127.
+
+    ``zero`` and ``lowest`` are int8 codes.
+    """
+
+    scale: float
+    zero: int
+    lowest: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedLinear:
+    """A weight ``(rows, columns)`` as the kernels read it, and what its scheme does to activations.
+
+    ``codes``: panels of 16 rows. ``scales``: ``(panels, groups, 16)``, float32 or the bits of
+    bfloat16; ``zeros``: likewise, uint8, or ``None`` if ``zero`` is every group's. ``group``:
+    columns that share a scale, of weights and of activations. ``levels``: float32 ``(16,)``, what
+    the codes of a codebook stand for; ``None`` if they are integers. ``rounded``: the scheme rounds
+    activations itself; ``fixed``: how, if it does not go by their range.
+    """
+
+    codes: Bytes
+    scales: Scales
+    zeros: Bytes | None
+    zero: int
+    rows: int
+    columns: int
+    group: int
+    bits: int
+    levels: Floats | None = None
+    rounded: bool = False
+    fixed: FixedInput | None = None
+
+    def native(self) -> tuple[Bytes, Scales, Bytes | None, int, int, int]:
+        """Codes, scales, zeros, zero, group and bits, as the native linears take them."""
+        return self.codes, self.scales, self.zeros, self.zero, self.group, self.bits
+
+
+def pack_codes(
+    codes: Bytes,
+    scales: Scales,
+    zeros: Bytes | None,
+    *,
+    zero: int,
+    bits: int,
+    group: int,
+    threads: int,
+    levels: Floats | None = None,
+) -> PackedLinear:
+    """Codes ``(out, in)`` of ``bits`` bits, not negative, in panels.
+
+    ``scales`` and ``zeros``: ``(out, groups)``, ``(out, 1)`` or ``(1, 1)``; ``zero``: the code of 0
+    where there are no zeros. ``group``: columns that share a scale, of activations too.
+    """
+    rows, columns = codes.shape
+    groups = -(-columns // group)
+    packed = np.empty(_native.packed_bytes(rows, columns, group, bits), np.uint8)
+    _native.pack_panels(np.ascontiguousarray(codes), packed, group, bits, threads)
+    return PackedLinear(
+        packed,
+        panels(scales, rows, groups),
+        None if zeros is None else panels(zeros, rows, groups),
+        zero,
+        rows,
+        columns,
+        group,
+        bits,
+        levels,
+    )
+
+
+def panels(parameter: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """``(rows or 1, columns or 1)`` → ``(panels, columns, 16)``; rows that are missing hold 0."""
+    count = -(-rows // PANEL)
+    whole = np.zeros((count * PANEL, columns), parameter.dtype)
+    whole[:rows] = parameter
+    return np.ascontiguousarray(whole.reshape(count, PANEL, columns).transpose(0, 2, 1))
+
+
+def product(x: Floats, packed: PackedLinear, fixed: FixedInput | None, threads: int) -> Floats:
+    """``x Wᵀ``: ``(tokens, in)`` → ``(tokens, out)``, with integer weights.
+
+    ``fixed``: how activations become codes, if not by their own range; its zero is not taken away.
+    """
+    y = np.empty((len(x), packed.rows), np.float32)
+    _native.linear(level(), x, *packed.native(), fixed, y, threads)
+    return y
+
+
+def with_zero(
+    packed: PackedLinear, fixed: FixedInput | None, bias: Floats | None, threads: int
+) -> Floats | None:
+    """The bias ``(out,)`` less what the zero of a fixed input adds to every product.
+
+    With codes ``a = clip(round(x/s) + z)`` a linear is ``s·W·a − s·z·W·1 + b``: the kernels compute
+    the first term, and no token changes the second.
+    """
+    if fixed is None or fixed.zero == 0:
+        return bias
+    sums = product(np.ones((1, packed.columns), np.float32), packed, None, threads)[0]
+    added: Floats = sums * np.float32(fixed.scale * fixed.zero)
+    return -added if bias is None else bias - added

@@ -1,0 +1,58 @@
+"""A model directory that is to be run, looked at no more often than is needed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tersor.checkpoints.huggingface.directory import SafetensorsDirectory, open_directory
+from tersor.checkpoints.source import Source
+from tersor.runtime.packed.cache import PackedCache
+
+if TYPE_CHECKING:
+    from tersor.runtime.artifact import Artifact
+
+
+class Opened:
+    """A directory whose ``config.json`` fits its weights, and whose tensors fit their schemes.
+
+    ``cache``: its packed weights. ``quantized``: its quantized modules. If the very same files were
+    opened before, the cache knows that all is sound, and only headers are read now; otherwise
+    everything is checked, which needs torch and transformers.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Raises what :func:`~tersor.runtime.artifact.open_stored` raises."""
+        self.cache = PackedCache(directory)
+        self._artifact: Artifact | None = None
+        if self.cache.quantized is not None:
+            self.source: Source = open_directory(directory)
+            self.quantized = frozenset(self.cache.quantized)
+            return
+        from tersor.checkpoints.gateway.configuration import source_configuration
+        from tersor.runtime.artifact import open_stored
+
+        stored = open_stored(directory)
+        source_configuration(stored.source)
+        self.source, self._artifact = stored.source, stored.artifact
+        self.quantized = frozenset(() if stored.artifact is None else stored.artifact.schemes)
+        if isinstance(self.source, SafetensorsDirectory):
+            self.cache.passed(self.quantized)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """``config.json``."""
+        return self.source.config
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it says that it is."""
+        return "quantization_config" in self.config
+
+    @property
+    def artifact(self) -> "Artifact":
+        """The quantized model, for what has to be decoded; needs torch."""
+        if self._artifact is None:
+            from tersor.runtime.artifact import artifact_of
+
+            self._artifact = artifact_of(self.source)
+        return self._artifact
