@@ -53,9 +53,8 @@ def facts(whole: Any) -> dict[str, Any]:
             config.hidden_activation if gemma else config.hidden_act
         ],
         "norm_offset": 1.0 if gemma else 0.0,
-        "query_norms": "self_attn.q_norm.weight" in layer,
-        "sandwich": "pre_feedforward_layernorm.weight" in layer,
-        "fused": "self_attn.qkv_proj.weight" in layer,
+        "linears": {name.removesuffix(".weight") for name in layer if _is_linear(name)},
+        "norms": {name.removesuffix(".weight") for name in layer if "norm.weight" in name},
         "ropes": [
             (getattr(module, f"{prefix}inv_freq"), getattr(module, f"{prefix}attention_scaling"))
             for prefix in prefixes
@@ -75,6 +74,10 @@ def _layer_types(config: Any) -> list[str]:
         return list(config.layer_types)
     windows = config.model_type in ("mistral", "phi3") and config.sliding_window is not None
     return ["sliding_attention" if windows else "full_attention"] * config.num_hidden_layers
+
+
+def _is_linear(name: str) -> bool:
+    return name.endswith("proj.weight")
 
 
 def _layer(config: Any) -> set[str]:

@@ -12,6 +12,19 @@ QUERIES_KEYS_VALUES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj
 ATTENTION = (*QUERIES_KEYS_VALUES, "self_attn.o_proj")
 MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 
+# What the engine calls a norm → its name in a layer.
+NORMS_BEFORE = {
+    "attention_norm": "input_layernorm",
+    "mlp_norm": "post_attention_layernorm",
+}
+NORMS_AROUND = {
+    "attention_norm": "input_layernorm",
+    "attention_output_norm": "post_attention_layernorm",
+    "mlp_norm": "pre_feedforward_layernorm",
+    "mlp_output_norm": "post_feedforward_layernorm",
+}
+NORMS_OF_HEADS = {"query_norm": "self_attn.q_norm", "key_norm": "self_attn.k_norm"}
+
 
 class Windows(Enum):
     """Which layers see no more than ``sliding_window`` positions."""
@@ -45,18 +58,19 @@ class Types:
 class Decoder:
     """Switches of a decoder, and names of fields.
 
-    ``activation``: the field that names it. ``windows``, ``types``: see there;
-    ``window_switch``: the field without which ``sliding_window`` counts as null. ``query_scalar``:
-    the field whose value takes the place of the head's size in the scale of attention.
-    ``attention_cap``, ``final_cap``: fields with soft caps. ``scaled_embedding``: rows are
-    multiplied by the root of the width. ``query_norms``: norms of the queries' and keys' heads.
-    ``ropes_by_type``: types of layers have rotary embeddings of their own. ``turns_part``: the code
-    can leave dimensions of a head as they are. ``ropes``: kinds of rotary embeddings that its
-    config may name; empty for all. ``refused``: fields that change what is computed when they are
-    true, and what is said then. ``renamed``: fields that make transformers take the config for
-    another type's.
+    ``norms``: those that a layer has, by what the engine calls them. ``activation``: the field that
+    names it. ``windows``, ``types``: see there; ``window_switch``: the field without which
+    ``sliding_window`` counts as null. ``query_scalar``: the field whose value takes the place of
+    the head's size in the scale of attention. ``attention_cap``, ``final_cap``: fields with soft
+    caps. ``scaled_embedding``: rows are multiplied by the root of the width. ``ropes_by_type``:
+    types of layers have rotary embeddings of their own. ``turns_part``: the code can leave
+    dimensions of a head as they are. ``ropes``: kinds of rotary embeddings that its config may
+    name; empty for all. ``refused``: fields that change what is computed when they are true, and
+    what is said then. ``renamed``: fields that make transformers take the config for another
+    type's.
     """
 
+    norms: Mapping[str, str] = field(default_factory=lambda: NORMS_BEFORE)
     activation: str = "hidden_act"
     biases: tuple[Biases, ...] = ()
     windows: Windows = Windows.NONE
@@ -66,7 +80,6 @@ class Decoder:
     attention_cap: str | None = None
     final_cap: str | None = None
     scaled_embedding: bool = False
-    query_norms: bool = False
     ropes_by_type: bool = False
     turns_part: bool = False
     ropes: tuple[str, ...] = ()

@@ -117,6 +117,7 @@ def torch_powers(monkeypatch: pytest.MonkeyPatch) -> None:
 def same(found: Any, wanted: Mapping[str, Any]) -> None:
     """Every fact is the same, to the last bit."""
     plain = {one.name: getattr(found, one.name) for one in fields(found) if one.name != "ropes"}
+    plain |= {"linears": set(found.linears), "norms": set(found.norms.values())}
     assert plain == {name: value for name, value in wanted.items() if name != "ropes"}
     assert len(found.ropes) == len(wanted["ropes"])
     for rope, (frequencies, scale) in zip(found.ropes, wanted["ropes"], strict=True):

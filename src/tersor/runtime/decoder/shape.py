@@ -26,9 +26,9 @@ class DecoderShape:
     """Sizes and switches of a decoder.
 
     ``windows`` and ``layer_ropes``: for every layer, how many positions it sees (0: all) and which
-    of ``ropes`` turns it. ``norm_offset`` is added to the weights of norms. ``sandwich``: outputs
-    of attention and MLP are normed too. ``fused``: q, k and v are one linear, gate and up another.
-    A cap of 0 is none. ``biased``: the linears of a layer that have a bias. ``tied``: the head's
+    of ``ropes`` turns it. A cap of 0 is none. ``norm_offset`` is added to the weights of norms.
+    ``linears`` and ``norms`` of a layer by name, the latter by what the engine calls them; of the
+    linears ``biased`` have a bias. ``tied``: the head's
     weights may be the embedding's. ``ends``: what ``eos_token_id`` is, unchecked.
     """
 
@@ -47,9 +47,8 @@ class DecoderShape:
     embedding_scale: float
     activation: str
     norm_offset: float
-    query_norms: bool
-    sandwich: bool
-    fused: bool
+    linears: tuple[str, ...]
+    norms: Mapping[str, str]
     ropes: tuple[Rope, ...]
     layer_ropes: tuple[int, ...]
     windows: tuple[int, ...]
@@ -78,9 +77,8 @@ def decoder_shape(config: Mapping[str, Any], place: object = "config.json") -> D
     kinds = _layer_types(facts, fields)
     names: list[str | None] = [*sorted(set(kinds))] if facts.ropes_by_type else [None]
     blocks = family.blocks
-    fused = "self_attn.qkv_proj" in blocks.linears
     mlp_size = fields.whole("intermediate_size")
-    if fused and mlp_size % 16:
+    if "mlp.gate_up_proj" in blocks.linears and mlp_size % 16:
         raise EngineError(f"gate and up in one linear, {mlp_size} rows each")
     return DecoderShape(
         hidden=hidden,
@@ -98,9 +96,8 @@ def decoder_shape(config: Mapping[str, Any], place: object = "config.json") -> D
         embedding_scale=hidden**0.5 if facts.scaled_embedding else 1.0,
         activation=_activation(fields, facts.activation),
         norm_offset=blocks.norm_offset,
-        query_norms=facts.query_norms,
-        sandwich=blocks.sandwich,
-        fused=fused,
+        linears=blocks.linears,
+        norms=facts.norms,
         ropes=tuple(rotary(rope_fields(fields, facts, name), size, facts) for name in names),
         layer_ropes=tuple(names.index(kind) if facts.ropes_by_type else 0 for kind in kinds),
         windows=tuple(_window(fields, kind) for kind in kinds),

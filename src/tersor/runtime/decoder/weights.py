@@ -1,6 +1,6 @@
 """A model directory → the native decoder's weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -196,7 +196,7 @@ def read_weights(
     names = decoder_names(source.path, source.tensors)
     reader = _Reader(model, integer, dense, threads, names)
     for layer in range(shape.layers):
-        for name in linear_names(shape):
+        for name in shape.linears:
             reader.add(names.layer(layer, name), name in shape.biased)
     products = reader.products
     reader.add_head(shape.tied)
@@ -208,35 +208,9 @@ def read_weights(
     return Weights(names, reader.linears, norms, embedding, reader.size, products, reader.notes())
 
 
-def linear_names(shape: DecoderShape) -> Sequence[str]:
-    """The linears of a layer."""
-    attention = ("qkv_proj",) if shape.fused else ("q_proj", "k_proj", "v_proj")
-    mlp = ("gate_up_proj",) if shape.fused else ("gate_proj", "up_proj")
-    return (
-        *(f"self_attn.{name}" for name in (*attention, "o_proj")),
-        *(f"mlp.{name}" for name in (*mlp, "down_proj")),
-    )
-
-
-def norm_names(shape: DecoderShape) -> Mapping[str, str]:
-    """Native name → name in the layer of the norms that a layer has."""
-    names = {"attention_norm": "input_layernorm"}
-    if shape.query_norms:
-        names |= {"query_norm": "self_attn.q_norm", "key_norm": "self_attn.k_norm"}
-    if shape.sandwich:
-        return names | {
-            "attention_output_norm": "post_attention_layernorm",
-            "mlp_norm": "pre_feedforward_layernorm",
-            "mlp_output_norm": "post_feedforward_layernorm",
-        }
-    return names | {"mlp_norm": "post_attention_layernorm"}
-
-
 def _norm_names(shape: DecoderShape, names: DecoderNames) -> list[str]:
     layers = (
-        names.layer(layer, name)
-        for layer in range(shape.layers)
-        for name in norm_names(shape).values()
+        names.layer(layer, name) for layer in range(shape.layers) for name in shape.norms.values()
     )
     return [*layers, names.final_norm]
 
@@ -274,14 +248,14 @@ def _add_layer(
     builder: _native.DecoderBuilder, shape: DecoderShape, weights: Weights, layer: int
 ) -> None:
     def linears(part: str) -> list[_native.Weights]:
-        found = (name for name in linear_names(shape) if name.startswith(part))
+        found = (name for name in shape.linears if name.startswith(part))
         return [weights.linears[weights.names.layer(layer, name)] for name in found]
 
     *attention, output = linears("self_attn")
     *mlp, down = linears("mlp")
     norms = {
         native: weights.norms[weights.names.layer(layer, name)]
-        for native, name in norm_names(shape).items()
+        for native, name in shape.norms.items()
     }
     builder.add_layer(
         attention_norm=norms["attention_norm"],

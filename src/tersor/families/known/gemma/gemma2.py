@@ -1,6 +1,6 @@
 """Gemma 2: norms before and after, soft caps, a window in every other layer."""
 
-from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
+from tersor.families.decoder import ATTENTION, NORMS_AROUND, Biases, Decoder, Types, Windows
 from tersor.families.family import Family
 from tersor.families.gguf import Gguf, rules
 from tersor.families.usual import gguf
@@ -41,6 +41,7 @@ GEMMA2 = Family(
         scalar_from_width=46,
     ),
     decoder=Decoder(
+        norms=NORMS_AROUND,
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),
         windows=Windows.BY_TYPE,

@@ -1,6 +1,14 @@
 """The text part of Gemma 3: norms of queries and keys, rotary embeddings of two kinds."""
 
-from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
+from tersor.families.decoder import (
+    ATTENTION,
+    NORMS_AROUND,
+    NORMS_OF_HEADS,
+    Biases,
+    Decoder,
+    Types,
+    Windows,
+)
 from tersor.families.family import Family
 from tersor.families.gguf import Gguf, rules
 from tersor.families.usual import gguf
@@ -47,6 +55,7 @@ GEMMA3 = Family(
         scalar_from_width=62,
     ),
     decoder=Decoder(
+        norms=NORMS_AROUND | NORMS_OF_HEADS,
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),
         windows=Windows.BY_TYPE,
@@ -55,7 +64,6 @@ GEMMA3 = Family(
         # Its modules keep attn_logit_softcapping but do not apply it.
         final_cap="final_logit_softcapping",
         scaled_embedding=True,
-        query_norms=True,
         ropes_by_type=True,
         refused={"use_bidirectional_attention": "attention in both directions"},
     ),

@@ -1,6 +1,14 @@
 """Qwen 3: norms of queries and keys."""
 
-from tersor.families.decoder import ATTENTION, Biases, Decoder, Types, Windows
+from tersor.families.decoder import (
+    ATTENTION,
+    NORMS_BEFORE,
+    NORMS_OF_HEADS,
+    Biases,
+    Decoder,
+    Types,
+    Windows,
+)
 from tersor.families.family import Family
 from tersor.families.gguf import Gguf, rules
 from tersor.families.usual import gguf
@@ -39,10 +47,10 @@ QWEN3 = Family(
         optional=gguf.GROUPED,
     ),
     decoder=Decoder(
+        norms=NORMS_BEFORE | NORMS_OF_HEADS,
         biases=(Biases(ATTENTION, "attention_bias"),),
         windows=Windows.BY_TYPE,
         types=Types(windows_from="max_window_layers"),
         window_switch="use_sliding_window",
-        query_norms=True,
     ),
 )
