@@ -31,6 +31,7 @@ from tersor.formats import (
     known_formats,
     shape_of_codes,
 )
+from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.grids import (
     Granularity,
     IntegerGrid,
@@ -45,7 +46,7 @@ from tersor.pipeline.planning import make_plan
 from tersor.pipeline.quantize import quantize_to
 from tersor.recipes import load_recipe
 from tersor.runtime.artifact import open_artifact
-from tiny_models import save_tiny
+from tiny_models import save_tiny, save_tokenizer
 
 TESTS = Path(__file__).parents[1]
 SCHEME = Scheme(TensorScheme(IntegerGrid(4, Symmetry.FULL), Granularity.CHANNEL))
@@ -69,7 +70,11 @@ class ToySource:
         return {name: self._tensor(name) for name in names}
 
     def copy_companions(self, directory: Path) -> tuple[str, ...]:
-        return ()
+        with zipfile.ZipFile(self.path) as archive:
+            inside = [name for name in archive.namelist() if name.startswith("companions/")]
+            for name in inside:
+                (directory / Path(name).name).write_bytes(archive.read(name))
+        return tuple(Path(name).name for name in inside)
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self.tensors:
@@ -123,7 +128,10 @@ class ToyFile:
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
     ) -> None:
+        names = source.copy_companions(directory)
         with zipfile.ZipFile(directory / self.file, "a") as archive:
+            for name in names:
+                archive.write(directory / name, f"companions/{name}")
             for name, text in texts.items():
                 archive.writestr(name, text)
 
@@ -180,6 +188,16 @@ class ToyFormat(Format):
 FORMAT = ToyFormat()
 
 
+class InDirectory(ToyFormat):
+    """The same tensors in a directory that transformers lists, and cannot decode by itself."""
+
+    name = "toys"
+    container = HUGGING_FACE
+
+
+FOLDER = InDirectory()
+
+
 class Careless(ToyFormat):
     """Loses the sign of every code."""
 
@@ -194,6 +212,7 @@ def written(
 ) -> Path:
     """A tiny model quantized into ``directory``."""
     save_tiny("llama", directory / "model", **model)
+    save_tokenizer(directory / "model")
     source = open_source(directory / "model")
     plan = make_plan(source, RECIPE, format_)
     quantize_to(source, plan, directory / out, force=force)
@@ -270,26 +289,35 @@ def test_it_is_known_by_its_name_where_it_was_added(tmp_path: Path) -> None:
 
 INSTALLED = """
 import sys
+from pathlib import Path
 import torch, tersor
 from tersor.formats import known_formats
-toy, other = sys.argv[1:]
-assert known_formats().named("toy").name == "toy"
+from tersor.runtime.artifact import open_artifact
+*ours, other = map(Path, sys.argv[1:])
+assert [open_artifact(path).format.name for path in ours] == ["toy", "toys"]
 ids = torch.tensor([[3, 5, 7, 11]])
-for kernels in (True, False):
-    ours, theirs = (tersor.load(path, kernels=kernels)(ids).logits for path in (toy, other))
-    assert torch.equal(ours, theirs)
-first, second = (torch.as_tensor(tersor.Engine(path).logits([3, 5, 7])) for path in (toy, other))
-assert torch.equal(first, second)
+for path in ours:
+    for kernels in (True, False):
+        one, two = (tersor.load(each, kernels=kernels)(ids).logits for each in (path, other))
+        assert torch.equal(one, two)
+    one, two = (torch.as_tensor(tersor.Engine(each).logits([3, 5, 7])) for each in (path, other))
+    assert torch.equal(one, two)
+    one, two = (tersor.generate(each, "ab", max_new_tokens=4) for each in (path, other))
+    assert one == two
+    one, two = (tersor.evaluate(each, context=16, windows=2) for each in (path, other))
+    assert one.evaluations[0].perplexity == two.evaluations[0].perplexity
 """
 
 
-def test_an_installed_package_adds_it(tmp_path: Path) -> None:
+def test_what_an_installed_package_adds_is_run_like_any_other(tmp_path: Path) -> None:
     package = tmp_path / "toy-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[tersor.formats]\ntoy = test_toy_format:FORMAT\n")
-    toy, other = written(tmp_path, "out.toy", FORMAT), written(tmp_path, "other", None)
+    points = ["[tersor.formats]", *(f"{n} = test_toy_format:{n}" for n in ("FORMAT", "FOLDER"))]
+    (package / "entry_points.txt").write_text("\n".join(points))
+    ours = [written(tmp_path, "out.toy", FORMAT), written(tmp_path, "out", FOLDER)]
+    other = written(tmp_path, "other", None)
     path = [str(tmp_path), str(Path(__file__).parent), str(TESTS / "helpers"), *sys.path]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{INSTALLED}"]
-    run = subprocess.run([*command, toy, other], capture_output=True, text=True, check=False)
+    run = subprocess.run([*command, *ours, other], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

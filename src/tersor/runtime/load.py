@@ -12,7 +12,6 @@ from torch import Tensor
 from tersor.checkpoints.finite import is_finite
 from tersor.checkpoints.gateway.complaint import complaint
 from tersor.checkpoints.gateway.configuration import (
-    configuration,
     configuration_of,
     source_configuration,
 )
@@ -28,7 +27,6 @@ from tersor.formats.kinds.own.description import quantization_config
 from tersor.grids import Scheme
 from tersor.machine.memory import is_shortage
 from tersor.models.in_transformers.in_memory import modules_in_memory
-from tersor.models.in_transformers.metamodel import longest_context
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import AnyPath, limits, one_path, yes_or_no
 from tersor.runtime.artifact import Artifact, artifact_of
@@ -228,11 +226,6 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def longest_window(directory: str | Path) -> int | None:
-    """How many tokens the model in a directory reads at most; None if its config does not say."""
-    return longest_context(configuration(Path(directory)))
 
 
 def _own_description(artifact: Artifact) -> dict[str, Any]:

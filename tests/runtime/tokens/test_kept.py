@@ -170,7 +170,7 @@ def test_transformers_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         asked.append(directory)
         return load_tokenizer(directory)
 
-    monkeypatch.setattr("tersor.checkpoints.gateway.tokenizer.load_tokenizer", load)
+    monkeypatch.setattr("tersor.runtime.companions.load_tokenizer", load)
     for _ in range(3):
         assert open_tokenizer(tmp_path).encode("ab") == [97, 98]
     assert len(asked) == 1

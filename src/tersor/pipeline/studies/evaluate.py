@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from tersor.calibration.text import TextIdentity, evaluation_file, open_text, pack, windows_digest
 from tersor.checkpoints.files import read_json, write_text
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.errors import OptionError, OutputError
 from tersor.evaluation import Base, Evaluation, LiveBase, Tasks, evaluate_model
+from tersor.formats import known_formats
 from tersor.options import limits
 from tersor.report import takes_loss, with_loss
+from tersor.runtime.companions import longest_window, model_tokenizer
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.logits_module import EngineModule
 from tersor.runtime.engine.options import EngineOptions
-from tersor.runtime.load import load, longest_window
+from tersor.runtime.load import load
 
 Progress = Callable[[int, int], None]
 _CONTEXT = 1024
@@ -153,8 +153,8 @@ def evaluate_directory(
     not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
     for given in (directory, *(() if base is None else (base,))):
-        open_directory(given)
-    scored = scored_texts(directory, load_tokenizer(directory), text, protocol)
+        known_formats().open(given)
+    scored = scored_texts(directory, model_tokenizer(directory), text, protocol)
     model: nn.Module
     if engine is None:
         model, run_by = load(directory, kernels=False), "float32"
@@ -239,4 +239,4 @@ def evaluate_directory_tasks(
     """
     if engine is not None:
         return tasks.by_engine(engine.open(directory))
-    return tasks.by_model(load(directory, kernels=False), load_tokenizer(directory))
+    return tasks.by_model(load(directory, kernels=False), model_tokenizer(directory))

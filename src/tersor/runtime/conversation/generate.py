@@ -111,13 +111,12 @@ def _by_transformers(
 ) -> Iterator[str]:
     import torch
 
-    from tersor.checkpoints.gateway.configuration import configuration
     from tersor.checkpoints.gateway.generation import generation_config, tokens_alone
-    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+    from tersor.runtime.companions import model_tokenizer, stored_configuration
     from tersor.runtime.load import load
 
-    tokenizer = load_tokenizer(directory)
-    generation_config(directory, configuration(directory))  # refused before weights are read
+    tokenizer = model_tokenizer(directory)
+    generation_config(directory, stored_configuration(directory))  # refused before weights are read
     model = load(directory, activation_bits=options.activation_bits)
     model.generation_config = tokens_alone(model.generation_config)
     tokens = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt

@@ -35,11 +35,9 @@ def open_tokenizer(directory: Path) -> Any:
     if found is not None:
         return found
     from tersor.checkpoints.gateway.snapshot import snapshot
-    from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-    from tersor.checkpoints.huggingface.directory import open_directory
+    from tersor.runtime.companions import model_tokenizer
 
-    open_directory(directory)
-    made = load_tokenizer(directory)
+    made = model_tokenizer(directory)
     taken = snapshot(made)
     if taken is None:
         return made
