@@ -168,6 +168,16 @@ def test_quantized_embeddings_serve_as_head(tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected(tmp_path / "out", TEXT), rtol=0, atol=3e-5)
 
 
+@pytest.mark.parametrize("recipe", ["w4", "w4-asym", "w3", "nf4", "vanilla-int8"])
+def test_quantized_embeddings_beside_another_head(llama: Path, recipe: str) -> None:
+    out = llama.parent / "out"
+    embedding, groups = ("embed_tokens",), _small_groups(recipe)
+    tersor.quantize(llama, out, recipe, group_size=groups, include=embedding)
+    for _ in range(2):  # packed, and mapped
+        found = logits_of(Engine(out, **FLOAT), TEXT)
+        torch.testing.assert_close(found, expected(out, TEXT), rtol=0, atol=3e-5)
+
+
 def test_smaller_caches_cost_memory_less_and_accuracy_little(llama: Path) -> None:
     engines = {cache: Engine(llama, activation_bits=16, cache=cache) for cache in CACHES}
     exact = logits_of(engines["float32"], TEXT)

@@ -85,7 +85,9 @@ class _Reader:
             return tensor(self.model.source, f"{name}.weight")
         if head.is_packed and not self.has(self.names.head):
             return head
-        packed = self._packed(name)
+        packed = self.model.cache.held(name)
+        if packed is None and self.model.artifact.schemes[name].activations is None:
+            packed = self._packed(name)
         if packed is None:
             return self.dense(name)
         return packed_weights(packed, False, None, self.threads)[0]

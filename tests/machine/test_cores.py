@@ -1,0 +1,58 @@
+"""How many threads make sense: one for each core that the process may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tersor.machine import cores as module
+from tersor.machine.cores import cores
+
+
+@pytest.fixture(autouse=True)
+def nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def machine(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, siblings: list[str], allowed: set[int]
+) -> None:
+    """A machine whose processors have these ``siblings``, one file each."""
+    for number, text in enumerate(siblings):
+        (folder / str(number)).write_text(text)
+    monkeypatch.setattr(module, "_SIBLINGS", f"{folder}/{{}}")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: allowed)
+
+
+def test_processors_of_one_core_count_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine(monkeypatch, tmp_path, ["0,2", "1,3", "0,2", "1,3"], {0, 1, 2, 3})
+    assert cores() == 2
+
+
+def test_only_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine(monkeypatch, tmp_path, ["0,2", "1,3", "0,2", "1,3"], {1, 3})
+    assert cores() == 1
+
+
+def test_where_nobody_says_every_processor_is_a_core(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(monkeypatch, tmp_path, [], {0, 1, 2})
+    assert cores() == 3
+
+
+@pytest.mark.parametrize(("said", "count"), [("3", 3), ("5,2", 5), ("0", 4), ("many", 4), ("", 4)])
+def test_the_environment_decides(
+    said: str, count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(monkeypatch, tmp_path, ["0", "1", "2", "3"], {0, 1, 2, 3})
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert cores() == count
+
+
+@pytest.mark.skipif("OMP_NUM_THREADS" in os.environ, reason="torch was told otherwise")
+def test_torch_counts_them_likewise() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    if not os.environ.get("MKL_NUM_THREADS"):
+        assert cores() == torch.get_num_threads()
