@@ -1,7 +1,10 @@
 """Layouts: what is stored, described without storing it."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import Tensor
 
 from every_scheme import (
     FLOATS,
@@ -12,10 +15,22 @@ from every_scheme import (
     STATIC_ASYMMETRIC,
     granularities,
 )
+from tersor.errors import SchemeError
+from tersor.formats.kinds import compressed_tensors
+from tersor.formats.kinds.own import FORMAT
 from tersor.formats.storage import codec, known
 from tersor.formats.storage.kind import Storage
 from tersor.formats.storage.known import storage_for
-from tersor.grids import Granularity, IntegerGrid, Scheme, Symmetry, TensorScheme, kmeans, nf4
+from tersor.grids import (
+    BaseGrid,
+    Granularity,
+    IntegerGrid,
+    Scheme,
+    Symmetry,
+    TensorScheme,
+    kmeans,
+    nf4,
+)
 
 INT8 = TensorScheme(IntegerGrid(8), Granularity.CHANNEL)
 INT4 = TensorScheme(IntegerGrid(4), Granularity.GROUP, 32)
@@ -96,3 +111,27 @@ def test_scale_shapes() -> None:
         for weights in granularities(IntegerGrid(4))
     ]
     assert shapes == [(1,), (6, 1), (6, 3)]
+
+
+@dataclass(frozen=True)
+class Wide(BaseGrid):
+    """Codes that no storage has."""
+
+    bits = 16
+    name = "wide"
+    code_dtype = torch.int32
+    levels = ()
+
+    def scale_for(self, low: Tensor, high: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    span = encode = decode = scale_for  # type: ignore[assignment]
+
+
+def test_what_nothing_stores_is_refused_by_a_sentence() -> None:
+    scheme = Scheme(TensorScheme(Wide(), Granularity.CHANNEL))
+    reason = "codes of 16 bits and type torch.int32, scales float"
+    with pytest.raises(SchemeError, match=f"no way of storing W16A16: wide per channel .*{reason}"):
+        storage_for(scheme)
+    assert reason in (FORMAT.obstacle(scheme, (4, 64)) or "")
+    assert "no grid wide" in (compressed_tensors.FORMAT.obstacle(scheme, (4, 64)) or "")
