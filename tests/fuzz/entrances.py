@@ -122,7 +122,7 @@ LOAD = Entrance(
     command("evaluate", "--text", "{}/text.txt", *_SCORED),
 )
 EVALUATE = Entrance(
-    lambda folder: _evaluate(folder, texts=[folder / "text.txt"]),
+    lambda folder: _evaluate(folder, text=[folder / "text.txt"]),
     command("evaluate", "--text", "{}/text.txt", *_SCORED, "--json"),
 )
 ENGINE = Entrance(
