@@ -75,7 +75,7 @@ class Builder {
     }
   }
 
-  void set_packed_embedding(const Weights& weights, float scale) {
+  void set_packed_embedding(const HeldLinear& weights, float scale) {
     const Linear& linear = weights.linear;
     check(linear.columns == model.hidden && linear.packed.codes != nullptr,
           "a packed embedding is as wide as the model");
@@ -95,10 +95,10 @@ class Builder {
     model.ropes.push_back({cosines.data(), sines.data(), cosines.shape(0), half});
   }
 
-  void add_layer(Floats1 attention_norm, const std::vector<Weights*>& attention,
+  void add_layer(Floats1 attention_norm, const std::vector<HeldLinear*>& attention,
                  std::optional<Floats1> query_norm, std::optional<Floats1> key_norm,
-                 const Weights& attention_output, std::optional<Floats1> attention_output_norm,
-                 Floats1 mlp_norm, const std::vector<Weights*>& mlp, const Weights& mlp_output,
+                 const HeldLinear& attention_output, std::optional<Floats1> attention_output_norm,
+                 Floats1 mlp_norm, const std::vector<HeldLinear*>& mlp, const HeldLinear& mlp_output,
                  std::optional<Floats1> mlp_output_norm, std::size_t window, std::size_t rope) {
     check(rope < model.ropes.size(), "there is no such rope");
     const std::size_t size = model.mlp_size;
@@ -121,7 +121,7 @@ class Builder {
     model.layers.push_back(std::move(layer));
   }
 
-  void set_head(Floats1 final_norm, const Weights& head) {
+  void set_head(Floats1 final_norm, const HeldLinear& head) {
     check(model.vocabulary > 0, "the embedding comes first");
     model.final_norm = norm(final_norm, model.hidden);
     model.head = site({&head}, model.hidden, model.vocabulary);
@@ -138,10 +138,10 @@ class Builder {
     return weight->data();
   }
 
-  Site site(const std::vector<const Weights*>& parts, std::size_t columns, std::size_t rows) {
+  Site site(const std::vector<const HeldLinear*>& parts, std::size_t columns, std::size_t rows) {
     Site made;
     std::size_t found = 0;
-    for (const Weights* part : parts) {
+    for (const HeldLinear* part : parts) {
       check(part->linear.columns == columns, "a linear does not fit its input");
       found += part->linear.rows;
       made.linears.push_back(part->linear);
@@ -236,7 +236,7 @@ void define_engine(nb::module_& m) {
   nb::class_<Builder>(m, "DecoderBuilder", "A decoder, put together piece by piece.")
       .def(nb::init<std::size_t, std::size_t, std::size_t, std::size_t, std::size_t, float, float,
                     float, float, const std::string&>(),
-           nb::arg("hidden"), nb::arg("heads"), nb::arg("key_heads"), nb::arg("head_size"),
+           nb::kw_only(), nb::arg("hidden"), nb::arg("heads"), nb::arg("key_heads"), nb::arg("head_size"),
            nb::arg("mlp_size"), nb::arg("epsilon"), nb::arg("query_scale"),
            nb::arg("attention_cap"), nb::arg("final_cap"), nb::arg("activation"))
       .def("set_embedding", &Builder::set_embedding<std::uint16_t>, nb::arg("table"),
@@ -245,7 +245,7 @@ void define_engine(nb::module_& m) {
       .def("set_packed_embedding", &Builder::set_packed_embedding, nb::arg("weights"),
            nb::arg("scale"))
       .def("add_rope", &Builder::add_rope, nb::arg("cosines"), nb::arg("sines"))
-      .def("add_layer", &Builder::add_layer, nb::arg("attention_norm"), nb::arg("attention"),
+      .def("add_layer", &Builder::add_layer, nb::kw_only(), nb::arg("attention_norm"), nb::arg("attention"),
            nb::arg("query_norm").none(), nb::arg("key_norm").none(), nb::arg("attention_output"),
            nb::arg("attention_output_norm").none(), nb::arg("mlp_norm"), nb::arg("mlp"),
            nb::arg("mlp_output"), nb::arg("mlp_output_norm").none(), nb::arg("window"),
@@ -254,7 +254,7 @@ void define_engine(nb::module_& m) {
   nb::class_<BoundDecoder>(m, "Decoder", "The forward pass of a decoder.")
       .def(nb::init<const Builder&, const std::string&, std::size_t, std::size_t,
                     const std::string&, std::size_t, std::size_t>(),
-           nb::arg("builder"), nb::arg("level"), nb::arg("slots"), nb::arg("capacity"),
+           nb::kw_only(), nb::arg("builder"), nb::arg("level"), nb::arg("slots"), nb::arg("capacity"),
            nb::arg("storage"), nb::arg("threads"), nb::arg("most_tokens"))
       .def("run", &BoundDecoder::run, nb::arg("ids"), nb::arg("slots"), nb::arg("positions"),
            nb::arg("wanted"), nb::arg("logits"),

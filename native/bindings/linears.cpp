@@ -138,12 +138,12 @@ void dense_linear(const std::string& level, Matrix<const float> x, Panels<Value>
 
 template <typename Value>
 void define_for(nb::module_& m) {
-  m.def("linear", &linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+  m.def("linear", &linear<Value>, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
         nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
         nb::arg("bits"), nb::arg("fixed").none(), nb::arg("y"), nb::arg("threads"),
         "y = x W^T with x quantized per token and group, or by (scale, zero, lowest); uint16 scales "
         "are bfloat16.");
-  m.def("float_linear", &float_linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+  m.def("float_linear", &float_linear<Value>, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
         nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
         nb::arg("bits"), nb::arg("levels").none(), nb::arg("y"), nb::arg("threads"),
         "The same with x as it is; a code of 4 bits may stand for one of 16 levels.");

@@ -145,30 +145,30 @@ void gptq_feed(Strips<const float> original, Strips<float> targets, Strips<float
 
 void gptq_integers(Strips<const float> original, Strips<float> targets, Strips<float> errors,
                    Strips<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
-                   std::size_t last, std::size_t block, Strips<const float> scale,
+                   std::size_t last, std::size_t together, Strips<const float> scale,
                    Strips<const float> lowest, unsigned top, int first_code) {
   const auto panel = PanelArrays{original, targets, errors, codes, feedback}.checked(first, last);
   const auto scales = checked_scales(scale, lowest, panel.strips, last - first);
-  check(block > 0, "block must be 1 or more");
+  check(together > 0, "block must be 1 or more");
   check(top <= 255, "codes must fit a byte");
   nb::gil_scoped_release release;
-  tersor::gptq_integers(panel, {first, last, block}, scales,
+  tersor::gptq_integers(panel, {first, last, together}, scales,
                         {static_cast<float>(top), first_code});
 }
 
 void gptq_levels(Strips<const float> original, Strips<float> targets, Strips<float> errors,
                  Strips<std::uint8_t> codes, Matrix<const float> feedback, std::size_t first,
-                 std::size_t last, std::size_t block, Strips<const float> scale,
+                 std::size_t last, std::size_t together, Strips<const float> scale,
                  Vector<const float> levels, Vector<const float> boundaries,
                  Vector<const std::uint8_t> level_codes) {
   const auto panel = PanelArrays{original, targets, errors, codes, feedback}.checked(first, last);
   const auto scales = checked_scales(scale, scale, panel.strips, last - first);
   const std::size_t count = levels.shape(0);
-  check(block > 0, "block must be 1 or more");
+  check(together > 0, "block must be 1 or more");
   check(count > 0 && level_codes.shape(0) == count && boundaries.shape(0) == count - 1,
         "levels, boundaries and codes do not belong together");
   nb::gil_scoped_release release;
-  tersor::gptq_levels(panel, {first, last, block}, scales,
+  tersor::gptq_levels(panel, {first, last, together}, scales,
                       {levels.data(), boundaries.data(), level_codes.data(), count});
 }
 
@@ -249,15 +249,15 @@ NB_MODULE(_native, m) {
   m.def("range_search", &range_search, nb::arg("values"), nb::arg("importance"), nb::arg("scale"),
         nb::arg("lowest"), nb::arg("top"), nb::arg("norm"), nb::arg("best"),
         "The first step with the smallest error, for each block; see tersor.ranges.mse.");
-  m.def("gptq_feed", &gptq_feed, nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
+  m.def("gptq_feed", &gptq_feed, nb::kw_only(), nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
         nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
         nb::arg("corrected"),
         "Pass the errors before `first` on to first..last; see tersor.rounding.gptq.");
-  m.def("gptq_integers", &gptq_integers, nb::arg("original"), nb::arg("targets"),
+  m.def("gptq_integers", &gptq_integers, nb::kw_only(), nb::arg("original"), nb::arg("targets"),
         nb::arg("errors"), nb::arg("codes"), nb::arg("feedback"), nb::arg("first"),
         nb::arg("last"), nb::arg("block"), nb::arg("scale"), nb::arg("lowest"), nb::arg("top"),
         nb::arg("first_code"), "Round columns first..last to integers; see tersor.rounding.gptq.");
-  m.def("gptq_levels", &gptq_levels, nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
+  m.def("gptq_levels", &gptq_levels, nb::kw_only(), nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
         nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
         nb::arg("block"), nb::arg("scale"), nb::arg("levels"), nb::arg("boundaries"),
         nb::arg("level_codes"),

@@ -15,13 +15,13 @@ using namespace tersor;
 using Floats = std::optional<Array<const float, 1>>;
 
 template <typename Scale>
-Weights packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale, 3> scales,
+HeldLinear packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale, 3> scales,
                        std::optional<Array<const std::uint8_t, 3>> zeros, int zero, std::size_t rows,
                        std::size_t columns, std::size_t group, unsigned bits, bool integer,
                        const Input& input, const Floats& levels, const Floats& bias) {
   check(!levels || (levels->shape(0) == 16 && bits == 4 && !integer),
         "a codebook has 16 levels and needs float activations");
-  Weights made;
+  HeldLinear made;
   Linear& linear = made.linear;
   linear.rows = rows;
   linear.columns = columns;
@@ -38,8 +38,8 @@ Weights packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale, 3>
 }
 
 template <typename Value>
-Weights dense_weights(Array<const Value, 3> panels, std::size_t rows, const Floats& bias) {
-  Weights made;
+HeldLinear dense_weights(Array<const Value, 3> panels, std::size_t rows, const Floats& bias) {
+  HeldLinear made;
   Linear& linear = made.linear;
   linear.rows = rows;
   linear.columns = panels.shape(1);
@@ -55,28 +55,28 @@ Weights dense_weights(Array<const Value, 3> panels, std::size_t rows, const Floa
 }
 
 template <typename Scale>
-void define_packed(nb::class_<Weights>& weights) {
-  weights.def_static("packed", &packed_weights<Scale>, nb::arg("codes"), nb::arg("scales"),
+void define_packed(nb::class_<HeldLinear>& linear_class) {
+  linear_class.def_static("packed", &packed_weights<Scale>, nb::kw_only(), nb::arg("codes"), nb::arg("scales"),
                      nb::arg("zeros").none(), nb::arg("zero"), nb::arg("rows"), nb::arg("columns"),
                      nb::arg("group"), nb::arg("bits"), nb::arg("integer"),
                      nb::arg("fixed").none(), nb::arg("levels").none(), nb::arg("bias").none());
 }
 
 template <typename Value>
-void define_dense(nb::class_<Weights>& weights) {
-  weights.def_static("dense", &dense_weights<Value>, nb::arg("panels"), nb::arg("rows"),
+void define_dense(nb::class_<HeldLinear>& linear_class) {
+  linear_class.def_static("dense", &dense_weights<Value>, nb::arg("panels"), nb::arg("rows"),
                      nb::arg("bias").none());
 }
 
 }  // namespace
 
 void define_weights(nb::module_& m) {
-  nb::class_<Weights> weights(m, "Weights", "A linear of a decoder.");
-  define_packed<std::uint16_t>(weights);
-  define_packed<float>(weights);
-  define_dense<std::uint16_t>(weights);
-  define_dense<float>(weights);
-  weights.def_prop_ro("rows", [](const Weights& w) { return w.linear.rows; })
-      .def_prop_ro("columns", [](const Weights& w) { return w.linear.columns; })
-      .def_prop_ro("is_packed", [](const Weights& w) { return w.linear.packed.codes != nullptr; });
+  nb::class_<HeldLinear> linear_class(m, "Weights", "A linear of a decoder, and the arrays that it points into.");
+  define_packed<std::uint16_t>(linear_class);
+  define_packed<float>(linear_class);
+  define_dense<std::uint16_t>(linear_class);
+  define_dense<float>(linear_class);
+  linear_class.def_prop_ro("rows", [](const HeldLinear& held) { return held.linear.rows; })
+      .def_prop_ro("columns", [](const HeldLinear& held) { return held.linear.columns; })
+      .def_prop_ro("is_packed", [](const HeldLinear& held) { return held.linear.packed.codes != nullptr; });
 }

@@ -10,7 +10,7 @@
 namespace tersor {
 
 // A linear, and the arrays that it points into.
-struct Weights {
+struct HeldLinear {
   Linear linear;
   std::vector<nanobind::object> kept;
 

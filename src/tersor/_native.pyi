@@ -22,6 +22,7 @@ def range_search(
     best: NDArray[np.int64],
 ) -> None: ...
 def gptq_feed(
+    *,
     original: NDArray[np.float32],
     targets: NDArray[np.float32],
     errors: NDArray[np.float32],
@@ -32,6 +33,7 @@ def gptq_feed(
     corrected: NDArray[np.float32],
 ) -> None: ...
 def gptq_integers(
+    *,
     original: NDArray[np.float32],
     targets: NDArray[np.float32],
     errors: NDArray[np.float32],
@@ -46,6 +48,7 @@ def gptq_integers(
     first_code: int,
 ) -> None: ...
 def gptq_levels(
+    *,
     original: NDArray[np.float32],
     targets: NDArray[np.float32],
     errors: NDArray[np.float32],
@@ -90,6 +93,7 @@ def pack_panels(
     codes: NDArray[np.uint8], packed: NDArray[np.uint8], group: int, bits: int, threads: int
 ) -> None: ...
 def linear(
+    *,
     level: str,
     x: NDArray[np.float32],
     packed: NDArray[np.uint8],
@@ -103,6 +107,7 @@ def linear(
     threads: int,
 ) -> None: ...
 def float_linear(
+    *,
     level: str,
     x: NDArray[np.float32],
     packed: NDArray[np.uint8],
@@ -126,6 +131,7 @@ def dense_linear(
 class Weights:
     @staticmethod
     def packed(
+        *,
         codes: NDArray[np.uint8],
         scales: NDArray[np.uint16] | NDArray[np.float32],
         zeros: NDArray[np.uint8] | None,
@@ -155,6 +161,7 @@ class Weights:
 class DecoderBuilder:
     def __init__(
         self,
+        *,
         hidden: int,
         heads: int,
         key_heads: int,
@@ -173,6 +180,7 @@ class DecoderBuilder:
     def add_rope(self, cosines: NDArray[np.float32], sines: NDArray[np.float32]) -> None: ...
     def add_layer(
         self,
+        *,
         attention_norm: NDArray[np.float32],
         attention: list[Weights],
         query_norm: NDArray[np.float32] | None,
@@ -191,6 +199,7 @@ class DecoderBuilder:
 class Decoder:
     def __init__(
         self,
+        *,
         builder: DecoderBuilder,
         level: str,
         slots: int,

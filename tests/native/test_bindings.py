@@ -34,16 +34,30 @@ def halves(axes: int) -> Given:
 
 BYTES1, BYTES2, BYTES3 = (Given((np.uint8,), axes) for axes in (1, 2, 3))
 INDICES, DOUBLES = Given((np.int64,), 1), Given((np.float64,), 1)
-PANEL = [floats(3), floats(3), floats(3), BYTES3, floats(2)]
-LINEAR = ["", floats(2), BYTES1, halves(3), BYTES3, 0, 1, 8]
-FUNCTIONS: dict[str, list[Any]] = {
+STRIPS = dict(zip(("original", "targets", "errors"), [floats(3)] * 3, strict=True)) | {
+    "codes": BYTES3,
+    "feedback": floats(2),
+    "first": 0,
+    "last": 1,
+}
+PACKED = {"scales": halves(3), "zeros": BYTES3, "zero": 0, "group": 1, "bits": 8}
+LINEAR = {"level": "", "x": floats(2), "packed": BYTES1, **PACKED, "y": floats(2), "threads": 1}
+ROUND = {**STRIPS, "block": 1, "scale": floats(3)}
+# Arguments in their order, or by their names where there are no others.
+Arguments = list[Any] | dict[str, Any]
+FUNCTIONS: dict[str, Arguments] = {
     "pack": [BYTES2, Given((np.uint32,), 2), 4],
     "unpack": [Given((np.uint32,), 2), BYTES2, 4],
     "error_sums": [*[floats(2)] * 6, Given((np.float64,), 2)],
     "range_search": [*[floats(3)] * 4, 15, 2.0, Given((np.int64,), 2)],
-    "gptq_feed": [*PANEL, 0, 1, floats(3)],
-    "gptq_integers": [*PANEL, 0, 1, 1, floats(3), floats(3), 15, 0],
-    "gptq_levels": [*PANEL, 0, 1, 1, floats(3), floats(1), floats(1), BYTES1],
+    "gptq_feed": {**STRIPS, "corrected": floats(3)},
+    "gptq_integers": {**ROUND, "lowest": floats(3), "top": 15, "first_code": 0},
+    "gptq_levels": {
+        **ROUND,
+        "levels": floats(1),
+        "boundaries": floats(1),
+        "level_codes": BYTES1,
+    },
     "gptq_factor": [floats(2), INDICES, DOUBLES, floats(2)],
     "add_second_moment": [halves(2), floats(2), 0, 1],
     "add_cross_moment": [halves(2), halves(2), floats(2), 0, 1],
@@ -51,11 +65,20 @@ FUNCTIONS: dict[str, list[Any]] = {
     "causal_attention": ["", *[floats(3)] * 4, 1.0],
     "read_seconds": [BYTES1, 1, 0],
     "pack_panels": [BYTES2, BYTES1, 1, 8, 1],
-    "linear": [*LINEAR, None, floats(2), 1],
-    "float_linear": [*LINEAR, floats(1), floats(2), 1],
+    "linear": {**LINEAR, "fixed": None},
+    "float_linear": {**LINEAR, "levels": floats(1)},
     "dense_linear": ["", floats(2), halves(3), floats(2), 1],
     "sample": [floats(1), 1.0, 0, 1.0, 0.0, 0.5],
-    "Weights.packed": [BYTES1, halves(3), BYTES3, 0, 1, 1, 1, 8, False, None, floats(1), floats(1)],
+    "Weights.packed": {
+        "codes": BYTES1,
+        **PACKED,
+        "rows": 1,
+        "columns": 1,
+        "integer": False,
+        "fixed": None,
+        "levels": floats(1),
+        "bias": floats(1),
+    },
     "Weights.dense": [halves(3), 1, floats(1)],
 }
 NEIGHBOURS: dict[type, list[type]] = {
@@ -68,19 +91,27 @@ NEIGHBOURS: dict[type, list[type]] = {
 }
 
 
-def check(function: Callable[..., Any], given: list[Any]) -> int:
+def call(function: Callable[..., Any], given: Arguments, changed: dict[Any, Any], one: int) -> Any:
+    """A call with arrays of the first (0) or last (-1) type that they may have, but for some."""
+    places = given.items() if isinstance(given, dict) else enumerate(given)
+    whole = {
+        place: changed.get(place, g.made(g.dtypes[one]) if isinstance(g, Given) else g)
+        for place, g in places
+    }
+    return function(**whole) if isinstance(given, dict) else function(*whole.values())
+
+
+def check(function: Callable[..., Any], given: Arguments) -> int:
     """Every array in turn of every wrong type; returns how many calls were refused."""
     refused = 0
-    for index, one in enumerate(given):
+    for place, one in given.items() if isinstance(given, dict) else enumerate(given):
         if not isinstance(one, Given):
             continue
         wrong = {n for dtype in one.dtypes for n in NEIGHBOURS[dtype]} - set(one.dtypes)
         for others in (0, -1):
-            # Of all other arrays the first or the last type that they may have.
-            arguments = [g.made(g.dtypes[others]) if isinstance(g, Given) else g for g in given]
             for dtype in wrong:
                 with pytest.raises(TypeError):
-                    function(*arguments[:index], one.made(dtype), *arguments[index + 1 :])
+                    call(function, given, {place: one.made(dtype)}, others)
                 refused += 1
     return refused
 
@@ -93,9 +124,8 @@ def test_another_type_is_refused(name: str) -> None:
     given = FUNCTIONS[name]
     assert check(function, given) > 0
     # Types that are right get as far as what sizes must be, or through.
-    arguments = [g.made(g.dtypes[0]) if isinstance(g, Given) else g for g in given]
     with suppress(ValueError):
-        function(*arguments)
+        call(function, given, {}, 0)
 
 
 def test_every_function_is_tried() -> None:
@@ -108,14 +138,37 @@ def test_every_function_is_tried() -> None:
     assert len(takes_arrays) >= 15
 
 
+def builder_of(hidden: int, heads: int, head_size: int, mlp_size: int) -> _native.DecoderBuilder:
+    return _native.DecoderBuilder(
+        hidden=hidden,
+        heads=heads,
+        key_heads=1,
+        head_size=head_size,
+        mlp_size=mlp_size,
+        epsilon=1e-6,
+        query_scale=1.0,
+        attention_cap=0.0,
+        final_cap=0.0,
+        activation="silu",
+    )
+
+
 def test_parts_of_a_decoder() -> None:
-    builder = _native.DecoderBuilder(1, 1, 1, 2, 1, 1e-6, 1.0, 0.0, 0.0, "silu")
+    builder = builder_of(1, 1, 2, 1)
     weights = _native.Weights.dense(np.zeros((1, 1, 16), np.float32), 1, None)
     assert check(builder.set_embedding, [halves(2), 1.0]) > 0
     assert check(builder.add_rope, [floats(2), floats(2)]) > 0
     assert check(builder.set_head, [floats(1), weights]) > 0
-    norm, pair, one = floats(1), [weights, weights], weights
-    layer = [norm, pair, norm, norm, one, norm, norm, pair, one, norm, 0, 0]
+    norms = ("attention_norm", "query_norm", "key_norm", "attention_output_norm", "mlp_norm")
+    layer = {
+        **{name: floats(1) for name in (*norms, "mlp_output_norm")},
+        "attention": [weights, weights],
+        "attention_output": weights,
+        "mlp": [weights, weights],
+        "mlp_output": weights,
+        "window": 0,
+        "rope": 0,
+    }
     assert check(builder.add_layer, layer) > 0
 
 
@@ -136,7 +189,7 @@ def test_what_is_not_contiguous_is_refused_and_not_copied() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16])
 def test_an_embedding_times_what_is_no_float32(dtype: type) -> None:
-    builder = _native.DecoderBuilder(48, 3, 1, 16, 80, 1e-5, 0.25, 0.0, 0.0, "silu")
+    builder = builder_of(48, 3, 16, 80)
     builder.set_embedding(np.ones((7, 48), dtype), 47**0.5)
     with pytest.raises(TypeError):
         builder.set_embedding(np.ones((48, 48), dtype).T, 1.0)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -409,18 +409,42 @@ def test_native_arguments_are_checked() -> None:
     square, scale = torch.zeros(4, 4), torch.ones(1, 1, 64)
     levels = torch.tensor([-1.0, 0.0, 1.0])
 
+    def arrays(errors: Tensor = tiles, feedback: Tensor = square) -> dict[str, Any]:
+        return {
+            "original": tiles.numpy(),
+            "targets": tiles.numpy(),
+            "errors": errors.numpy(),
+            "codes": byte.numpy(),
+            "feedback": feedback.numpy(),
+        }
+
     def feed(last: int = 4, errors: Tensor = tiles, feedback: Tensor = square) -> None:
-        arrays = [t.numpy() for t in (tiles, tiles, errors, byte, feedback)]
-        _native.gptq_feed(*arrays, 1, last, torch.zeros(1, 3, 64).numpy())
+        corrected = torch.zeros(1, 3, 64).numpy()
+        _native.gptq_feed(**arrays(errors, feedback), first=1, last=last, corrected=corrected)
 
     def integers(block: int = 4, scale: Tensor = scale, top: int = 15) -> None:
-        arrays = [t.numpy() for t in (tiles, tiles, tiles, byte, square)]
-        _native.gptq_integers(*arrays, 0, 4, block, scale.numpy(), scale.numpy(), top, 0)
+        _native.gptq_integers(
+            **arrays(),
+            first=0,
+            last=4,
+            block=block,
+            scale=scale.numpy(),
+            lowest=scale.numpy(),
+            top=top,
+            first_code=0,
+        )
 
     def sorted_levels(boundaries: int, codes: int) -> None:
-        arrays = [t.numpy() for t in (tiles, tiles, tiles, byte, square)]
-        few, names = levels[:boundaries].numpy(), byte[0, 0, :codes].numpy()
-        _native.gptq_levels(*arrays, 0, 4, 4, scale.numpy(), levels.numpy(), few, names)
+        _native.gptq_levels(
+            **arrays(),
+            first=0,
+            last=4,
+            block=4,
+            scale=scale.numpy(),
+            levels=levels.numpy(),
+            boundaries=levels[:boundaries].numpy(),
+            level_codes=byte[0, 0, :codes].numpy(),
+        )
 
     feed()
     integers()
@@ -428,13 +452,13 @@ def test_native_arguments_are_checked() -> None:
     for work, message in (
         (lambda: feed(last=5), "no such range"),
         (lambda: feed(last=0), "no such range"),
-        (lambda: feed(last=3), "corrected and tiles"),
-        (lambda: feed(errors=tiles[:, :3].contiguous()), "tiles differ"),
+        (lambda: feed(last=3), "corrected and"),
+        (lambda: feed(errors=tiles[:, :3].contiguous()), "differ in shape"),
         (lambda: feed(feedback=torch.zeros(4, 5)), "not square"),
         (lambda: integers(block=0), "block must be"),
         (lambda: integers(top=256), "fit a byte"),
         (lambda: integers(scale=torch.ones(1, 3, 64)), "one scale for all"),
-        (lambda: integers(scale=torch.ones(2, 1, 64)), "scales and tiles"),
+        (lambda: integers(scale=torch.ones(2, 1, 64)), "scales and"),
         (lambda: sorted_levels(3, 3), "do not belong together"),
         (lambda: sorted_levels(2, 2), "do not belong together"),
     ):

@@ -1,6 +1,7 @@
 """Rows of a matrix as the native GPTQ solver takes them: tiles of 64 rows, transposed."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -15,7 +16,14 @@ from tersor.rounding.hessian_factor import HessianFactor
 _TILE_ROWS = 64
 _PANEL_VALUES = 1 << 22
 _Floats = NDArray[np.float32]
-_Arrays = tuple[_Floats, _Floats, _Floats, NDArray[np.uint8], _Floats]
+
+
+class _Arrays(TypedDict):
+    original: _Floats
+    targets: _Floats
+    errors: _Floats
+    codes: NDArray[np.uint8]
+    feedback: _Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +65,17 @@ class Panel:
         corrected = self.original[:, first:last]
         if first:
             corrected = torch.empty_like(corrected, memory_format=torch.contiguous_format)
-            _native.gptq_feed(*self._arrays(), first, last, corrected.numpy())
+            _native.gptq_feed(**self._arrays(), first=first, last=last, corrected=corrected.numpy())
         return corrected.transpose(1, 2).reshape(-1, last - first)[: self.rows]
 
     def _arrays(self) -> _Arrays:
-        tensors = (self.original, self.targets, self.errors, self.codes, self.feedback)
-        original, targets, errors, codes, feedback = (tensor.numpy() for tensor in tensors)
-        return original, targets, errors, codes, feedback
+        return {
+            "original": self.original.numpy(),
+            "targets": self.targets.numpy(),
+            "errors": self.errors.numpy(),
+            "codes": self.codes.numpy(),
+            "feedback": self.feedback.numpy(),
+        }
 
     def round(
         self,
@@ -79,16 +91,33 @@ class Panel:
         ``scale``: float32 ``(rows, 1)``, or ``(rows, last − first)`` for a scale per column;
         ``zero_point``: likewise, of the code type.
         """
-        panel = (*self._arrays(), first, last, block, _tiles(scale, 1.0).numpy())
+        panel = self._arrays()
+        scales = _tiles(scale, 1.0).numpy()
         if (codes := grid.integers) is not None:
             zero = torch.full((1, 1), codes.zero) if zero_point is None else zero_point
             lowest = (codes.lowest - zero.float()).expand(scale.shape)
             top = codes.highest - codes.lowest
-            _native.gptq_integers(*panel, _tiles(lowest, 0.0).numpy(), top, codes.lowest)
+            _native.gptq_integers(
+                **panel,
+                first=first,
+                last=last,
+                block=block,
+                scale=scales,
+                lowest=_tiles(lowest, 0.0).numpy(),
+                top=top,
+                first_code=codes.lowest,
+            )
         else:
             table = sorted_levels(grid)
             _native.gptq_levels(
-                *panel, table.levels.numpy(), table.boundaries.numpy(), table.codes.numpy()
+                **panel,
+                first=first,
+                last=last,
+                block=block,
+                scale=scales,
+                levels=table.levels.numpy(),
+                boundaries=table.boundaries.numpy(),
+                level_codes=table.codes.numpy(),
             )
 
     def stored_codes(self, permutation: Tensor, dtype: torch.dtype) -> Tensor:

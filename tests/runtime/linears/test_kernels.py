@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -308,31 +309,35 @@ def test_levels_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         level()
 
 
+def linear_arguments(x: Any, packed: Any, scales: Any, y: Any) -> dict[str, Any]:
+    """What both kinds of linears take: 4 bits, groups of 64, one zero."""
+    weight = {"packed": packed, "scales": scales, "zeros": None, "zero": 8, "group": 64, "bits": 4}
+    return {"level": "", "x": x, **weight, "y": y, "threads": 1}
+
+
 def test_sizes_that_do_not_fit_are_refused() -> None:
     packed = pack_linear(quantized(SCHEMES[5], 20, 128))
     scales = packed.scales
     x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
-    good = ["", x, packed.codes, scales, None, 8, 64, 4, None, y, 1]
-    _native.linear(*good)
-    for index, wrong in (
-        (1, torch.zeros(3, 128).numpy()),
-        (1, torch.zeros(2, 64).numpy()),
-        (2, packed.codes[:-1]),
-        (3, scales[:1]),
-        (4, torch.zeros(1, 2, 16, dtype=torch.uint8).numpy()),
-        (6, 0),
-        (6, 129),
-        (7, 3),
-        (7, 5),
-        (8, (0.0, 0, -127)),
-        (9, torch.zeros(2, 40).numpy()),
-        (10, 0),
-        (0, "none"),
+    good = linear_arguments(x, packed.codes, scales, y) | {"fixed": None}
+    _native.linear(**good)
+    for name, wrong in (
+        ("x", torch.zeros(3, 128).numpy()),
+        ("x", torch.zeros(2, 64).numpy()),
+        ("packed", packed.codes[:-1]),
+        ("scales", scales[:1]),
+        ("zeros", torch.zeros(1, 2, 16, dtype=torch.uint8).numpy()),
+        ("group", 0),
+        ("group", 129),
+        ("bits", 3),
+        ("bits", 5),
+        ("fixed", (0.0, 0, -127)),
+        ("y", torch.zeros(2, 40).numpy()),
+        ("threads", 0),
+        ("level", "none"),
     ):
-        arguments = list(good)
-        arguments[index] = wrong
         with pytest.raises(ValueError, match=r"\w"):
-            _native.linear(*arguments)
+            _native.linear(**good | {name: wrong})
 
 
 def test_sizes_that_do_not_fit_float_activations_are_refused() -> None:
@@ -340,27 +345,26 @@ def test_sizes_that_do_not_fit_float_activations_are_refused() -> None:
     assert packed.levels is not None
     scales, levels = packed.scales, packed.levels
     x, y = torch.zeros(2, 128).numpy(), torch.zeros(2, 20).numpy()
-    good = ["", x, packed.codes, scales, None, 8, 64, 4, levels, y, 1]
-    _native.float_linear(*good)
-    dense = ["", x, torch.zeros(2, 128, 16).numpy(), y, 1]
-    _native.dense_linear(*dense)
+    good = linear_arguments(x, packed.codes, scales, y) | {"levels": levels}
+    _native.float_linear(**good)
+    panels = torch.zeros(2, 128, 16).numpy()
+    dense: dict[str, Any] = {"level": "", "x": x, "panels": panels, "y": y, "threads": 1}
+    _native.dense_linear(**dense)
     calls = [
-        (_native.float_linear, good, 1, torch.zeros(3, 128).numpy()),
-        (_native.float_linear, good, 2, packed.codes[:-1]),
-        (_native.float_linear, good, 3, scales[:1]),
-        (_native.float_linear, good, 7, 8),
-        (_native.float_linear, good, 8, levels[:8]),
-        (_native.float_linear, good, 10, 0),
-        (_native.dense_linear, dense, 1, torch.zeros(2, 64).numpy()),
-        (_native.dense_linear, dense, 2, torch.zeros(1, 128, 16).numpy()),
-        (_native.dense_linear, dense, 3, torch.zeros(3, 20).numpy()),
-        (_native.dense_linear, dense, 4, 0),
+        (_native.float_linear, good, "x", torch.zeros(3, 128).numpy()),
+        (_native.float_linear, good, "packed", packed.codes[:-1]),
+        (_native.float_linear, good, "scales", scales[:1]),
+        (_native.float_linear, good, "bits", 8),
+        (_native.float_linear, good, "levels", levels[:8]),
+        (_native.float_linear, good, "threads", 0),
+        (_native.dense_linear, dense, "x", torch.zeros(2, 64).numpy()),
+        (_native.dense_linear, dense, "panels", torch.zeros(1, 128, 16).numpy()),
+        (_native.dense_linear, dense, "y", torch.zeros(3, 20).numpy()),
+        (_native.dense_linear, dense, "threads", 0),
     ]
-    for function, given, index, wrong in calls:
-        arguments = list(given)
-        arguments[index] = wrong
+    for function, given, name, wrong in calls:
         with pytest.raises(ValueError, match=r"\w"):
-            function(*arguments)
+            function(**given | {name: wrong})
 
 
 def test_importing_needs_no_particular_processor() -> None:
@@ -405,13 +409,14 @@ for level in {levels!r}:
             _native.pack_panels(codes, packed, group, bits, 2)
             scales = guarded(np.ones((panels, groups, 16), np.float32))
             zeros = guarded(np.zeros((panels, groups, 16), np.uint8))
+            weight = dict(packed=packed, scales=scales, zeros=zeros, zero=0, group=group, bits=bits)
             for tokens in (1, 3, 9):
                 x = guarded(np.ones((tokens, columns), np.float32))
                 y = guarded(np.zeros((tokens, rows), np.float32))
-                _native.linear(level, x, packed, scales, zeros, 0, group, bits, None, y, 2)
+                _native.linear(level=level, x=x, **weight, fixed=None, y=y, threads=2)
                 assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
                 y[...] = 0
-                _native.float_linear(level, x, packed, scales, zeros, 0, group, bits, None, y, 2)
+                _native.float_linear(level=level, x=x, **weight, levels=None, y=y, threads=2)
                 assert np.allclose(y, columns), (level, bits, rows, columns, tokens)
                 for dtype, one in ((np.float32, 1), (np.uint16, 0x3F80)):
                     dense = guarded(np.full((panels, columns, 16), one, dtype))

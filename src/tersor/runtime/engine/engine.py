@@ -107,13 +107,13 @@ class Engine:
         self.products_per_token = weights.products_per_token
         with shortage_named(f"for a context of {self.context} tokens"):
             decoder = _native.Decoder(
-                build(self.shape, weights, self.context),
-                level(),
-                self.batch,
-                self.context,
-                self.cache,
-                self.threads,
-                CHUNK,
+                builder=build(self.shape, weights, self.context),
+                level=level(),
+                slots=self.batch,
+                capacity=self.context,
+                storage=self.cache,
+                threads=self.threads,
+                most_tokens=CHUNK,
             )
         window = min(filter(None, self.shape.windows), default=0)
         self._session = Session(decoder, self.batch, self.shape.vocabulary, window)

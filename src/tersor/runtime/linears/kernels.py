@@ -35,11 +35,11 @@ def float_linear(x: Tensor, packed: PackedLinear) -> Tensor:
     rows = x.reshape(-1, packed.columns).float().contiguous()
     y = torch.empty(len(rows), packed.rows)
     _native.float_linear(
-        level(),
-        rows.numpy(),
-        *packed.native(),
-        packed.levels,
-        y.numpy(),
-        torch.get_num_threads(),
+        level=level(),
+        x=rows.numpy(),
+        **packed.native(),
+        levels=packed.levels,
+        y=y.numpy(),
+        threads=torch.get_num_threads(),
     )
     return y.reshape(*x.shape[:-1], packed.rows)

@@ -17,18 +17,18 @@ def packed_weights(
     ``integer``: round activations to int8. ``bias``: ``(out,)``.
     """
     made = _native.Weights.packed(
-        packed.codes,
-        packed.scales,
-        packed.zeros,
-        packed.zero,
-        packed.rows,
-        packed.columns,
-        packed.group,
-        packed.bits,
-        integer,
-        packed.fixed,
-        packed.levels,
-        with_zero(packed, packed.fixed, bias, threads),
+        codes=packed.codes,
+        scales=packed.scales,
+        zeros=packed.zeros,
+        zero=packed.zero,
+        rows=packed.rows,
+        columns=packed.columns,
+        group=packed.group,
+        bits=packed.bits,
+        integer=integer,
+        fixed=packed.fixed,
+        levels=packed.levels,
+        bias=with_zero(packed, packed.fixed, bias, threads),
     )
     zeros = 0 if packed.zeros is None else packed.zeros.nbytes
     return made, packed.codes.nbytes + packed.scales.nbytes + zeros

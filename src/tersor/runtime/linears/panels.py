@@ -6,7 +6,7 @@ exact integers, scaled in float32 (``native/kernels``). The level of instruction
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,15 @@ PANEL = 16
 Bytes: TypeAlias = NDArray[np.uint8]
 Scales: TypeAlias = NDArray[np.uint16] | NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float32]
+
+
+class _Native(TypedDict):
+    packed: Bytes
+    scales: Scales
+    zeros: Bytes | None
+    zero: int
+    group: int
+    bits: int
 
 
 class FixedInput(NamedTuple):
@@ -58,9 +67,16 @@ class PackedLinear:
     rounded: bool = False
     fixed: FixedInput | None = None
 
-    def native(self) -> tuple[Bytes, Scales, Bytes | None, int, int, int]:
-        """Codes, scales, zeros, zero, group and bits, as the native linears take them."""
-        return self.codes, self.scales, self.zeros, self.zero, self.group, self.bits
+    def native(self) -> _Native:
+        """What the native linears take of it."""
+        return {
+            "packed": self.codes,
+            "scales": self.scales,
+            "zeros": self.zeros,
+            "zero": self.zero,
+            "group": self.group,
+            "bits": self.bits,
+        }
 
 
 def pack_codes(
@@ -110,7 +126,7 @@ def product(x: Floats, packed: PackedLinear, fixed: FixedInput | None, threads: 
     ``fixed``: how activations become codes, if not by their own range; its zero is not taken away.
     """
     y = np.empty((len(x), packed.rows), np.float32)
-    _native.linear(level(), x, *packed.native(), fixed, y, threads)
+    _native.linear(level=level(), x=x, **packed.native(), fixed=fixed, y=y, threads=threads)
     return y
 
 
