@@ -12,7 +12,7 @@ from torch import Tensor
 import tiny_models
 from tersor.calibration import collect
 from tersor.calibration.attention import use_native_attention
-from tersor.calibration.statistics import AbsMax, MeanSquare, MinMax, MovingMinMax
+from tersor.calibration.statistics import AbsMax, MeanSquare, MinMax, WindowRanges
 from tersor.checkpoints.source import Source, TensorInfo, open_source
 from tersor.errors import SourceError, TextError
 from tersor.models.architecture import Role, describe
@@ -184,11 +184,11 @@ def test_an_update_is_a_window(llama: Tiny) -> None:
     for microbatch in (1, 3 * LENGTH, 10**6):
         found = collect(llama.source, {name: Sizes()}, tokens, microbatch_tokens=microbatch)
         assert found[name] == [(LENGTH, 160)] * 5
-    averages = [
-        collect(llama.source, {name: MovingMinMax()}, tokens, microbatch_tokens=size)[name]
+    ranges = [
+        collect(llama.source, {name: WindowRanges()}, tokens, microbatch_tokens=size)[name]
         for size in (1, 10**6)
     ]
-    torch.testing.assert_close(averages[0].maximum, averages[1].maximum, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ranges[0], ranges[1], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_weights_are_computed_with_in_fp32(llama: Tiny) -> None:

@@ -5,9 +5,15 @@ import torch
 from torch import Tensor
 
 from every_scheme import gaussian
-from tersor.errors import RecipeError
 from tersor.grids import Granularity, IntegerGrid, ScaleStorage, Symmetry, TensorScheme
-from tersor.ranges import ImportanceWeighted, MeanSquaredError, MinMax, RangeEstimator
+from tersor.ranges import (
+    ImportanceWeighted,
+    MeanSquaredError,
+    MinMax,
+    Need,
+    Observation,
+    RangeEstimator,
+)
 from tersor.rounding import nearest
 
 SCHEME = TensorScheme(IntegerGrid(3, Symmetry.FULL), Granularity.GROUP, 32)
@@ -66,8 +72,26 @@ def test_a_group_of_no_importance_keeps_its_whole_range() -> None:
     assert torch.equal(torch.stack(found), torch.stack(blocks.aminmax(dim=-1)))
 
 
-def test_without_statistics_it_says_what_is_missing() -> None:
-    with pytest.raises(RecipeError, match="give --calibration"):
-        ImportanceWeighted().bounds(
-            gaussian(1, 32).view(1, 1, 32), SCHEME, ScaleStorage(torch.half)
-        )
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (None, ""),
+        (Observation(), ""),
+        (Observation(mean_square=torch.zeros(32)), "inputs are always zero: all columns"),
+        (Observation(mean_square=torch.full((32,), torch.inf)), "inputs hold NaN or infinity: all"),
+    ],
+)
+def test_inputs_that_tell_nothing(seen: Observation | None, note: str) -> None:
+    bound = ImportanceWeighted().bind(seen)
+    assert bound.importance is None
+    assert bound.note.startswith(note)
+    assert bool(bound.note) == bool(note)
+
+
+def test_bound_to_its_inputs_it_weighs_columns_by_them() -> None:
+    given = importance(64)
+    bound = ImportanceWeighted(steps=7).bind(Observation(mean_square=given))
+    assert bound.importance is given
+    assert bound.estimator == ImportanceWeighted(steps=7)
+    assert ImportanceWeighted().needs == {Need.MEAN_SQUARE}
+    assert not MeanSquaredError().needs

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tersor.errors import RecipeError
 from tersor.grids import Granularity, IntegerGrid, ScaleStorage, TensorScheme
-from tersor.ranges import Bounds, MovingAverage
+from tersor.ranges import Bounds, MovingAverage, Stream
 
 
 @settings(max_examples=50, deadline=None)
@@ -27,6 +27,12 @@ def test_update_against_the_sum(momentum: float, batches: list[tuple[int, int]])
         (1 - momentum) * momentum ** (last - i) for i in range(1, last + 1)
     ]
     assert average is not None
+    lows, highs = (torch.tensor(ends, dtype=torch.float32) for ends in zip(*batches, strict=True))
+    nothing = torch.zeros(1)
+    stream = Stream(lows, highs, centres=nothing, counts=nothing)
+    scheme = TensorScheme(IntegerGrid(8), Granularity.TENSOR)
+    of_stream = estimator.of_stream(stream, scheme, ScaleStorage(torch.float32))
+    assert torch.allclose(torch.cat(of_stream), torch.cat(average), atol=1e-4)
     for end, found in enumerate(average):
         expected = sum(w * batch[end] for w, batch in zip(weights, batches, strict=True))
         assert found.item() == pytest.approx(expected, abs=1e-4)

@@ -13,7 +13,7 @@ from tersor.grids import (
     TensorScheme,
     nf4,
 )
-from tersor.ranges import ImportanceWeighted, MinMax, RangeEstimator
+from tersor.ranges import ImportanceWeighted, MinMax, Need, Observation, RangeEstimator
 from tersor.rounding import nearest
 from tersor.transforms import ClipSearch, OutputClip
 from tersor.transforms.clip import output_error
@@ -130,6 +130,22 @@ def test_a_hessian_of_another_matrix(columns: int) -> None:
         OutputClip(ClipSearch(), torch.eye(columns)).bounds(
             weight(4, 32).view(4, 2, 16), GROUPS, STORAGE
         )
+
+
+def test_bound_to_what_a_matrix_reads() -> None:
+    moments = torch.eye(32)
+    bound = ClipSearch(steps=3).bind(Observation(hessian=moments))
+    assert isinstance(bound.estimator, OutputClip)
+    assert bound.estimator.search == ClipSearch(steps=3)
+    assert bound.estimator.hessian is moments
+    assert ClipSearch().needs == {Need.SECOND_MOMENTS}
+    for nothing in (None, Observation(mean_square=torch.ones(32))):
+        assert ClipSearch().bind(nothing).estimator == MinMax()
+    spoilt = ClipSearch().bind(Observation(hessian=moments * torch.nan))
+    assert (spoilt.estimator, spoilt.note) == (
+        MinMax(),
+        "inputs hold NaN or infinity: nothing is clipped",
+    )
 
 
 def test_one_range_for_all_is_refused() -> None:

@@ -28,7 +28,6 @@ from tersor.pipeline.whole_model.run import Calibrated, calibrated_works
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import made_now, repetition
 from tersor.pipeline.writing.surroundings import texts_about, verify
-from tersor.ranges import ImportanceWeighted
 from tersor.report.record import (
     LayerRecord,
     with_calibration,
@@ -191,7 +190,7 @@ class _Run:
         weight = matrix.T if module.transposed else matrix
         rounded = work.rounded.get(module.module) or self.unobserved(module, weight)
         seen = work.seen.get(module.module, Seen(tokens=0))
-        given = static_input(module, seen.statistics, self.plan.recipe.activation_range)
+        given = static_input(module, seen.stream, self.plan.recipe.activation_range)
         linear = QuantizedLinear(rounded.tensor, module.scheme, given)
         encoded = self.plan.written_as.encode(linear)
         stored = {f"{module.module}.{suffix}": t for suffix, t in encoded.items()}
@@ -204,7 +203,7 @@ class _Run:
         """Rounded to nearest; says so if the recipe wanted to look at the input."""
         rounded = round_nearest(module, weight, module.scale_type)
         nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
-        if nothing_asked and not isinstance(module.range, ImportanceWeighted):
+        if nothing_asked and not (module.range and module.range.needs):
             return rounded
         if module.scheme is not None and module.scheme.weights == self.plan.recipe.untied:
             return rounded  # an embedding is looked up: nothing else was asked for it

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from tersor.errors import RecipeError
 from tersor.grids import ScaleStorage, TensorScheme
-from tersor.ranges.estimator import Bounds
+from tersor.ranges.estimator import BaseRange, Bounds
 
 _FEWEST_VALUES = 1024
 _SMOOTHING = 1e-4
 
 
 @dataclass(frozen=True)
-class Entropy:
+class Entropy(BaseRange):
     """Symmetric threshold on ``|x|``, applied to both ends; made for whole tensors.
 
     ``bins``: resolution of the histogram; ``stride``: bins between two candidates.

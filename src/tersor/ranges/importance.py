@@ -8,18 +8,34 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tersor.errors import RecipeError
 from tersor.grids import ScaleStorage, TensorScheme
-from tersor.ranges.estimator import Bounds
+from tersor.ranges.estimator import BaseRange, Bound, Bounds
 from tersor.ranges.mse import MeanSquaredError
+from tersor.ranges.observation import Need, Needs, Observation
 
 
 @dataclass(frozen=True)
-class ImportanceWeighted:
-    """:class:`MeanSquaredError` that insists on an importance: ``E[x_j²]`` per column."""
+class ImportanceWeighted(BaseRange):
+    """:class:`MeanSquaredError` with the importance ``E[x_j²]`` of every column."""
 
     steps: int = 40
     smallest: float = 0.4
+
+    @property
+    def needs(self) -> Needs:
+        """``E[x_j²]``."""
+        return frozenset({Need.MEAN_SQUARE})
+
+    def bind(self, observed: Observation | None) -> Bound:
+        """All columns count alike where inputs tell nothing; the note says why."""
+        found = None if observed is None else observed.mean_square
+        if found is None:
+            return Bound(self)
+        if not bool(found.isfinite().all()):
+            return Bound(self, note="inputs hold NaN or infinity: all columns count alike")
+        if not bool(found.any()):
+            return Bound(self, note="inputs are always zero: all columns count alike")
+        return Bound(self, found)
 
     def bounds(
         self,
@@ -29,7 +45,5 @@ class ImportanceWeighted:
         importance: Tensor | None = None,
     ) -> Bounds:
         """See :class:`~tersor.ranges.estimator.RangeEstimator`."""
-        if importance is None:
-            raise RecipeError("range importance needs calibration statistics; give --calibration")
         search = MeanSquaredError(self.steps, self.smallest)
         return search.bounds(blocks, scheme, storage, importance)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from tersor.errors import RecipeError
 from tersor.grids import ScaleStorage, TensorScheme
-from tersor.ranges.estimator import Bounds
+from tersor.ranges.estimator import BaseRange, Bounds
+from tersor.ranges.observation import Stream
 
 
 @dataclass(frozen=True)
-class MovingAverage:
+class MovingAverage(BaseRange):
     """Exponential average of the ranges of successive batches: ``r ← m·r + (1−m)·batch``.
 
     For static activations. A weight has no batches; asked for a weight, it takes its rows of blocks
@@ -48,3 +49,12 @@ class MovingAverage:
         """See :class:`~tersor.ranges.estimator.RangeEstimator`."""
         low, high = blocks.aminmax(dim=-1)
         return self.update(None, (low, high))
+
+    def of_stream(self, stream: Stream, scheme: TensorScheme, storage: ScaleStorage) -> Bounds:
+        """The average over windows, in float64."""
+        average = None
+        for ends in zip(stream.lows.double(), stream.highs.double(), strict=True):
+            average = self.update(average, ends)
+        assert average is not None
+        low, high = (end.float().reshape(1, 1) for end in average)
+        return low, high

@@ -15,12 +15,12 @@ from torch import Tensor
 from tersor import _native
 from tersor.errors import RecipeError
 from tersor.grids import ScaleStorage, TensorScheme, fit
-from tersor.ranges.estimator import Bounds
+from tersor.ranges.estimator import BaseRange, Bounds
 from tersor.ranges.minmax import MinMax
 
 
 @dataclass(frozen=True)
-class MeanSquaredError:
+class MeanSquaredError(BaseRange):
     """Best of ``steps`` factors from 1 down to ``smallest``, for each block on its own.
 
     ``norm``: the power of the absolute error that is summed; 2 is the mean squared error.

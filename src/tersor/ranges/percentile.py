@@ -7,11 +7,11 @@ from torch import Tensor
 
 from tersor.errors import RecipeError
 from tersor.grids import ScaleStorage, TensorScheme
-from tersor.ranges.estimator import Bounds
+from tersor.ranges.estimator import BaseRange, Bounds
 
 
 @dataclass(frozen=True)
-class Percentile:
+class Percentile(BaseRange):
     """Keep the middle of the distribution: ``share`` of the values lie below ``high``, and as many
     above ``low``. With ``importance`` the shares are shares of its sum, so that the bins of a
     histogram can be given as values and their counts as importance.

@@ -13,11 +13,10 @@ from tersor.recipes.library import (
 )
 from tersor.recipes.made import Made, refuse_other_texts
 from tersor.recipes.patterns import matches, require_match
-from tersor.recipes.recipe import AnyRange, Calibration, Override, Recipe
+from tersor.recipes.recipe import Calibration, Override, Recipe
 
 __all__ = [
     "Adjustments",
-    "AnyRange",
     "AnyRecipe",
     "Calibration",
     "Cost",

@@ -21,8 +21,8 @@ from tersor.grids.document import (
 from tersor.options import limits
 from tersor.recipes.made import MadeDocument
 from tersor.recipes.methods import method_to_dict, parse_method
+from tersor.recipes.named import RANGES
 from tersor.recipes.patterns import check_pattern
-from tersor.recipes.range_document import parse_range, range_to_dict
 from tersor.recipes.recipe import AnyRounding, Calibration, Override, Recipe
 from tersor.recipes.text import read_mapping
 from tersor.rounding import Gptq, Nearest
@@ -106,8 +106,8 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """Inverse of :func:`recipe_from_dict`; plain JSON types."""
     document: dict[str, Any] = {"name": recipe.name, "description": recipe.description}
     document |= scheme_to_dict(recipe.scheme)
-    document["range"] = range_to_dict(recipe.range)
-    document["activation_range"] = range_to_dict(recipe.activation_range)
+    document["range"] = method_to_dict(recipe.range, RANGES)
+    document["activation_range"] = method_to_dict(recipe.activation_range, RANGES)
     if recipe.rotation is not None:
         document["rotation"] = method_to_dict(recipe.rotation, _ROTATIONS)
     if recipe.untied is not None:
@@ -139,8 +139,8 @@ def _recipe(document: RecipeDocument) -> Recipe:
         name=document.name,
         description=document.description,
         scheme=scheme,
-        range=parse_range(document.range, "range"),
-        activation_range=parse_range(document.activation_range, "activation_range"),
+        range=parse_method(document.range, "range", RANGES),
+        activation_range=parse_method(document.activation_range, "activation_range", RANGES),
         rotation=_method(document.rotation, "rotation", _ROTATIONS),
         untied=None if document.untied is None else document.untied.value(),
         scaling=_method(document.scaling, "scaling", _SCALINGS),
@@ -163,7 +163,8 @@ def _method(data: Any, where: str, known: Mapping[str, type[_M]]) -> _M | None:
 def _override(entry: OverrideDocument, recipe: RecipeDocument) -> Override:
     check_pattern(entry.match)
     try:
-        range_ = parse_range(recipe.range if entry.range is None else entry.range, "range")
+        chosen = recipe.range if entry.range is None else entry.range
+        range_ = parse_method(chosen, "range", RANGES)
         if not entry.skip:
             return Override(entry.match, scheme_from_dict(_merged(entry, recipe)), range_)
     except (RecipeError, SchemeError) as error:
@@ -200,4 +201,4 @@ def _override_document(override: Override) -> dict[str, Any]:
         return {"match": override.match, "skip": True}
     # Written out even if there are none, since keys left out are taken from the recipe.
     document = {"match": override.match, "activations": None, **scheme_to_dict(override.scheme)}
-    return document | {"range": range_to_dict(override.range)}
+    return document | {"range": method_to_dict(override.range, RANGES)}

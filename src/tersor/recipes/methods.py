@@ -34,8 +34,15 @@ def parse_method(data: Any, where: str, known: Mapping[str, type[T]]) -> T:
 
 def method_to_dict(value: Any, known: Mapping[str, type[Any]]) -> dict[str, Any]:
     """Inverse of :func:`parse_method`; every parameter is written out."""
-    method = next(name for name, kind in known.items() if type(value) is kind)
-    return {"method": method, **asdict(value)}
+    return {"method": name_of(value, known), **asdict(value)}
+
+
+def name_of(value: Any, known: Mapping[str, type[Any]]) -> str:
+    """The name of a method. Raises :class:`RecipeError` for one that has none."""
+    for name, kind in known.items():
+        if type(value) is kind:
+            return name
+    raise RecipeError(f"{type(value).__name__} has no name in recipes; known: {', '.join(known)}")
 
 
 def shown(value: object) -> str:

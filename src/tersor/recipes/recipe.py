@@ -8,31 +8,17 @@ from tersor.calibration.precision import Precision
 from tersor.errors import OptionError, RecipeError, SchemeError
 from tersor.grids import Granularity, ScaleFormat, Scheme, TensorScheme
 from tersor.options import limits
-from tersor.ranges import (
-    Entropy,
-    ImportanceWeighted,
-    MeanSquaredError,
-    MinMax,
-    MovingAverage,
-    Percentile,
-)
+from tersor.ranges import MinMax, Need, Range
 from tersor.recipes.made import Made
+from tersor.recipes.methods import name_of
+from tersor.recipes.named import RANGES
 from tersor.recipes.naming import check_name
 from tersor.recipes.patterns import matches
 from tersor.rounding import Gptq, Nearest
 from tersor.training import Distill, Optq, Qat
-from tersor.transforms import Awq, ClipSearch, Rotation, SmoothQuant
+from tersor.transforms import Awq, Rotation, SmoothQuant
 
 AnyRounding = Nearest | Gptq | Optq
-AnyRange = (
-    ClipSearch
-    | Entropy
-    | ImportanceWeighted
-    | MeanSquaredError
-    | MinMax
-    | MovingAverage
-    | Percentile
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class Override:
 
     match: str
     scheme: Scheme | None
-    range: AnyRange
+    range: Range
 
 
 @dataclass(frozen=True)
@@ -82,8 +68,8 @@ class Recipe:
     name: str
     description: str
     scheme: Scheme
-    range: AnyRange = field(default_factory=MinMax)
-    activation_range: AnyRange = field(default_factory=MinMax)
+    range: Range = field(default_factory=MinMax)
+    activation_range: Range = field(default_factory=MinMax)
     rotation: Rotation | None = None
     untied: TensorScheme | None = None
     scaling: Awq | SmoothQuant | None = None
@@ -103,15 +89,17 @@ class Recipe:
         """
         check_name(self.name)
         limits.SEED(self.seed)
-        clipped = any(isinstance(r, ClipSearch) for r in (self.range, *self._override_ranges))
-        if clipped and self.second_order is not None:
-            raise RecipeError(
-                f"recipe {self.name!r}: range clip fits nearest rounding only; use range importance"
-            )
+        for range_ in (self.range, *self._override_ranges):
+            if Need.SECOND_MOMENTS in range_.needs and self.second_order is not None:
+                raise RecipeError(
+                    f"recipe {self.name!r}: range {name_of(range_, RANGES)} fits nearest rounding "
+                    "only; use range importance"
+                )
         if self.untied is not None and self.rotation is None:
             raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
-        if isinstance(self.activation_range, ClipSearch):
-            raise RecipeError(f"recipe {self.name!r}: range clip is for weights")
+        if Need.SECOND_MOMENTS in self.activation_range.needs:
+            name = name_of(self.activation_range, RANGES)
+            raise RecipeError(f"recipe {self.name!r}: range {name} is for weights")
 
     def to_dict(self) -> dict[str, Any]:
         """The mapping that its YAML describes, of plain JSON types; ``load_recipe`` reads it."""
@@ -120,7 +108,7 @@ class Recipe:
         return recipe_to_dict(self)
 
     @property
-    def _override_ranges(self) -> tuple[AnyRange, ...]:
+    def _override_ranges(self) -> tuple[Range, ...]:
         return tuple(override.range for override in self.overrides)
 
     def treatment(self, module: str, *, untied: bool = False) -> Override:
@@ -204,8 +192,8 @@ class Recipe:
         return replace(self, scheme=replace(self.scheme, weights=weights))
 
 
-def _needs_activations(scheme: Scheme | None, range_: AnyRange) -> bool:
+def _needs_activations(scheme: Scheme | None, range_: Range) -> bool:
     if scheme is None:
         return False
     static = scheme.activations is not None and not scheme.activations.dynamic
-    return static or isinstance(range_, ImportanceWeighted | ClipSearch)
+    return static or bool(range_.needs)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import Parameters, QuantizedTensor, StoredScale, TensorScheme, fit
-from tersor.ranges import Bounds, ImportanceWeighted, RangeEstimator
+from tersor.ranges import Bounds, Observation, Range, RangeEstimator
 from tersor.rounding._panel import Panel, panels
 from tersor.rounding._prepare import Prepared, prepare
 from tersor.rounding.hessian_factor import HessianFactor, Order, hessian_factor
@@ -61,7 +61,7 @@ class Gptq:
 def gptq(
     weight: Tensor,
     scheme: TensorScheme,
-    estimator: RangeEstimator,
+    estimator: Range,
     hessian: Tensor | HessianFactor,
     *,
     scale_dtype: torch.dtype,
@@ -72,8 +72,9 @@ def gptq(
 
     ``hessian``: ``E[x xᵀ]`` of its input, float32 ``(in, in)``, symmetric; or its factor, which
     matrices with the same input share; the factor's own damping and order then count.
-    ``scale_dtype`` and ``importance`` are those of :func:`~tersor.rounding.nearest.nearest`;
-    without an importance, an :class:`ImportanceWeighted` estimator gets the Hessian's diagonal.
+    ``estimator``: a range that needs no more than ``E[x_j²]``, which is the Hessian's diagonal.
+    ``scale_dtype`` and ``importance`` (instead of the range's own) are those of
+    :func:`~tersor.rounding.nearest.nearest`.
 
     A Hessian of no use (NaN, zero, hopelessly indefinite) leads to rounding to nearest, and the
     result's ``note`` says so. Arithmetic is float32; the same bits for any number of threads.
@@ -87,12 +88,14 @@ def gptq(
     if isinstance(factor, Tensor):
         factor = hessian_factor(factor, settings.damping, settings.order, scheme.group_size)
     _check(factor, weight.shape[1], scheme.group_size)
-    if importance is None and isinstance(estimator, ImportanceWeighted):
-        # Without a usable Hessian nothing is known, and every column weighs the same.
-        importance = factor.diagonal if factor.feedback is not None else torch.ones(weight.shape[1])
-    job = _Job(scheme, prepared, estimator, factor, settings.block, importance)
+    # Without a usable Hessian nothing is known, and every column weighs the same.
+    usable = factor.feedback is not None
+    bound = estimator.bind(Observation(mean_square=factor.diagonal) if usable else None)
+    chosen = bound.estimator
+    importance = bound.importance if importance is None else importance
+    job = _Job(scheme, prepared, chosen, factor, settings.block, importance)
     if factor.feedback is None or job.static:
-        start = nearest(weight, scheme, estimator, scale_dtype=scale_dtype, importance=importance)
+        start = nearest(weight, scheme, chosen, scale_dtype=scale_dtype, importance=importance)
         start = replace(start, note=factor.note)
         return start if factor.feedback is None else job.with_scales_of(start, weight)
     return job.with_fresh_scales(weight)

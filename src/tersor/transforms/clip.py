@@ -16,7 +16,7 @@ from torch import Tensor
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import Granularity, ScaleStorage, TensorScheme
 from tersor.grids.blocks import segments
-from tersor.ranges import Bounds, MinMax
+from tersor.ranges import Bound, Bounds, MinMax, Need, Needs, Observation, Stream
 from tersor.transforms.round_trip import round_blocks
 
 # Values searched at a time: temporaries stay at 16 MB each.
@@ -27,8 +27,7 @@ _CHUNK_VALUES = 1 << 22
 class ClipSearch:
     """Best of ``steps`` factors from 1 down to ``smallest``, for each group on its own.
 
-    In a recipe it is a range; who rounds makes an :class:`OutputClip` of it once the inputs of a
-    matrix are known.
+    Bound to the inputs of a matrix it is an :class:`OutputClip`.
     """
 
     steps: int = 19
@@ -41,16 +40,23 @@ class ClipSearch:
                 "steps must be at least 1, smallest within (0, 1]"
             )
 
-    def bounds(
-        self,
-        blocks: Tensor,
-        scheme: TensorScheme,
-        storage: ScaleStorage,
-        importance: Tensor | None = None,
-    ) -> Bounds:
-        """Raises :class:`RecipeError`: without a Hessian there is nothing to search by."""
-        del blocks, scheme, storage, importance
-        raise RecipeError("range clip needs calibration and nearest rounding; use importance")
+    @property
+    def needs(self) -> Needs:
+        """``E[x·xᵀ]``."""
+        return frozenset({Need.SECOND_MOMENTS})
+
+    def bind(self, observed: Observation | None) -> Bound:
+        """The search by what a matrix reads, or min-max if that says nothing."""
+        if observed is None or observed.hessian is None:
+            return Bound(MinMax())
+        if not bool(observed.hessian.isfinite().all()):
+            return Bound(MinMax(), note="inputs hold NaN or infinity: nothing is clipped")
+        return Bound(OutputClip(self, observed.hessian))
+
+    def of_stream(self, stream: Stream, scheme: TensorScheme, storage: ScaleStorage) -> Bounds:
+        """Raises :class:`RecipeError`: no output tells how far an input can be clipped."""
+        del stream, scheme, storage
+        raise RecipeError("range clip is for weights")
 
 
 @dataclass(frozen=True, eq=False)

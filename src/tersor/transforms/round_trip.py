@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tersor.grids import Granularity, ScaleStorage, TensorScheme, fit
 from tersor.grids.blocks import segments
-from tersor.ranges import Bounds, RangeEstimator
+from tersor.ranges import Bounds, Observation, Range
 from tersor.rounding import nearest
 
 
@@ -19,7 +19,7 @@ class RoundTrip:
     """
 
     scheme: TensorScheme
-    estimator: RangeEstimator
+    range: Range
     scale_dtype: torch.dtype
 
     def __call__(self, weight: Tensor, importance: Tensor | None = None) -> Tensor:
@@ -27,7 +27,7 @@ class RoundTrip:
         rounded = nearest(
             weight,
             self.scheme,
-            self.estimator,
+            self.range.bind(Observation(mean_square=importance)).estimator,
             scale_dtype=self.scale_dtype,
             importance=importance,
         )

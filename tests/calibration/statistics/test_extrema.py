@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tersor.calibration.statistics import AbsMax, MinMax, MovingMinMax, Statistic
-from tersor.errors import RecipeError, SourceError, TextError
+from tersor.calibration.statistics import AbsMax, MinMax, Statistic, WindowRanges
+from tersor.errors import SourceError, TextError
 
 
 @st.composite
@@ -45,35 +45,19 @@ def test_absmax(pieces: list[Tensor]) -> None:
     assert statistic.result().tokens == len(x)
 
 
-@given(streams(), st.floats(0, 0.99))
+@given(streams())
 @settings(deadline=None)
-def test_moving_average(pieces: list[Tensor], momentum: float) -> None:
-    statistic = MovingMinMax(momentum)
+def test_ranges_of_windows(pieces: list[Tensor]) -> None:
+    statistic = WindowRanges()
     for piece in pieces:
         statistic.update(piece)
-    found = statistic.result()
-    filled = [piece.double() for piece in pieces if len(piece)]
-    weights = [(1 - momentum) * momentum**i for i in range(len(filled))]
-    # The first update has the weight of all that would have come before it.
-    weights[-1] /= 1 - momentum
-    low, high, lowest, highest = 0.0, 0.0, 0.0, 0.0
-    for weight, piece in zip(weights, reversed(filled), strict=True):
-        low, high = low + weight * piece.amin(0), high + weight * piece.amax(0)
-        lowest, highest = lowest + weight * piece.min(), highest + weight * piece.max()
-    torch.testing.assert_close(found.minimum.double(), low, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(found.maximum.double(), high, rtol=1e-6, atol=1e-9)
-    assert found.tensor_minimum == pytest.approx(float(lowest), rel=1e-6)
-    assert found.tensor_maximum == pytest.approx(float(highest), rel=1e-6)
-    assert found.tokens == sum(map(len, filled))
+    lows, highs = statistic.result()
+    filled = [piece for piece in pieces if len(piece)]
+    assert lows.tolist() == [float(piece.min()) for piece in filled]
+    assert highs.tolist() == [float(piece.max()) for piece in filled]
 
 
-@pytest.mark.parametrize("momentum", [1.0, -0.1, math.nan])
-def test_momentum_must_make_sense(momentum: float) -> None:
-    with pytest.raises(RecipeError, match="momentum"):
-        MovingMinMax(momentum)
-
-
-@pytest.mark.parametrize("make", [MinMax, MovingMinMax, AbsMax])
+@pytest.mark.parametrize("make", [MinMax, WindowRanges, AbsMax])
 def test_nothing_seen(make: type[Statistic[object]]) -> None:
     statistic = make()
     statistic.update(torch.zeros(0, 3))
@@ -81,7 +65,7 @@ def test_nothing_seen(make: type[Statistic[object]]) -> None:
         statistic.result()
 
 
-@pytest.mark.parametrize("make", [MinMax, MovingMinMax, AbsMax])
+@pytest.mark.parametrize("make", [MinMax, WindowRanges, AbsMax])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_overflow_is_an_error(make: type[Statistic[object]], bad: float) -> None:
     with pytest.raises(SourceError, match="NaN or infinite"):
@@ -89,9 +73,13 @@ def test_overflow_is_an_error(make: type[Statistic[object]], bad: float) -> None
 
 
 def test_a_result_does_not_change_with_later_updates() -> None:
-    for statistic in (MinMax(), MovingMinMax()):
-        statistic.update(torch.zeros(1, 2))
-        before = statistic.result()
-        statistic.update(torch.ones(1, 2))
-        assert before.maximum.tolist() == [0.0, 0.0]
-        assert statistic.result().maximum.tolist() != [0.0, 0.0]
+    statistic, windows = MinMax(), WindowRanges()
+    for running in (statistic, windows):
+        running.update(torch.zeros(1, 2))
+    before, (_, highs) = statistic.result(), windows.result()
+    for running in (statistic, windows):
+        running.update(torch.ones(1, 2))
+    assert before.maximum.tolist() == [0.0, 0.0]
+    assert statistic.result().maximum.tolist() == [1.0, 1.0]
+    assert highs.tolist() == [0.0]
+    assert windows.result()[1].tolist() == [0.0, 1.0]

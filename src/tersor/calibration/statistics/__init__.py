@@ -4,8 +4,8 @@ from tersor.calibration.statistics.extrema import (
     AbsMax,
     ActivationRange,
     MinMax,
-    MovingMinMax,
     PerChannel,
+    WindowRanges,
 )
 from tersor.calibration.statistics.histogram import Histogram, RunningHistogram
 from tersor.calibration.statistics.moments import Mean, MeanMagnitude, MeanSquare
@@ -19,9 +19,9 @@ __all__ = [
     "MeanMagnitude",
     "MeanSquare",
     "MinMax",
-    "MovingMinMax",
     "PerChannel",
     "RunningHistogram",
     "Several",
     "Statistic",
+    "WindowRanges",
 ]

@@ -1,4 +1,4 @@
-"""Ranges of activations: smallest and largest value, their moving average, largest magnitude."""
+"""Ranges of activations: smallest and largest value, of all and of every piece; magnitudes."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from tersor.calibration.statistics.statistic import finite, seen
-from tersor.ranges import Bounds, MovingAverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,38 +57,24 @@ class MinMax:
         return ActivationRange(low, high, float(low.min()), float(high.max()), tokens)
 
 
-class MovingMinMax:
-    """Exponential average of the ranges of successive updates: ``r ← m·r + (1 − m)·update``.
+class WindowRanges:
+    """The smallest and largest value of every update."""
 
-    The first update starts it. The tensor's range is averaged by itself: it is the average of the
-    updates' extremes, not the extremes of the channels' averages. See
-    :class:`~tersor.ranges.MovingAverage`.
-    """
-
-    def __init__(self, momentum: float = 0.9) -> None:
-        """Raises :class:`RecipeError` for a ``momentum`` outside [0, 1)."""
-        self._rule = MovingAverage(momentum)
-        # Minimum and maximum (in + 1) in fp64, the whole tensor's in the last column.
-        self._average: Bounds | None = None
-        self._tokens = 0
+    def __init__(self) -> None:
+        self._lows: list[float] = []
+        self._highs: list[float] = []
 
     def update(self, x: Tensor) -> None:
-        """Account for the range of ``x (tokens, in)``: one step of the average."""
-        if len(x) == 0:
-            return
-        low, high = finite(x).double().aminmax(dim=0)
-        ends = torch.cat([low, low.min()[None]]), torch.cat([high, high.max()[None]])
-        self._average = self._rule.update(self._average, ends)
-        self._tokens += len(x)
+        """Note the range of ``x (tokens, in)``."""
+        if len(x):
+            low, high = finite(x).float().aminmax()
+            self._lows.append(float(low))
+            self._highs.append(float(high))
 
-    def result(self) -> ActivationRange:
-        """The averaged range; :class:`TextError` if no token was seen."""
-        tokens = seen(self._tokens)
-        assert self._average is not None
-        low, high = (end.float() for end in self._average)
-        return ActivationRange(
-            low[:-1].clone(), high[:-1].clone(), float(low[-1]), float(high[-1]), tokens
-        )
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Lows and highs, fp32 ``(updates,)``; :class:`TextError` if no token was seen."""
+        seen(len(self._lows))
+        return torch.tensor(self._lows), torch.tensor(self._highs)
 
 
 class AbsMax:

@@ -20,9 +20,8 @@ from tersor.grids import (
     error_parts,
 )
 from tersor.machine.parallel import in_order
-from tersor.pipeline.blocks.observation import Observation
 from tersor.pipeline.planning import ModulePlan
-from tersor.ranges import ImportanceWeighted, MinMax, RangeEstimator
+from tersor.ranges import Observation
 from tersor.rounding import (
     Gptq,
     HessianFactor,
@@ -32,7 +31,6 @@ from tersor.rounding import (
     hessian_factor,
     nearest,
 )
-from tersor.transforms import ClipSearch, OutputClip
 
 _PANEL = 256
 _Modules = Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]]
@@ -47,43 +45,19 @@ def round_nearest(
     """
     assert module.scheme is not None
     assert module.range is not None
-    estimator: RangeEstimator = module.range
-    importance, note = None, ""
-    # Only where the recipe asks for it: calibrating for another step must not change a range.
-    if isinstance(module.range, ImportanceWeighted):
-        importance, note = _importance(weight, observed)
-    elif isinstance(module.range, ClipSearch):
-        estimator, note = _clip(module.range, observed)
+    # Only what the range needs: calibrating for another step must not change it.
+    bound = module.range.bind(observed)
     try:
         rounded = nearest(
-            weight, module.scheme.weights, estimator, scale_dtype=dtype, importance=importance
+            weight,
+            module.scheme.weights,
+            bound.estimator,
+            scale_dtype=dtype,
+            importance=bound.importance,
         )
-        return replace(rounded, note=note)
+        return replace(rounded, note=bound.note)
     except (NonFiniteWeight, SchemeError) as error:
         raise type(error)(f"{module.module}.weight: {error}") from None
-
-
-def _importance(weight: Tensor, observed: Observation | None) -> tuple[Tensor, str]:
-    """``E[x_j²]``, or ones if it says nothing, and then why."""
-    alike = torch.ones(weight.shape[1])
-    found = None if observed is None else observed.mean_square
-    if found is None:
-        return alike, ""
-    if not bool(found.isfinite().all()):
-        return alike, "inputs hold NaN or infinity: all columns count alike"
-    if not bool(found.any()):
-        return alike, "inputs are always zero: all columns count alike"
-    return found, ""
-
-
-def _clip(search: ClipSearch, observed: Observation | None) -> tuple[RangeEstimator, str]:
-    """The search by what a matrix reads, or min-max if that says nothing, and then why."""
-    if observed is None:
-        return MinMax(), ""
-    assert observed.hessian is not None
-    if not bool(observed.hessian.isfinite().all()):
-        return MinMax(), "inputs hold NaN or infinity: nothing is clipped"
-    return OutputClip(search, observed.hessian), ""
 
 
 def round_stage(

@@ -20,7 +20,7 @@ from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups, pairs
 from tersor.pipeline.blocks.bias_correction import corrected_bias
 from tersor.pipeline.blocks.linear_rounding import round_nearest, round_stage
-from tersor.pipeline.blocks.observation import Observation, as_multiplied, observe
+from tersor.pipeline.blocks.observation import as_multiplied, needed, observe
 from tersor.pipeline.blocks.optq import learn_block
 from tersor.pipeline.blocks.original import Reference
 from tersor.pipeline.blocks.parts import BlockParts, published_views
@@ -28,6 +28,7 @@ from tersor.pipeline.blocks.rounded_inputs import rounded_inputs
 from tersor.pipeline.blocks.scaling import scale_block, seen_at
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import ModulePlan, Plan, Unit
+from tersor.ranges import Observation
 from tersor.rounding import Rounded
 from tersor.training import Optq
 
@@ -181,7 +182,8 @@ class _Round:
         modules = [parts.modules[name] for name in stage.weights]
         inputs = as_multiplied(inputs, parts.call.dtype)
         drift = None if reference is None else reference.drift(stage, inputs)
-        observed = observe(inputs, modules, self._recipe, drift)
+        needs, window = needed(self._recipe, modules), self._recipe.calibration.window
+        observed = observe(inputs, needs, modules[0].module, window, drift)
         jobs = {
             module.module: (module, parts.weight(name).clone(), parts.dtypes[name])
             for name, module in zip(stage.weights, modules, strict=True)
@@ -248,7 +250,7 @@ def _seen(observed: Observation, weight: Tensor, rounded: Rounded, dtype: torch.
     error = None
     if observed.hessian is not None:
         error = _output_error(weight, rounded, observed.hessian.to(dtype))
-    return Seen(observed.tokens, observed.static, error)
+    return Seen(observed.tokens, observed.stream, error)
 
 
 def _output_error(weight: Tensor, rounded: Rounded, hessian: Tensor) -> float | None:

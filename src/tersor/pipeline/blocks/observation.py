@@ -1,82 +1,56 @@
 """What is gathered of a linear's input while its stage lasts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tersor.calibration.statistics import MeanSquare, MinMax, MovingMinMax, RunningHistogram
+from tersor.calibration.statistics import RunningHistogram, WindowRanges
 from tersor.calibration.statistics.hessian import second_moment
 from tersor.calibration.statistics.statistic import Several
 from tersor.errors import SourceError
 from tersor.machine.parallel import in_order
-from tersor.pipeline.blocks.static_ranges import InputStatistics
 from tersor.pipeline.planning import ModulePlan
-from tersor.ranges import ImportanceWeighted, MovingAverage
+from tersor.ranges import Drift, Need, Needs, Observation, Stream, all_needs
 from tersor.recipes import Recipe
-from tersor.transforms import ClipSearch
 
 
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """How the quantized blocks before a stage have changed what it reads and adds to.
-
-    x̃ is what the original model reads at the stage and x what the quantized one does.
-    ``inputs``: ``E[(x̃ − x) xᵀ]`` fp32 ``(in, in)``. ``stream``: ``E[(h̃ − h) xᵀ]`` fp32
-    ``(hidden, in)`` with h the residual stream that the stage's output is added to; ``None`` where
-    it is added to nothing.
-    """
-
-    inputs: Tensor
-    stream: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """Statistics of the rows that the linears of one stage read.
-
-    ``hessian``: ``E[x xᵀ]`` fp32 ``(in, in)``; ``mean_square``: ``E[x_j²]``, its diagonal;
-    ``mean``: ``E[x_j]``; both fp32 ``(in,)``. ``drift``: from the original model. ``static``: for
-    ranges of static activations. Each is ``None`` if nobody asked for it.
-    """
-
-    tokens: int
-    hessian: Tensor | None
-    mean_square: Tensor | None
-    mean: Tensor | None
-    drift: Drift | None
-    static: InputStatistics | None
+def needed(recipe: Recipe, modules: Sequence[ModulePlan]) -> Needs:
+    """What ``recipe`` needs to know about the inputs of ``modules``."""
+    needs = [module.range.needs for module in modules if module.range is not None]
+    if recipe.second_order is not None:
+        needs.append(frozenset({Need.SECOND_MOMENTS}))
+    if recipe.bias_correction:
+        needs.append(frozenset({Need.MEAN}))
+    if any(_is_static(module) for module in modules):
+        needs.append(frozenset({Need.STREAM}))
+    return all_needs(needs)
 
 
 def observe(
-    inputs: Sequence[Tensor],
-    modules: Sequence[ModulePlan],
-    recipe: Recipe,
-    drift: Drift | None = None,
+    inputs: Sequence[Tensor], needs: Needs, name: str, window: int, drift: Drift | None = None
 ) -> Observation:
-    """Gather what ``recipe`` needs to know about the inputs ``(tokens, in)`` of ``modules``.
+    """Gather what is needed to know about the inputs ``(tokens, in)`` of linears.
 
+    ``name``: of one of them, for errors. ``window``: tokens that are one window of a stream.
     ``drift``: how the original model differs at these linears, if it is compared with.
 
     Raises :class:`~tersor.errors.SourceError` if a static range would not be finite.
     """
-    hessian = None
+    hessian = second_moment(inputs) if Need.SECOND_MOMENTS in needs else None
     mean_square = None
-    if recipe.second_order is not None or any(isinstance(m.range, ClipSearch) for m in modules):
-        hessian = second_moment(inputs)
+    if hessian is not None:
         mean_square = hessian.diagonal().clone()
-    elif any(isinstance(module.range, ImportanceWeighted) for module in modules):
+    elif Need.MEAN_SQUARE in needs:
         mean_square = _mean(inputs, square=True)
-    static = any(_is_static(module) for module in modules)
     return Observation(
         tokens=sum(len(x) for x in inputs),
         hessian=hessian,
         mean_square=mean_square,
-        mean=_mean(inputs) if recipe.bias_correction else None,
+        mean=_mean(inputs) if Need.MEAN in needs else None,
         drift=drift,
-        static=_static(inputs, recipe, modules[0].module) if static else None,
+        stream=_stream(inputs, name, window) if Need.STREAM in needs else None,
     )
 
 
@@ -103,18 +77,8 @@ def _is_static(module: ModulePlan) -> bool:
     return activations is not None and not activations.dynamic
 
 
-def _static(inputs: Sequence[Tensor], recipe: Recipe, name: str) -> InputStatistics:
-    chosen = recipe.activation_range
-    momentum = chosen.momentum if isinstance(chosen, MovingAverage) else MovingAverage().momentum
-    observer = Several(
-        {
-            "range": MinMax(),
-            "moving": MovingMinMax(momentum),
-            "histogram": RunningHistogram(),
-            "mean_square": MeanSquare(),
-        }
-    )
-    window = recipe.calibration.window
+def _stream(inputs: Sequence[Tensor], name: str, window: int) -> Stream:
+    observer = Several({"ranges": WindowRanges(), "histogram": RunningHistogram()})
     for x in inputs:
         for start in range(0, len(x), window):
             try:
@@ -122,16 +86,6 @@ def _static(inputs: Sequence[Tensor], recipe: Recipe, name: str) -> InputStatist
             except SourceError as error:
                 raise SourceError(f"input of {name}: {error}") from error
     found: dict[str, Any] = observer.result()
-    return InputStatistics(
-        bounds=_bounds(found["range"]),
-        moving=_bounds(found["moving"]),
-        centres=found["histogram"].centres.float(),
-        counts=found["histogram"].counts.float(),
-        mean_square=found["mean_square"].values.float(),
-    )
-
-
-def _bounds(seen: Any) -> tuple[Tensor, Tensor]:
-    ends = (seen.tensor_minimum, seen.tensor_maximum)
-    low, high = (Tensor([[end]]) for end in ends)
-    return low, high
+    lows, highs = found["ranges"]
+    histogram = found["histogram"]
+    return Stream(lows, highs, histogram.centres.float(), histogram.counts.float())

@@ -15,8 +15,9 @@ from tersor.errors import SourceError
 from tersor.families.blocks import canonical
 from tersor.machine.parallel import in_order
 from tersor.models.architecture import Architecture
-from tersor.pipeline.blocks.observation import Drift, as_multiplied
+from tersor.pipeline.blocks.observation import as_multiplied
 from tersor.pipeline.blocks.parts import BlockParts
+from tersor.ranges import Drift
 
 
 class Reference:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tersor.pipeline.blocks.static_ranges import InputStatistics
+from tersor.ranges import Stream
 from tersor.rounding import Rounded
 
 
@@ -13,12 +13,12 @@ from tersor.rounding import Rounded
 class Seen:
     """What calibration saw of one linear.
 
-    ``tokens``: rows it read. ``statistics``: of its input, if its activations are static.
+    ``tokens``: rows it read. ``stream``: its input, if its activations are static.
     ``output_error``: ``E‖(W − Ŵ)x‖² / E‖Wx‖²``, if second moments of its input were gathered.
     """
 
     tokens: int
-    statistics: InputStatistics | None = None
+    stream: Stream | None = None
     output_error: float | None = None
 
 

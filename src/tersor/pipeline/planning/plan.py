@@ -12,7 +12,8 @@ from tersor.checkpoints.source import TensorInfo
 from tersor.formats import Contents, Format, Matrix, Reading
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
-from tersor.recipes import AnyRange, Made, Recipe
+from tersor.ranges import Range
+from tersor.recipes import Made, Recipe
 from tersor.version import own_version
 
 
@@ -29,7 +30,7 @@ class ModulePlan:
     shape: tuple[int, int]
     transposed: bool
     scheme: Scheme | None
-    range: AnyRange | None
+    range: Range | None
     reason: str
     scale_type: torch.dtype
     outputs: tuple[TensorInfo, ...] = ()

@@ -7,7 +7,7 @@ from torch import Tensor
 from tersor.checkpoints.source import Source
 from tersor.models.architecture import Role
 from tersor.pipeline.blocks.linear_rounding import round_stage
-from tersor.pipeline.blocks.observation import observe
+from tersor.pipeline.blocks.observation import needed, observe
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import ModulePlan, Plan, Unit
 
@@ -31,8 +31,9 @@ def head_work(source: Source, plan: Plan, unit: Unit, inputs: Sequence[Tensor]) 
     if module is None:
         return Work()
     name = f"{module.module}.weight"
-    observed = observe(inputs, [module], plan.recipe)
+    needs, window = needed(plan.recipe, [module]), plan.recipe.calibration.window
+    observed = observe(inputs, needs, module.module, window)
     weight = source.read([name])[name]
     settings = plan.recipe.second_order
     rounded = round_stage({module.module: (module, weight, module.scale_type)}, observed, settings)
-    return Work(rounded=rounded, seen={module.module: Seen(observed.tokens, observed.static)})
+    return Work(rounded=rounded, seen={module.module: Seen(observed.tokens, observed.stream)})

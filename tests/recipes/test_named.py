@@ -10,9 +10,10 @@ from tersor.ranges import (
     MinMax,
     MovingAverage,
     Percentile,
+    Range,
 )
-from tersor.recipes import AnyRange
-from tersor.recipes.range_document import parse_range, range_to_dict
+from tersor.recipes.methods import method_to_dict, parse_method
+from tersor.recipes.named import RANGES
 from tersor.transforms import ClipSearch
 
 
@@ -29,10 +30,10 @@ from tersor.transforms import ClipSearch
     ],
     ids=str,
 )
-def test_there_and_back(estimator: AnyRange, document: dict[str, object]) -> None:
-    assert range_to_dict(estimator) == document
-    assert parse_range(document, "range") == estimator
-    assert parse_range({"method": document["method"]}, "range") == type(estimator)()
+def test_there_and_back(estimator: Range, document: dict[str, object]) -> None:
+    assert method_to_dict(estimator, RANGES) == document
+    assert parse_method(document, "range", RANGES) == estimator
+    assert parse_method({"method": document["method"]}, "range", RANGES) == type(estimator)()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_there_and_back(estimator: AnyRange, document: dict[str, object]) -> Non
 )
 def test_what_makes_no_sense(document: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        parse_range(document, "range")
+        parse_method(document, "range", RANGES)
 
 
 def test_a_huge_value_is_not_printed_in_full() -> None:
@@ -72,5 +73,5 @@ def test_a_huge_value_is_not_printed_in_full() -> None:
     for value in (laugh, "lol" * 10**6):
         document = {"method": "mse", "steps": value}
         with pytest.raises(RecipeError) as caught:
-            parse_range(document, "range")
+            parse_method(document, "range", RANGES)
         assert len(str(caught.value)) < 200
