@@ -14,14 +14,12 @@ from pathlib import Path
 from tersor.demo import demo_model
 from tersor.pipeline.studies.compare import compare_recipes
 from tersor.pipeline.studies.evaluate import Protocol
-from tersor.ranges import ImportanceWeighted
 from tersor.recipes import Recipe, load_recipe, preset_names
-from tersor.rounding import Nearest
 
 
 def rounds_to_nearest(recipe: Recipe) -> bool:
-    weighted = isinstance(recipe.range, ImportanceWeighted)
-    return isinstance(recipe.rounding, Nearest) and recipe.scaling is None and not weighted
+    weighted = bool(recipe.range.needs)
+    return not recipe.rounding.needs and recipe.scaling is None and not weighted
 
 
 def main() -> None:

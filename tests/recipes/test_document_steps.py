@@ -12,7 +12,7 @@ from tersor.ranges import MeanSquaredError, MinMax
 from tersor.recipes import Calibration, Recipe, dump, load_recipe, parse
 from tersor.rounding import Gptq, Nearest
 from tersor.training import Distill, Optq, Qat
-from tersor.transforms import Awq, ClipSearch, Rotation, SmoothQuant
+from tersor.transforms import Awq, BiasCorrection, ClipSearch, Rotation, SmoothQuant
 
 MINIMAL: dict[str, Any] = {"name": "mine", "weights": {"grid": "int", "bits": 4}}
 AIMED = Gptq(drift=True)
@@ -34,14 +34,14 @@ def read(**changes: Any) -> Recipe:
         {"scaling": SmoothQuant(alpha=0.75, steps=2, rows=1)},
         {"rounding": Gptq()},
         {"rounding": Gptq(damping=0.05, order="activation", block=64, drift=True)},
-        {"bias_correction": True},
+        {"correction": BiasCorrection()},
         {"calibration": Calibration(100, 50, Precision.BFLOAT16, 0.5)},
         {"calibration": Calibration(precision=Precision.FLOAT32)},
         {
             "rotation": Rotation(values=False),
             "scaling": Awq(),
             "rounding": Gptq(order="none"),
-            "bias_correction": True,
+            "correction": BiasCorrection(),
         },
     ],
 )
@@ -68,7 +68,7 @@ def test_steps_that_are_left_out_do_nothing() -> None:
     assert PLAIN.rotation is None
     assert PLAIN.scaling is None
     assert PLAIN.rounding == Nearest()
-    assert not PLAIN.bias_correction
+    assert PLAIN.correction is None
     assert not PLAIN.needs_calibration
     assert read(rotation=None, scaling=None) == PLAIN
 
@@ -89,7 +89,7 @@ def test_a_bare_name_will_do() -> None:
         ({"rotation": "random"}, False),
         ({"scaling": "awq"}, True),
         ({"rounding": "gptq"}, True),
-        ({"bias_correction": True}, True),
+        ({"correction": "bias"}, True),
         ({"range": "importance"}, True),
         ({"overrides": [{"match": "x", "range": "importance"}]}, True),
         ({"overrides": [{"match": "x", "skip": True}]}, False),
@@ -120,7 +120,8 @@ def test_what_needs_calibration(changes: dict[str, Any], needed: bool) -> None:
         ({"scaling": {"method": "smoothquant", "alpha": 1.5}}, "smoothquant: alpha 1.5"),
         ({"range": None}, "range must be a method or a mapping, not None"),
         ({"overrides": [{"match": "x", "range": {}}]}, "override 'x': range.method None unknown"),
-        ({"bias_correction": "yes"}, "bias_correction: "),
+        ({"correction": "bais"}, "correction.method 'bais' unknown; did you mean 'bias'?"),
+        ({"correction": True}, "correction must be a method or a mapping, not True"),
         ({"calibration": {"precision": "fp16"}}, "calibration.precision: input should be 'auto'"),
         ({"calibration": {"memory": 0}}, "calibration.memory: "),
         ({"calibration": {"memory": float("inf")}}, "calibration.memory: "),

@@ -1,4 +1,6 @@
-"""Range estimators ⇄ what a recipe says."""
+"""Methods ⇄ what a recipe says, and what each needs of calibration."""
+
+from typing import Any
 
 import pytest
 
@@ -9,12 +11,22 @@ from tersor.ranges import (
     MeanSquaredError,
     MinMax,
     MovingAverage,
+    Need,
     Percentile,
     Range,
 )
-from tersor.recipes.methods import method_to_dict, parse_method
-from tersor.recipes.named import RANGES
-from tersor.transforms import ClipSearch
+from tersor.recipes.methods import method_to_dict, name_of, parse_method
+from tersor.recipes.slots import (
+    CORRECTIONS,
+    RANGES,
+    ROTATIONS,
+    ROUNDINGS,
+    SCALINGS,
+    TRAININGS,
+)
+from tersor.rounding import Gptq, Nearest
+from tersor.training import Optq
+from tersor.transforms import Awq, BiasCorrection, ClipSearch, SmoothQuant
 
 
 @pytest.mark.parametrize(
@@ -75,3 +87,40 @@ def test_a_huge_value_is_not_printed_in_full() -> None:
         with pytest.raises(RecipeError) as caught:
             parse_method(document, "range", RANGES)
         assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "table", [RANGES, ROTATIONS, SCALINGS, ROUNDINGS, CORRECTIONS, TRAININGS], ids=sorted
+)
+def test_every_name_makes_a_value_that_is_written_with_it(table: dict[str, type]) -> None:
+    for name in table:
+        value = parse_method(name, "step", table)
+        assert name_of(value, table) == name
+        assert parse_method(method_to_dict(value, table), "step", table) == value
+
+
+def test_a_value_without_a_name_cannot_be_written() -> None:
+    with pytest.raises(RecipeError, match="Gptq has no name in recipes; known: minmax, percentile"):
+        method_to_dict(Gptq(), RANGES)
+
+
+@pytest.mark.parametrize(
+    ("method", "needs"),
+    [
+        (MinMax(), set()),
+        (MeanSquaredError(), set()),
+        (ImportanceWeighted(), {Need.MEAN_SQUARE}),
+        (ClipSearch(), {Need.SECOND_MOMENTS}),
+        (Nearest(), set()),
+        (Gptq(), {Need.SECOND_MOMENTS}),
+        (Gptq(drift=True), {Need.SECOND_MOMENTS, Need.DRIFT}),
+        (Optq(), {Need.SECOND_MOMENTS, Need.DRIFT}),
+        (Awq(), {Need.SECOND_MOMENTS, Need.MEAN_MAGNITUDE}),
+        (SmoothQuant(), {Need.LARGEST}),
+        (SmoothQuant(alpha=None), {Need.LARGEST, Need.SAMPLE}),
+        (BiasCorrection(), {Need.MEAN}),
+    ],
+    ids=str,
+)
+def test_what_methods_need(method: Any, needs: set[Need]) -> None:
+    assert method.needs == needs

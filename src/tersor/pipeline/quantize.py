@@ -28,13 +28,14 @@ from tersor.pipeline.whole_model.run import Calibrated, calibrated_works
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import made_now, repetition
 from tersor.pipeline.writing.surroundings import texts_about, verify
+from tersor.ranges import NOTHING
 from tersor.report.record import (
     LayerRecord,
     with_calibration,
     with_errors,
     with_wide_scales,
 )
-from tersor.rounding import Nearest, Rounded
+from tersor.rounding import Rounded
 from tersor.training import Checkpoint
 
 Progress = Callable[[int, int], None]
@@ -202,8 +203,8 @@ class _Run:
     def unobserved(self, module: ModulePlan, weight: Tensor) -> Rounded:
         """Rounded to nearest; says so if the recipe wanted to look at the input."""
         rounded = round_nearest(module, weight, module.scale_type)
-        nothing_asked = isinstance(self.plan.recipe.rounding, Nearest)
-        if nothing_asked and not (module.range and module.range.needs):
+        ranges = NOTHING if module.range is None else module.range.needs
+        if not self.plan.recipe.rounding.needs | ranges:
             return rounded
         if module.scheme is not None and module.scheme.weights == self.plan.recipe.untied:
             return rounded  # an embedding is looked up: nothing else was asked for it

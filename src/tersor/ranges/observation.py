@@ -12,6 +12,9 @@ class Need(StrEnum):
 
     MEAN = "mean"
     MEAN_SQUARE = "mean_square"
+    MEAN_MAGNITUDE = "mean_magnitude"
+    LARGEST = "largest"
+    SAMPLE = "sample"
     SECOND_MOMENTS = "hessian"
     STREAM = "stream"
     DRIFT = "drift"
@@ -60,13 +63,17 @@ class Observation:
     """Statistics of the rows that the linears of one stage read, ``tokens`` of them.
 
     ``hessian``: ``E[x xᵀ]`` fp32 ``(in, in)``; ``mean_square``: ``E[x_j²]``, its diagonal;
-    ``mean``: ``E[x_j]``; both fp32 ``(in,)``. ``drift``: from the original model. ``stream``: for
-    ranges of static activations. Each is ``None`` if nobody asked for it.
+    ``mean``: ``E[x_j]``; ``mean_magnitude``: ``E[|x_j|]``; ``largest``: ``max|x_j|``; all fp32
+    ``(in,)``. ``sample``: some 512 of the rows, fp32. ``drift``: from the original model.
+    ``stream``: for ranges of static activations. Each is ``None`` if nobody asked for it.
     """
 
     tokens: int = 0
     hessian: Tensor | None = None
     mean_square: Tensor | None = None
     mean: Tensor | None = None
+    mean_magnitude: Tensor | None = None
+    largest: Tensor | None = None
+    sample: Tensor | None = None
     drift: Drift | None = None
     stream: Stream | None = None

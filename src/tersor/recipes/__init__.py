@@ -14,16 +14,22 @@ from tersor.recipes.library import (
 from tersor.recipes.made import Made, refuse_other_texts
 from tersor.recipes.patterns import matches, require_match
 from tersor.recipes.recipe import Calibration, Override, Recipe
+from tersor.recipes.slots import Correction, Learner, Rounding, Scaling, Training
 
 __all__ = [
     "Adjustments",
     "AnyRecipe",
     "Calibration",
+    "Correction",
     "Cost",
     "Kind",
+    "Learner",
     "Made",
     "Override",
     "Recipe",
+    "Rounding",
+    "Scaling",
+    "Training",
     "did_you_mean",
     "dump",
     "known_recipe",

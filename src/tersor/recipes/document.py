@@ -21,18 +21,17 @@ from tersor.grids.document import (
 from tersor.options import limits
 from tersor.recipes.made import MadeDocument
 from tersor.recipes.methods import method_to_dict, parse_method
-from tersor.recipes.named import RANGES
 from tersor.recipes.patterns import check_pattern
-from tersor.recipes.recipe import AnyRounding, Calibration, Override, Recipe
+from tersor.recipes.recipe import Calibration, Override, Recipe
+from tersor.recipes.slots import (
+    CORRECTIONS,
+    RANGES,
+    ROTATIONS,
+    ROUNDINGS,
+    SCALINGS,
+    TRAININGS,
+)
 from tersor.recipes.text import read_mapping
-from tersor.rounding import Gptq, Nearest
-from tersor.training import Distill, Optq, Qat
-from tersor.transforms import Awq, Rotation, SmoothQuant
-
-_ROUNDINGS: dict[str, type[AnyRounding]] = {"nearest": Nearest, "gptq": Gptq, "optq": Optq}
-_SCALINGS: dict[str, type[Awq | SmoothQuant]] = {"awq": Awq, "smoothquant": SmoothQuant}
-_TRAININGS: dict[str, type[Distill | Qat]] = {"distill": Distill, "qat": Qat}
-_ROTATIONS: dict[str, type[Rotation]] = {"random": Rotation}
 
 _M = TypeVar("_M")
 
@@ -70,7 +69,7 @@ class RecipeDocument(Document):
     untied: TensorDocument | None = None
     scaling: Any = None
     rounding: Any = "nearest"
-    bias_correction: StrictBool = False
+    correction: Any = None
     training: Any = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -109,15 +108,16 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     document["range"] = method_to_dict(recipe.range, RANGES)
     document["activation_range"] = method_to_dict(recipe.activation_range, RANGES)
     if recipe.rotation is not None:
-        document["rotation"] = method_to_dict(recipe.rotation, _ROTATIONS)
+        document["rotation"] = method_to_dict(recipe.rotation, ROTATIONS)
     if recipe.untied is not None:
         document["untied"] = tensor_to_dict(recipe.untied)
     if recipe.scaling is not None:
-        document["scaling"] = method_to_dict(recipe.scaling, _SCALINGS)
-    document["rounding"] = method_to_dict(recipe.rounding, _ROUNDINGS)
-    document["bias_correction"] = recipe.bias_correction
+        document["scaling"] = method_to_dict(recipe.scaling, SCALINGS)
+    document["rounding"] = method_to_dict(recipe.rounding, ROUNDINGS)
+    if recipe.correction is not None:
+        document["correction"] = method_to_dict(recipe.correction, CORRECTIONS)
     if recipe.training is not None:
-        document["training"] = method_to_dict(recipe.training, _TRAININGS)
+        document["training"] = method_to_dict(recipe.training, TRAININGS)
     document["include"] = list(recipe.include)
     document["exclude"] = list(recipe.exclude)
     document["overrides"] = [_override_document(override) for override in recipe.overrides]
@@ -141,12 +141,12 @@ def _recipe(document: RecipeDocument) -> Recipe:
         scheme=scheme,
         range=parse_method(document.range, "range", RANGES),
         activation_range=parse_method(document.activation_range, "activation_range", RANGES),
-        rotation=_method(document.rotation, "rotation", _ROTATIONS),
+        rotation=_method(document.rotation, "rotation", ROTATIONS),
         untied=None if document.untied is None else document.untied.value(),
-        scaling=_method(document.scaling, "scaling", _SCALINGS),
-        rounding=parse_method(document.rounding, "rounding", _ROUNDINGS),
-        bias_correction=document.bias_correction,
-        training=_method(document.training, "training", _TRAININGS),
+        scaling=_method(document.scaling, "scaling", SCALINGS),
+        rounding=parse_method(document.rounding, "rounding", ROUNDINGS),
+        correction=_method(document.correction, "correction", CORRECTIONS),
+        training=_method(document.training, "training", TRAININGS),
         include=tuple(map(check_pattern, document.include)),
         exclude=tuple(map(check_pattern, document.exclude)),
         overrides=tuple(_override(entry, document) for entry in document.overrides),

@@ -11,14 +11,11 @@ from tersor.options import limits
 from tersor.ranges import MinMax, Need, Range
 from tersor.recipes.made import Made
 from tersor.recipes.methods import name_of
-from tersor.recipes.named import RANGES
 from tersor.recipes.naming import check_name
 from tersor.recipes.patterns import matches
-from tersor.rounding import Gptq, Nearest
-from tersor.training import Distill, Optq, Qat
-from tersor.transforms import Awq, Rotation, SmoothQuant
-
-AnyRounding = Nearest | Gptq | Optq
+from tersor.recipes.slots import RANGES, Correction, Rounding, Scaling, Training
+from tersor.rounding import Nearest
+from tersor.transforms import Rotation
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Recipe:
     """Scheme, transforms, ranges, rounding, corrections, and which modules they apply to.
 
     The steps have a fixed order: ``rotation`` of the whole model; for each block ``scaling``, then
-    ranges and ``rounding``, then ``bias_correction``; then ``training`` of the whole model.
+    ranges and ``rounding``, then ``correction``; then ``training`` of the whole model.
 
     All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
@@ -72,10 +69,10 @@ class Recipe:
     activation_range: Range = field(default_factory=MinMax)
     rotation: Rotation | None = None
     untied: TensorScheme | None = None
-    scaling: Awq | SmoothQuant | None = None
-    rounding: AnyRounding = field(default_factory=Nearest)
-    bias_correction: bool = False
-    training: Distill | Qat | None = None
+    scaling: Scaling | None = None
+    rounding: Rounding = field(default_factory=Nearest)
+    correction: Correction | None = None
+    training: Training | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
@@ -90,7 +87,7 @@ class Recipe:
         check_name(self.name)
         limits.SEED(self.seed)
         for range_ in (self.range, *self._override_ranges):
-            if Need.SECOND_MOMENTS in range_.needs and self.second_order is not None:
+            if not range_.needs <= self.rounding.binds:
                 raise RecipeError(
                     f"recipe {self.name!r}: range {name_of(range_, RANGES)} fits nearest rounding "
                     "only; use range importance"
@@ -128,27 +125,16 @@ class Recipe:
         return any(matches(pattern, module) for pattern in self.include)
 
     @property
-    def second_order(self) -> Gptq | None:
-        """How GPTQ rounds, if it does: by itself, or as the start of learning."""
-        match self.rounding:
-            case Gptq():
-                return self.rounding
-            case Optq():
-                return Gptq(drift=True)
-            case _:
-                return None
-
-    @property
     def draws(self) -> bool:
         """Whether any step is random, so that another seed makes another artifact."""
-        random = (self.rotation, self.training)
-        return isinstance(self.rounding, Optq) or any(step is not None for step in random)
+        random = (self.rotation, self.training, self.rounding.learner)
+        return any(step is not None for step in random)
 
     @property
     def needs_calibration(self) -> bool:
         """Whether any step looks at activations before quantizing."""
-        steps = (self.scaling, self.training, self.second_order)
-        if self.bias_correction or any(step is not None for step in steps):
+        steps = (self.scaling, self.training, self.correction)
+        if self.rounding.needs or any(step is not None for step in steps):
             return True
         parts = [(self.scheme, self.range), *((o.scheme, o.range) for o in self.overrides)]
         return any(_needs_activations(scheme, range_) for scheme, range_ in parts)

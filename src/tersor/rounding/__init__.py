@@ -3,14 +3,18 @@
 from tersor.rounding.drift import corrected_target
 from tersor.rounding.gptq import Gptq, gptq
 from tersor.rounding.hessian_factor import HessianFactor, Order, hessian_factor
-from tersor.rounding.nearest import Nearest, Rounded, nearest
+from tersor.rounding.method import BaseRounder, BaseRounding, Rounded, Rounder
+from tersor.rounding.nearest import Nearest, nearest
 
 __all__ = [
+    "BaseRounder",
+    "BaseRounding",
     "Gptq",
     "HessianFactor",
     "Nearest",
     "Order",
     "Rounded",
+    "Rounder",
     "corrected_target",
     "gptq",
     "hessian_factor",

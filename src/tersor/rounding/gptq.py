@@ -11,7 +11,7 @@ The scale of a group is fitted when the group is reached, to weights that hold a
 there. (The paper's own implementation takes weights that lack those of the current block of 128.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -20,15 +20,17 @@ from torch import Tensor
 
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import Parameters, QuantizedTensor, StoredScale, TensorScheme, fit
-from tersor.ranges import Bounds, Observation, Range, RangeEstimator
+from tersor.ranges import Bounds, Drift, Need, Needs, Observation, Range, RangeEstimator
 from tersor.rounding._panel import Panel, panels
 from tersor.rounding._prepare import Prepared, prepare
+from tersor.rounding.drift import corrected_target
 from tersor.rounding.hessian_factor import HessianFactor, Order, hessian_factor
-from tersor.rounding.nearest import Rounded, nearest
+from tersor.rounding.method import BaseRounding, Rounded
+from tersor.rounding.nearest import nearest
 
 
 @dataclass(frozen=True)
-class Gptq:
+class Gptq(BaseRounding):
     """Settings.
 
     ``damping``: share of the mean diagonal that is added to the Hessian's diagonal. ``order``: see
@@ -56,6 +58,50 @@ class Gptq:
             raise RecipeError(f"rounding gptq: no order {self.order!r}; use one of {orders}")
         if self.block < 1:
             raise RecipeError(f"rounding gptq: block {self.block}; use 1 or more")
+
+    @property
+    def needs(self) -> Needs:
+        """``E[x xᵀ]``, and for ``drift`` the original model."""
+        drift = {Need.DRIFT} if self.drift else set()
+        return frozenset({Need.SECOND_MOMENTS} | drift)
+
+    @property
+    def binds(self) -> Needs:
+        """``E[x_j²]``: more cannot be said of weights that change while others are rounded."""
+        return frozenset({Need.MEAN_SQUARE})
+
+    def bind(self, observed: Observation | None, schemes: Iterable[TensorScheme]) -> "GptqRounder":
+        """Factorize the Hessian once for each group size."""
+        assert observed is not None
+        hessian = observed.hessian
+        assert hessian is not None
+        sizes = {scheme.group_size for scheme in schemes}
+        factors = {size: hessian_factor(hessian, self.damping, self.order, size) for size in sizes}
+        return GptqRounder(self, hessian, observed.drift, factors)
+
+
+@dataclass(frozen=True, eq=False)
+class GptqRounder:
+    """``hessian``: ``E[x xᵀ]``, and by group size its factor; ``drift``: if it is made up for."""
+
+    settings: Gptq
+    hessian: Tensor
+    drift: Drift | None
+    factors: Mapping[int | None, HessianFactor]
+
+    def target(self, weight: Tensor) -> Tensor | None:
+        """The weight that makes up for drift."""
+        if self.drift is None:
+            return None
+        damping, drift = self.settings.drift_damping, self.drift
+        return corrected_target(weight, self.hessian, drift.inputs, damping, drift.stream)
+
+    def round(
+        self, weight: Tensor, scheme: TensorScheme, range_: Range, scale_dtype: torch.dtype
+    ) -> Rounded:
+        """See :func:`gptq`."""
+        factor = self.factors[scheme.group_size]
+        return gptq(weight, scheme, range_, factor, scale_dtype=scale_dtype, settings=self.settings)
 
 
 def gptq(

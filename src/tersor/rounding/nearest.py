@@ -1,5 +1,6 @@
 """Rounding to nearest (RTN): every weight gets the code closest to it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,28 +8,42 @@ from torch import Tensor
 
 from tersor.grids import QuantizedTensor, ScaleStorage, StoredScale, TensorScheme, fit
 from tersor.grids.blocks import Segment, as_rows, row_chunks, segments
-from tersor.ranges import Bounds, RangeEstimator
+from tersor.ranges import Bounds, Observation, Range, RangeEstimator
 from tersor.rounding._prepare import prepare
+from tersor.rounding.method import BaseRounder, BaseRounding, Rounded
 
 
 @dataclass(frozen=True)
-class Nearest:
+class Nearest(BaseRounding):
     """Settings of rounding to nearest: there are none."""
+
+    def bind(
+        self, observed: Observation | None, schemes: Iterable[TensorScheme] = ()
+    ) -> "NearestRounder":
+        """Rounds matrices that read what was observed; what that is matters to ranges only."""
+        del schemes
+        return NearestRounder(observed)
 
 
 @dataclass(frozen=True, eq=False)
-class Rounded:
-    """A quantized tensor and the bounds, shaped like its scale, that its grid was fitted to.
+class NearestRounder(BaseRounder):
+    """Each range is bound to what was observed, if anything was."""
 
-    ``note``: what went differently than asked, for the report; empty if nothing did. ``aimed_db``:
-    signal to noise against the matrix that was rounded, in decibels, where that was meant to be
-    another than the model's (``rounding.drift``).
-    """
+    observed: Observation | None
 
-    tensor: QuantizedTensor
-    bounds: Bounds
-    note: str = ""
-    aimed_db: float | None = None
+    def round(
+        self, weight: Tensor, scheme: TensorScheme, range_: Range, scale_dtype: torch.dtype
+    ) -> Rounded:
+        """See :func:`nearest`."""
+        bound = range_.bind(self.observed)
+        rounded = nearest(
+            weight,
+            scheme,
+            bound.estimator,
+            scale_dtype=scale_dtype,
+            importance=bound.importance,
+        )
+        return replace(rounded, note=bound.note)
 
 
 def nearest(

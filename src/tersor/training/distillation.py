@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tersor.digest import tensor_digest
 from tersor.errors import RecipeError
+from tersor.grids import QuantizedTensor
 from tersor.machine.parallel import in_order
 from tersor.training.adam import Adam
 from tersor.training.checkpoint import Checkpoint
@@ -40,34 +41,62 @@ class Distill:
     norm_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check("distill", self, (self.scale_rate, self.norm_rate))
+        _check("distill", self)
+
+    @property
+    def trains_norms(self) -> bool:
+        """Whether norms change too."""
+        return self.norm_rate != 0
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Largest steps of what a latent has to train, by its name there."""
+        return {"ratio": self.scale_rate}
+
+    def latent(self, start: QuantizedTensor) -> LatentScales:
+        """Scales."""
+        return LatentScales(start)
+
+    def train(
+        self,
+        problem: "ModelProblem",
+        seed: int,
+        progress: Callable[[int, int], None] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[float]:
+        """See :func:`distill`."""
+        return distill(problem, self, seed, progress, checkpoint)
 
 
 @dataclass(frozen=True)
-class Qat:
+class Qat(Distill):
     """Train scales and weights; like :class:`Distill`, and besides:
 
     ``position_rate``: largest step of a code's position, in codes.
     """
 
-    tokens: int = 131072
-    epochs: int = 1
-    batch: int = 2048
-    scale_rate: float = 1e-3
-    norm_rate: float = 1e-3
     position_rate: float = 0.03
 
     def __post_init__(self) -> None:
-        _check("qat", self, (self.scale_rate, self.norm_rate, self.position_rate))
+        _check("qat", self)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Largest steps of what a latent has to train, by its name there."""
+        return {"positions": self.position_rate, **super().rates}
+
+    def latent(self, start: QuantizedTensor) -> LatentScales:
+        """Scales and positions of codes."""
+        return LatentLinear(start)
 
 
-def _check(name: str, settings: "Distill | Qat", rates: Sequence[float]) -> None:
+def _check(name: str, settings: Distill) -> None:
     if min(settings.tokens, settings.epochs, settings.batch) < 1:
         raise RecipeError(
             f"training {name}: tokens {settings.tokens}, epochs {settings.epochs}, batch "
             f"{settings.batch}; use 1 or more"
         )
-    if min(rates) < 0:
+    if min(settings.norm_rate, *settings.rates.values()) < 0:
         raise RecipeError(f"training {name}: a rate is below 0")
 
 
@@ -98,7 +127,7 @@ class ModelProblem:
 
 def distill(
     problem: ModelProblem,
-    settings: Distill | Qat,
+    settings: Distill,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -130,7 +159,7 @@ def distill(
     return losses
 
 
-def _batches(tokens: Tensor, settings: Distill | Qat, seed: int) -> list[list[int]]:
+def _batches(tokens: Tensor, settings: Distill, seed: int) -> list[list[int]]:
     """The windows of each step; every window comes up once before any comes up again."""
     size = min(len(tokens), max(1, settings.batch // tokens.shape[1]))
     generator = torch.Generator().manual_seed(seed)
@@ -148,10 +177,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, dict[str, Tensor]]:
-    """Mean divergence over the chosen windows, and its gradients by name.
-
-    A latent's is that of its ratio if only that is trained, else that of its whole weight.
-    """
+    """Mean divergence over the chosen windows, and its gradients by name: what latents keep."""
     pieces = [chosen[i : i + problem.rows] for i in range(0, len(chosen), problem.rows)]
     positions = len(chosen) * problem.tokens.shape[1]
     trained = [*problem.parameters, *(norm.parameter for norm in problem.norms.values())]
@@ -165,9 +191,7 @@ def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, dict[st
         found = dict(zip(problem.norms, gradients[len(problem.parameters) :], strict=True))
         for index in range(len(problem.parameters)):
             for name, part in problem.parts(index, gradients[index]).items():
-                latent = problem.latents[name]
-                whole = isinstance(latent, LatentLinear)
-                found[name] = part if whole else latent.ratio_gradient(part)
+                found[name] = problem.latents[name].kept_gradient(part)
         return found
 
     for parameter in trained:
@@ -182,7 +206,7 @@ def _gradients(problem: ModelProblem, chosen: list[int]) -> tuple[float, dict[st
 class _Update:
     """Steps of everything that is trained."""
 
-    def __init__(self, problem: ModelProblem, settings: Distill | Qat) -> None:
+    def __init__(self, problem: ModelProblem, settings: Distill) -> None:
         self._problem, self._settings = problem, settings
         self._adam = Adam()
 
@@ -204,9 +228,7 @@ class _Update:
         """Everything that changes, by name."""
         found = {f"norm {name}": norm.master for name, norm in self._problem.norms.items()}
         for name, latent in self._problem.latents.items():
-            found[f"ratio {name}"] = latent.ratio
-            if isinstance(latent, LatentLinear):
-                found[f"positions {name}"] = latent.positions
+            found |= {f"{what} {name}": tensor for what, tensor in latent.trained().items()}
         for name, (mean, square) in self._adam.moments.items():
             found |= {f"mean {name}": mean, f"square {name}": square}
         return found
@@ -224,16 +246,11 @@ class _Update:
             latent.weight_into(self._problem.weights[name])
 
     def _move(self, name: str, gradient: Tensor, rate: float) -> None:
-        latent = self._problem.latents[name]
-        ratio = gradient
-        if isinstance(latent, LatentLinear):
-            assert isinstance(self._settings, Qat)
-            ratio = latent.ratio_gradient(gradient)
-            positions = latent.position_gradient(gradient)
-            direction = self._adam.direction(f"{name} positions", positions)
-            latent.positions.sub_(direction, alpha=rate * self._settings.position_rate)
-        direction = self._adam.direction(name, ratio)
-        latent.ratio.sub_(direction, alpha=rate * self._settings.scale_rate)
+        latent, rates = self._problem.latents[name], self._settings.rates
+        trained = latent.trained()
+        for what, part in latent.gradients(gradient).items():
+            direction = self._adam.direction(f"{name} {what}", part)
+            trained[what].sub_(direction, alpha=rate * rates[what])
         latent.weight_into(self._problem.weights[name])
 
 
@@ -244,7 +261,7 @@ class _Kept:
         self,
         checkpoint: Checkpoint | None,
         problem: ModelProblem,
-        settings: Distill | Qat,
+        settings: Distill,
         seed: int,
     ) -> None:
         self._checkpoint = checkpoint
@@ -277,7 +294,7 @@ class _Kept:
             raise
 
 
-def _identity(problem: ModelProblem, settings: Distill | Qat, seed: int) -> str:
+def _identity(problem: ModelProblem, settings: Distill, seed: int) -> str:
     """All that the result depends on, before the first step."""
     parts = [problem.tokens, problem.teacher, problem.head, *problem.weights.values()]
     parts += [norm.parameter.detach() for norm in problem.norms.values()]

@@ -38,6 +38,18 @@ class LatentScales:
         )
         self.ratio = torch.ones_like(self._first)
 
+    def trained(self) -> dict[str, Tensor]:
+        """What changes, by name."""
+        return {"ratio": self.ratio}
+
+    def kept_gradient(self, weight: Tensor) -> Tensor:
+        """What has to be kept of a piece's gradient of the weight ``(out, in)``; sums of it add."""
+        return self.ratio_gradient(weight)
+
+    def gradients(self, kept: Tensor) -> dict[str, Tensor]:
+        """Gradient of everything in :meth:`trained`, from what was kept."""
+        return {"ratio": kept}
+
     def codes(self) -> Tensor:
         """Codes as fp32 ``(out, in)``."""
         return self._start.codes.float()
@@ -86,6 +98,18 @@ class LatentLinear(LatentScales):
     def __init__(self, start: QuantizedTensor) -> None:
         super().__init__(start)
         self.positions = start.codes.float()
+
+    def trained(self) -> dict[str, Tensor]:
+        """What changes, by name."""
+        return {"positions": self.positions, **super().trained()}
+
+    def kept_gradient(self, weight: Tensor) -> Tensor:
+        """All of it."""
+        return weight
+
+    def gradients(self, kept: Tensor) -> dict[str, Tensor]:
+        """Gradient of positions and ratio."""
+        return {"positions": self.position_gradient(kept), "ratio": self.ratio_gradient(kept)}
 
     def codes(self) -> Tensor:
         """Codes as fp32 ``(out, in)``."""

@@ -11,7 +11,7 @@ It starts from GPTQ's codes instead of the nearest ones, so what is left to lear
 second-order model of each linear alone does not see: how the linears of a block work together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,16 @@ from torch import Tensor
 
 from tersor.calibration.blocks import BlockCall
 from tersor.errors import RecipeError
+from tersor.grids import TensorScheme
 from tersor.machine.parallel import in_order
+from tersor.ranges import Needs, Observation
+from tersor.rounding import BaseRounding, Gptq, Rounder
 from tersor.training.latent import LatentLinear
 from tersor.training.learner import BlockGradients
 
 
 @dataclass(frozen=True)
-class Optq:
+class Optq(BaseRounding):
     """Settings.
 
     ``iterations``: steps per block, of ``tokens`` tokens each. ``travel``: how far a code's
@@ -52,6 +55,34 @@ class Optq:
                 f"rounding optq: travel {self.travel}, scale_travel {self.scale_travel}; "
                 "neither may be below 0"
             )
+
+    @property
+    def start(self) -> Gptq:
+        """How the codes are rounded that learning begins with."""
+        return Gptq(drift=True)
+
+    @property
+    def needs(self) -> Needs:
+        """What the start needs."""
+        return self.start.needs
+
+    @property
+    def binds(self) -> Needs:
+        """What the start binds ranges to."""
+        return self.start.binds
+
+    @property
+    def learner(self) -> "Optq":
+        """Itself."""
+        return self
+
+    def bind(self, observed: Observation | None, schemes: Iterable[TensorScheme]) -> Rounder:
+        """The start."""
+        return self.start.bind(observed, schemes)
+
+    def learn(self, problem: "BlockProblem", output: Tensor, seed: int) -> None:
+        """See :func:`optq`."""
+        optq(problem, self, output, seed)
 
 
 @dataclass(frozen=True, eq=False)

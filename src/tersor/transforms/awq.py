@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from tersor.errors import RecipeError, SchemeError
+from tersor.grids import ActivationScheme
 from tersor.models.pairs import Pair
+from tersor.ranges import Need, Needs, Observation
 from tersor.transforms.round_trip import RoundTrip
 from tersor.transforms.scaling import (
     consumer_matrices,
@@ -43,6 +45,28 @@ class Awq:
             raise RecipeError(
                 f"awq: steps {self.steps}, rows {self.rows}; use 2 or more and 1 or more"
             )
+
+    @property
+    def needs(self) -> Needs:
+        """``E[|x_j|]`` and ``E[x·xᵀ]``."""
+        return frozenset({Need.MEAN_MAGNITUDE, Need.SECOND_MOMENTS})
+
+    def scale(
+        self,
+        pair: Pair,
+        weights: Mapping[str, Tensor],
+        observed: Observation,
+        quantizers: Mapping[str, RoundTrip],
+        activations: ActivationScheme | None = None,
+    ) -> Tensor | None:
+        """See :func:`awq_scale`; ``None`` if inputs are not finite."""
+        del activations
+        magnitude, hessian = observed.mean_magnitude, observed.hessian
+        assert magnitude is not None
+        assert hessian is not None
+        if not bool(hessian.diagonal().isfinite().all()):
+            return None
+        return awq_scale(pair, weights, magnitude, hessian, self, quantizers=quantizers)
 
 
 def awq_scale(

@@ -14,6 +14,7 @@ from torch import Tensor
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import ActivationScheme
 from tersor.models.pairs import Pair
+from tersor.ranges import Need, Needs, Observation
 from tersor.transforms.round_trip import RoundTrip, round_rows
 from tersor.transforms.scaling import (
     consumer_matrices,
@@ -45,6 +46,33 @@ class SmoothQuant:
             raise RecipeError(
                 f"smoothquant: steps {self.steps}, rows {self.rows}; use 2 or more and 1 or more"
             )
+
+    @property
+    def needs(self) -> Needs:
+        """``max|x_j|``, and for a search some of the rows."""
+        return frozenset({Need.LARGEST, Need.SAMPLE} if self.alpha is None else {Need.LARGEST})
+
+    def scale(
+        self,
+        pair: Pair,
+        weights: Mapping[str, Tensor],
+        observed: Observation,
+        quantizers: Mapping[str, RoundTrip],
+        activations: ActivationScheme | None = None,
+    ) -> Tensor | None:
+        """See :func:`smoothquant_scale`; ``None`` if inputs are not finite."""
+        assert observed.largest is not None
+        if not bool(observed.largest.isfinite().all()):
+            return None
+        return smoothquant_scale(
+            pair,
+            weights,
+            observed.largest,
+            self,
+            quantizers=quantizers,
+            activations=activations,
+            sample=observed.sample,
+        )
 
 
 def smoothquant_scale(

@@ -27,7 +27,7 @@ _WORDS: tuple[Any, ...] = (
 )
 _KEYS = (
     *("activations", "activation_range", "rotation", "untied", "scaling", "rounding", "training"),
-    *("bias_correction", "include", "exclude", "overrides", "calibration", "seed", "range"),
+    *("correction", "include", "exclude", "overrides", "calibration", "seed", "range"),
 )
 _BOMB = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
 # What the text of a recipe can be besides a mapping of plain values.

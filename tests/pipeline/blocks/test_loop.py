@@ -1,7 +1,7 @@
 """Calibrated recipes on every family: what is stored, and what it was decided by."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,12 @@ from tersor.pipeline.planning import Unit, make_plan
 from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.whole_model import run as calibrated
 from tersor.pipeline.whole_model.run import calibrated_works
-from tersor.ranges import MinMax
+from tersor.ranges import BaseRange, Bound, MinMax, Need, Needs, Observation, Range
 from tersor.recipes import Override, Recipe, load_recipe
 from tersor.rounding import Gptq, gptq, nearest
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.load import load
-from tersor.transforms import ClipSearch, OutputClip
+from tersor.transforms import BiasCorrection, ClipSearch, OutputClip
 from tiny_models import FAMILIES
 
 DENSE = tuple(family for family in FAMILIES if family not in ("mixtral", "qwen3_moe"))
@@ -182,12 +182,14 @@ def test_statistics_are_those_of_the_quantized_blocks_before(
     coarse = recipe.with_bits(2).scheme if kind == "weights" else rough_activations(kind)
     recipe = replace(recipe, overrides=(Override(f"re:{first}.*", coarse, recipe.range),))
     seen: dict[str, Seen] = {}
+    squares: dict[str, Tensor] = {}
     source = open_source(model)
+    names, tokens = linears(model), calibration_tokens(model)
+    noting = replace(recipe, overrides=tuple(noted(recipe, name, squares) for name in names))
     calibrated_works(
-        source, make_plan(source, recipe), [open_text(model.with_name("model.txt"))], keep_in(seen)
+        source, make_plan(source, noting), [open_text(model.with_name("model.txt"))], keep_in(seen)
     )
     quantize(model, tmp_path / "out", recipe)
-    names, tokens = linears(model), calibration_tokens(model)
     simulated, weights_only = (
         load(tmp_path / "out", kernels=False),
         restored(model, tmp_path / "out"),
@@ -199,17 +201,42 @@ def test_statistics_are_those_of_the_quantized_blocks_before(
     # What the second block rounds is static: of that, the model knows and calibration does not.
     comparable = [n for n in names if "q_proj" in n or "c_attn" in n][1:] if dynamic else names
     for name in comparable:
-        statistics = seen[name.removesuffix(".weight")].statistics
-        assert statistics is not None
+        stream = seen[name.removesuffix(".weight")].stream
+        assert stream is not None
         # Not the very same: a value between two codes of an activation may go to the other.
         mean_square = found[name].square().mean(0)
-        assert distance(statistics.mean_square, mean_square) < 3e-3, name
-        low, high = (float(end) for end in statistics.bounds)
+        assert distance(squares[name], mean_square) < 3e-3, name
+        low, high = float(stream.lows.min()), float(stream.highs.max())
         ends = (float(found[name].min()), float(found[name].max()))
         assert (low, high) == pytest.approx(ends, rel=0.02)
         if not name.startswith(first):
             different = elsewhere[name].square().mean(0)
-            assert distance(statistics.mean_square, different) > 0.02, name
+            assert distance(squares[name], different) > 0.02, name
+
+
+@dataclass(frozen=True)
+class Noting(BaseRange):
+    """A range that notes the mean squares of what it is bound to."""
+
+    module: str
+    found: dict[str, Tensor]
+    range: Range
+
+    @property
+    def needs(self) -> Needs:
+        return self.range.needs | {Need.MEAN_SQUARE}
+
+    def bind(self, observed: Observation | None) -> Bound:
+        assert observed is not None
+        assert observed.mean_square is not None
+        self.found[f"{self.module}.weight"] = observed.mean_square
+        return self.range.bind(observed)
+
+
+def noted(recipe: Recipe, name: str, found: dict[str, Tensor]) -> Override:
+    module = name.removesuffix(".weight")
+    treatment = recipe.treatment(module)
+    return replace(treatment, match=module, range=Noting(module, found, treatment.range))
 
 
 def rough_activations(preset: str) -> Scheme:
@@ -343,7 +370,7 @@ def test_corrected_biases_leave_no_mean_error(
     for correct in (False, True):
         out = tmp_path / str(correct)
         # Something to look at is needed to have inputs without correction as well.
-        quantize(model, out, small(recipe, bias_correction=correct))
+        quantize(model, out, small(recipe, correction=BiasCorrection() if correct else None))
         means[correct] = mean_errors(model, out)
         assert len(means[correct]) == count
     for name, error in means[True].items():
@@ -356,7 +383,7 @@ def test_added_biases_leave_no_mean_error(
     models: Models, tmp_path: Path, family: str, count: int
 ) -> None:
     model, out = models(family), tmp_path / "out"
-    quantize(model, out, small("gptq", bias_correction=True))
+    quantize(model, out, small("gptq", correction=BiasCorrection()))
     weights, stored = dense(model), dense(out)
     names = [name for name in linears(model) if name.replace(".weight", ".bias") in stored]
     assert len(names) == count

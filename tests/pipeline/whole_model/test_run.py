@@ -36,6 +36,7 @@ from tersor.pipeline.whole_model import run as calibrated
 from tersor.recipes import Calibration, dump, parse
 from tersor.report import LayerRecord
 from tersor.runtime.load import load
+from tersor.transforms import BiasCorrection
 from tiny_models import randomized, save_text, save_tiny, save_tokenizer
 
 
@@ -287,13 +288,13 @@ def test_where_no_pairs_can_be_found_nothing_is_scaled_and_that_is_said(
 
 def test_biases_to_correct_where_there_can_be_none(tmp_path: Path) -> None:
     save_model("mistral", tmp_path / "model")
-    chosen = small("w4", bias_correction=True)
+    chosen = small("w4", correction=BiasCorrection())
     result = quantize(tmp_path / "model", tmp_path / "out", chosen)
     assert reported_everywhere(result, "no bias is corrected: no quantized linear has one")
 
 
 def test_biases_that_were_added_are_reported(llama: Path, tmp_path: Path) -> None:
-    result = quantize(llama, tmp_path / "out", small("w4", bias_correction=True))
+    result = quantize(llama, tmp_path / "out", small("w4", correction=BiasCorrection()))
     assert reported_everywhere(result, "attention_bias, mlp_bias in config.json: biases were added")
 
 
@@ -366,9 +367,9 @@ def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
     [
         ("llama", "gptq", {"include": ("lm_head",)}),
         ("llama", "awq", {}),
-        ("llama", "smoothquant", {"bias_correction": True}),
+        ("llama", "smoothquant", {"correction": BiasCorrection()}),
         ("llama", "rotate-gptq", {}),
-        ("gpt2", "awq-gptq", {"bias_correction": True}),
+        ("gpt2", "awq-gptq", {"correction": BiasCorrection()}),
         ("gpt2", "w8a8-static", {}),
         ("qwen3_moe", "awq-gptq", {}),
         ("llama", "gptq", {"calibration": replace(BUDGET, precision=Precision.BFLOAT16)}),

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from tersor.calibration.skeleton import Decoder
 from tersor.pipeline.blocks.parts import BlockParts
+from tersor.recipes import Learner
 from tersor.rounding import Rounded
-from tersor.training import BlockProblem, LatentLinear, Optq, optq
+from tersor.training import BlockProblem, LatentLinear
 
 
 def learn_block(
@@ -16,7 +17,7 @@ def learn_block(
     parts: BlockParts,
     paths: Mapping[str, str],
     start: Mapping[str, Rounded],
-    settings: Optq,
+    learner: Learner,
     streams: tuple[Tensor, Tensor, Tensor],
     seed: int,
 ) -> dict[str, Rounded]:
@@ -50,7 +51,7 @@ def learn_block(
         hidden=hidden,
         target=target,
     )
-    optq(problem, settings, output, seed)
+    learner.learn(problem, output, seed)
     learned = {}
     for name, module in parts.modules.items():
         before = start[module.module]

@@ -6,7 +6,6 @@ into panels of rows and every panel is a piece of work. Panels have one size on 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,66 +21,37 @@ from tersor.grids import (
 from tersor.machine.parallel import in_order
 from tersor.pipeline.planning import ModulePlan
 from tersor.ranges import Observation
-from tersor.rounding import (
-    Gptq,
-    HessianFactor,
-    Rounded,
-    corrected_target,
-    gptq,
-    hessian_factor,
-    nearest,
-)
+from tersor.recipes import Rounding
+from tersor.rounding import Nearest, Rounded, Rounder
 
 _PANEL = 256
 _Modules = Mapping[str, tuple[ModulePlan, Tensor, torch.dtype]]
 
 
-def round_nearest(
-    module: ModulePlan, weight: Tensor, dtype: torch.dtype, observed: Observation | None = None
-) -> Rounded:
-    """Round ``weight (out, in)`` to nearest as planned; scales are stored in ``dtype``.
+def round_nearest(module: ModulePlan, weight: Tensor, dtype: torch.dtype) -> Rounded:
+    """Round ``weight (out, in)``, whose input was not seen, to nearest; ``dtype``: of its scales.
 
     Raises :class:`NonFiniteWeight` and :class:`SchemeError` naming the module.
     """
-    assert module.scheme is not None
-    assert module.range is not None
-    # Only what the range needs: calibrating for another step must not change it.
-    bound = module.range.bind(observed)
-    try:
-        rounded = nearest(
-            weight,
-            module.scheme.weights,
-            bound.estimator,
-            scale_dtype=dtype,
-            importance=bound.importance,
-        )
-        return replace(rounded, note=bound.note)
-    except (NonFiniteWeight, SchemeError) as error:
-        raise type(error)(f"{module.module}.weight: {error}") from None
+    return _Job(module, weight, dtype, Nearest().bind(None)).run()
 
 
-def round_stage(
-    modules: _Modules,
-    observed: Observation,
-    settings: Gptq | None,
-) -> dict[str, Rounded]:
-    """Round the matrices ``(out, in)`` that read the same rows; by GPTQ if there are settings.
+def round_stage(modules: _Modules, observed: Observation, rounding: Rounding) -> dict[str, Rounded]:
+    """Round the matrices ``(out, in)`` that read the same rows.
 
     ``modules``: name → plan, weight, type of the stored scales.
 
     Raises :class:`NonFiniteWeight` and :class:`SchemeError` naming the module.
     """
-    factors = {} if settings is None else _factors(modules, observed, settings)
-    if settings is not None and observed.drift is not None:
-        modules = _targets(modules, observed, settings)
-    jobs = list(_jobs(modules, observed, settings, factors))
+    schemes = [plan.scheme.weights for plan, _, _ in modules.values() if plan.scheme]
+    rounder = rounding.bind(observed, schemes)
+    targets = _targets(modules, rounder)
+    jobs = list(_jobs(modules, targets, rounder))
     parts: dict[str, list[Rounded]] = {name: [] for name in modules}
     for job, rounded in zip(jobs, in_order(_Job.run, jobs), strict=True):
         parts[job.module.module].append(rounded)
     whole = {name: joined(found) for name, found in parts.items()}
-    if settings is None or observed.drift is None:
-        return whole
-    return {name: _aimed(found, modules[name][1]) for name, found in whole.items()}
+    return whole | {name: _aimed(whole[name], target) for name, target in targets.items()}
 
 
 def _aimed(rounded: Rounded, target: Tensor) -> Rounded:
@@ -89,35 +59,11 @@ def _aimed(rounded: Rounded, target: Tensor) -> Rounded:
     return replace(rounded, aimed_db=error_parts(target, rounded.tensor).sqnr_db)
 
 
-def _targets(modules: _Modules, observed: Observation, settings: Gptq) -> _Modules:
-    """The modules with weights that make up for the drift of their inputs."""
-
-    def target(name: str) -> Tensor:
-        assert observed.hessian is not None
-        assert observed.drift is not None
-        weight = modules[name][1]
-        return corrected_target(
-            weight,
-            observed.hessian,
-            observed.drift.inputs,
-            settings.drift_damping,
-            observed.drift.stream,
-        )
-
-    found = zip(modules.items(), in_order(target, modules), strict=True)
-    return {name: (plan, weight, dtype) for (name, (plan, _, dtype)), weight in found}
-
-
-def _factors(
-    modules: _Modules,
-    observed: Observation,
-    settings: Gptq,
-) -> dict[int | None, HessianFactor]:
-    """Group size → factor; usually there is one for all."""
-    assert observed.hessian is not None
-    sizes = {plan.scheme.weights.group_size for plan, _, _ in modules.values() if plan.scheme}
-    factor = partial(hessian_factor, observed.hessian, settings.damping, settings.order)
-    return {size: factor(size) for size in sizes}
+def _targets(modules: _Modules, rounder: Rounder) -> dict[str, Tensor]:
+    """What is rounded in place of a weight, by module."""
+    weights = [weight for _, weight, _ in modules.values()]
+    found = zip(modules, in_order(rounder.target, weights), strict=True)
+    return {name: target for name, target in found if target is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,42 +71,25 @@ class _Job:
     module: ModulePlan
     weight: Tensor
     dtype: torch.dtype
-    observed: Observation
-    settings: Gptq | None
-    factor: HessianFactor | None
+    rounder: Rounder
 
     def run(self) -> Rounded:
-        if self.settings is None or self.factor is None:
-            return round_nearest(self.module, self.weight, self.dtype, self.observed)
-        assert self.module.scheme is not None
-        assert self.module.range is not None
+        scheme, range_ = self.module.scheme, self.module.range
+        assert scheme is not None
+        assert range_ is not None
         try:
-            return gptq(
-                self.weight,
-                self.module.scheme.weights,
-                self.module.range,
-                self.factor,
-                scale_dtype=self.dtype,
-                settings=self.settings,
-            )
+            return self.rounder.round(self.weight, scheme.weights, range_, self.dtype)
         except (NonFiniteWeight, SchemeError) as error:
             raise type(error)(f"{self.module.module}.weight: {error}") from None
 
 
-def _jobs(
-    modules: _Modules,
-    observed: Observation,
-    settings: Gptq | None,
-    factors: Mapping[int | None, HessianFactor],
-) -> Iterator[_Job]:
-    for plan, weight, dtype in modules.values():
+def _jobs(modules: _Modules, targets: Mapping[str, Tensor], rounder: Rounder) -> Iterator[_Job]:
+    for name, (plan, original, dtype) in modules.items():
         assert plan.scheme is not None
-        scheme = plan.scheme.weights
-        step = _PANEL if _rows_independent(scheme) else len(weight)
-        factor = factors.get(scheme.group_size)
+        weight = targets.get(name, original)
+        step = _PANEL if _rows_independent(plan.scheme.weights) else len(weight)
         for start in range(0, len(weight), step):
-            rows = weight[start : start + step]
-            yield _Job(plan, rows, dtype, observed, settings, factor)
+            yield _Job(plan, weight[start : start + step], dtype, rounder)
 
 
 def _rows_independent(scheme: TensorScheme) -> bool:

@@ -18,19 +18,17 @@ from tersor.checkpoints.source import Source
 from tersor.machine.parallel import in_order
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups, pairs
-from tersor.pipeline.blocks.bias_correction import corrected_bias
+from tersor.pipeline.blocks.learning import learn_block
 from tersor.pipeline.blocks.linear_rounding import round_nearest, round_stage
 from tersor.pipeline.blocks.observation import as_multiplied, needed, observe
-from tersor.pipeline.blocks.optq import learn_block
 from tersor.pipeline.blocks.original import Reference
 from tersor.pipeline.blocks.parts import BlockParts, published_views
 from tersor.pipeline.blocks.rounded_inputs import rounded_inputs
 from tersor.pipeline.blocks.scaling import scale_block, seen_at
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import ModulePlan, Plan, Unit
-from tersor.ranges import Observation
+from tersor.ranges import Need, Observation
 from tersor.rounding import Rounded
-from tersor.training import Optq
 
 Emit = Callable[[Unit, Work], None]
 # Rows of a matrix that are worked on together.
@@ -53,8 +51,8 @@ class BlockRounder:
         """Quantize one block; returns its output, computed with what it has become."""
         parts = self._parts(call)
         work = _Round(self._source, self._plan, parts, self._scaled(parts, hidden))
-        learning = isinstance(self._plan.recipe.rounding, Optq)
-        output = self._memory.empty(tuple(hidden.shape)) if learning else hidden
+        learner = self._plan.recipe.rounding.learner
+        output = hidden if learner is None else self._memory.empty(tuple(hidden.shape))
         with ExitStack() as stack:
             reference = self._reference(parts, hidden, stack)
             stack.enter_context(rounded_inputs(parts, work.seen))
@@ -72,7 +70,8 @@ class BlockRounder:
     def _learn(self, parts: BlockParts, work: "_Round", hidden: Tensor, output: Tensor) -> None:
         """Improve what was rounded by back-propagation, if the recipe says so."""
         recipe = self._plan.recipe
-        if not isinstance(recipe.rounding, Optq) or not parts.modules:
+        learner = recipe.rounding.learner
+        if learner is None or not parts.modules:
             return
         assert self._original is not None
         places = self._places(parts.modules)
@@ -83,7 +82,7 @@ class BlockRounder:
             parts,
             paths,
             work.rounded,
-            recipe.rounding,
+            learner,
             streams,
             (recipe.seed + parts.call.index) % 2**64,
         )
@@ -92,8 +91,8 @@ class BlockRounder:
 
     def _reference(self, parts: BlockParts, hidden: Tensor, stack: ExitStack) -> Reference | None:
         """The original block beside the one that changes, if the recipe compares them."""
-        settings = self._plan.recipe.second_order
-        if settings is None or not settings.drift:
+        rounding = self._plan.recipe.rounding
+        if Need.DRIFT not in rounding.needs and rounding.learner is None:
             return None
         if self._original is None:
             self._original = self._memory.empty(tuple(hidden.shape)).copy_(hidden)
@@ -188,7 +187,7 @@ class _Round:
             module.module: (module, parts.weight(name).clone(), parts.dtypes[name])
             for name, module in zip(stage.weights, modules, strict=True)
         }
-        found = round_stage(jobs, observed, self._recipe.second_order)
+        found = round_stage(jobs, observed, self._recipe.rounding)
         self._reached.add(stage)
         for name, module in zip(stage.weights, modules, strict=True):
             rounded = found[module.module]
@@ -218,11 +217,12 @@ class _Round:
     ) -> None:
         """Where the recipe asks for it and the linear has a bias."""
         bias = f"{name.removesuffix('.weight')}.bias"
-        if observed.mean is None or bias not in self._parts.views:
+        correction = self._recipe.correction
+        if correction is None or bias not in self._parts.views:
             return
         view = self._parts.views[bias]
         quantized = rounded.tensor.dequantize()
-        self.changed[bias] = corrected_bias(view, weight, quantized, observed.mean)
+        self.changed[bias] = correction.corrected(view, weight, quantized, observed)
         view.copy_(self.changed[bias])
 
     def _keep(

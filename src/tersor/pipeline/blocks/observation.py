@@ -1,6 +1,6 @@
 """What is gathered of a linear's input while its stage lasts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,26 +15,31 @@ from tersor.pipeline.planning import ModulePlan
 from tersor.ranges import Drift, Need, Needs, Observation, Stream, all_needs
 from tersor.recipes import Recipe
 
+_SAMPLE = 512
+
 
 def needed(recipe: Recipe, modules: Sequence[ModulePlan]) -> Needs:
     """What ``recipe`` needs to know about the inputs of ``modules``."""
     needs = [module.range.needs for module in modules if module.range is not None]
-    if recipe.second_order is not None:
-        needs.append(frozenset({Need.SECOND_MOMENTS}))
-    if recipe.bias_correction:
-        needs.append(frozenset({Need.MEAN}))
+    needs.append(recipe.rounding.needs)
+    if recipe.correction is not None:
+        needs.append(recipe.correction.needs)
     if any(_is_static(module) for module in modules):
         needs.append(frozenset({Need.STREAM}))
     return all_needs(needs)
 
 
 def observe(
-    inputs: Sequence[Tensor], needs: Needs, name: str, window: int, drift: Drift | None = None
+    inputs: Sequence[Tensor],
+    needs: Needs,
+    name: str,
+    window: int | None = None,
+    drift: Drift | None = None,
 ) -> Observation:
     """Gather what is needed to know about the inputs ``(tokens, in)`` of linears.
 
-    ``name``: of one of them, for errors. ``window``: tokens that are one window of a stream.
-    ``drift``: how the original model differs at these linears, if it is compared with.
+    ``name``: of one of them, for errors. ``window``: tokens that are one window of a stream, if one
+    is needed. ``drift``: how the original model differs at these linears, if it is compared with.
 
     Raises :class:`~tersor.errors.SourceError` if a static range would not be finite.
     """
@@ -43,14 +48,17 @@ def observe(
     if hessian is not None:
         mean_square = hessian.diagonal().clone()
     elif Need.MEAN_SQUARE in needs:
-        mean_square = _mean(inputs, square=True)
+        mean_square = _mean(inputs, torch.square)
     return Observation(
         tokens=sum(len(x) for x in inputs),
         hessian=hessian,
         mean_square=mean_square,
         mean=_mean(inputs) if Need.MEAN in needs else None,
+        mean_magnitude=_mean(inputs, torch.abs) if Need.MEAN_MAGNITUDE in needs else None,
+        largest=_largest(inputs) if Need.LARGEST in needs else None,
+        sample=_sample(inputs) if Need.SAMPLE in needs else None,
         drift=drift,
-        stream=_stream(inputs, name, window) if Need.STREAM in needs else None,
+        stream=_stream(inputs, name, window) if window and Need.STREAM in needs else None,
     )
 
 
@@ -59,17 +67,29 @@ def as_multiplied(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return list(in_order(lambda x: x.to(dtype), inputs))
 
 
-def _mean(inputs: Sequence[Tensor], *, square: bool = False) -> Tensor:
-    """Mean over all rows, fp64 sums in the order of the pieces."""
+def _mean(inputs: Sequence[Tensor], of: Callable[[Tensor], Tensor] = torch.positive) -> Tensor:
+    """Mean over all rows of a function of them, fp64 sums in the order of the pieces."""
 
     def summed(x: Tensor) -> Tensor:
-        values = x.float()
-        return (values.square() if square else values).sum(0, dtype=torch.float64)
+        return of(x.float()).sum(0, dtype=torch.float64)
 
     total = torch.zeros(inputs[0].shape[-1], dtype=torch.float64)
     for partial in in_order(summed, inputs):
         total += partial
     return (total / max(1, sum(len(x) for x in inputs))).float()
+
+
+def _largest(inputs: Sequence[Tensor]) -> Tensor:
+    largest = torch.zeros(inputs[0].shape[-1])
+    for found in in_order(lambda x: x.float().abs().amax(0), [x for x in inputs if len(x)]):
+        largest = torch.maximum(largest, found)
+    return largest
+
+
+def _sample(inputs: Sequence[Tensor]) -> Tensor:
+    """Rows evenly spaced over all pieces."""
+    step = max(1, sum(len(x) for x in inputs) // _SAMPLE)
+    return torch.cat([x[::step].float() for x in inputs])
 
 
 def _is_static(module: ModulePlan) -> bool:

@@ -1,29 +1,20 @@
-"""Choosing and folding the scales of a block's pairs, by SmoothQuant or AWQ."""
+"""Choosing and folding the scales of a block's pairs."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.places import Place, stage_of
 from tersor.calibration.stages import staged
-from tersor.calibration.statistics.hessian import second_moment
-from tersor.machine.parallel import in_order
 from tersor.models.folding import fold
 from tersor.models.pairs import Pair
+from tersor.pipeline.blocks.observation import observe
 from tersor.pipeline.blocks.parts import BlockParts
-from tersor.transforms import (
-    Awq,
-    RoundTrip,
-    SmoothQuant,
-    awq_scale,
-    smoothquant_scale,
-)
-
-_SAMPLE = 512
+from tersor.recipes import Scaling
+from tersor.transforms import RoundTrip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +33,7 @@ def scale_block(
     parts: BlockParts,
     pairs: Sequence[Pair],
     places: Mapping[str, Place],
-    settings: Awq | SmoothQuant,
+    scaling: Scaling,
     hidden: Tensor,
     memory: ActivationMemory,
 ) -> Scaled:
@@ -58,7 +49,7 @@ def scale_block(
     with closing(staged(parts.call, hidden, None, stages, memory)) as forward:
         for stage, inputs in forward:
             pair = wanted[stage.weights[0]]
-            scale = _scale(parts, pair, settings, inputs)
+            scale = _scale(parts, pair, scaling, inputs)
             if scale is not None:
                 chosen.append((pair, scale))
     changed: dict[str, Tensor] = {}
@@ -77,60 +68,15 @@ def seen_at(pair: Pair) -> str:
 
 
 def _scale(
-    parts: BlockParts, pair: Pair, settings: Awq | SmoothQuant, inputs: Sequence[Tensor]
+    parts: BlockParts, pair: Pair, scaling: Scaling, inputs: Sequence[Tensor]
 ) -> Tensor | None:
     """The scale of one pair; ``None`` if its inputs are nothing to go by."""
-    seen = _look(inputs)
-    if not bool(seen.amax.isfinite().all()):
-        return None
     quantizers = {
         name: RoundTrip(module.scheme.weights, module.range, parts.dtypes[name])
         for name in pair.consumers
         if (module := parts.modules.get(name)) and module.scheme and module.range
     }
-    if isinstance(settings, Awq):
-        hessian = second_moment(inputs)
-        if not bool(hessian.diagonal().isfinite().all()):
-            return None
-        return awq_scale(
-            pair, parts.views, seen.mean_magnitude, hessian, settings, quantizers=quantizers
-        )
     first = next(module for name in pair.consumers if (module := parts.modules.get(name)))
-    return smoothquant_scale(
-        pair,
-        parts.views,
-        seen.amax,
-        settings,
-        quantizers=quantizers,
-        activations=first.scheme.activations if first.scheme else None,
-        sample=_sample(inputs),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """Largest and mean magnitude of every channel, fp32 ``(in,)``."""
-
-    amax: Tensor
-    mean_magnitude: Tensor
-
-
-def _look(inputs: Sequence[Tensor]) -> _Look:
-
-    def one(x: Tensor) -> tuple[Tensor, Tensor]:
-        magnitude = x.float().abs()
-        return magnitude.amax(0), magnitude.sum(0, dtype=torch.float64)
-
-    amax = torch.zeros(inputs[0].shape[-1])
-    total = torch.zeros(inputs[0].shape[-1], dtype=torch.float64)
-    for largest, summed in in_order(one, [x for x in inputs if len(x)]):
-        amax = torch.maximum(amax, largest)
-        total += summed
-    tokens = max(1, sum(len(x) for x in inputs))
-    return _Look(amax, (total / tokens).float())
-
-
-def _sample(inputs: Sequence[Tensor]) -> Tensor:
-    """Some 512 rows, evenly spaced over all pieces, fp32."""
-    step = max(1, sum(len(x) for x in inputs) // _SAMPLE)
-    return torch.cat([x[::step].float() for x in inputs])
+    activations = first.scheme.activations if first.scheme else None
+    observed = observe(inputs, scaling.needs, first.module)
+    return scaling.scale(pair, parts.views, observed, quantizers, activations)

@@ -68,7 +68,7 @@ def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> P
     if recipe.scaling is not None and not architecture.known:
         notes.append("nothing is scaled: which linears follow which is not known for this model")
     biases = (f"{m.module}.bias" in source.tensors for m in modules if m.scheme is not None)
-    if recipe.bias_correction and not any(biases):
+    if recipe.correction is not None and not any(biases):
         notes.append("no bias is corrected: no quantized linear has one")
     if reason:
         notes.append(reason)

@@ -12,13 +12,13 @@ def prepared(source: Source, recipe: Recipe) -> Source:
     Raises :class:`~tersor.errors.SourceError` for a model that cannot be rotated, and for sizes in
     ``config.json`` that are not those of the weights.
     """
-    if recipe.rotation is None and not recipe.bias_correction:
+    if recipe.rotation is None and recipe.correction is None:
         return source
     refuse_quantized(source)
     check_sizes(source.path, source.config, shapes_of(source))
     if recipe.rotation is not None:
         source = rotated(source, recipe.rotation)
-    return with_biases(source) if recipe.bias_correction else source
+    return with_biases(source) if recipe.correction is not None else source
 
 
 def unprepared(source: Source) -> Source:

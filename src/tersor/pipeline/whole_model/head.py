@@ -34,6 +34,6 @@ def head_work(source: Source, plan: Plan, unit: Unit, inputs: Sequence[Tensor]) 
     needs, window = needed(plan.recipe, [module]), plan.recipe.calibration.window
     observed = observe(inputs, needs, module.module, window)
     weight = source.read([name])[name]
-    settings = plan.recipe.second_order
-    rounded = round_stage({module.module: (module, weight, module.scale_type)}, observed, settings)
+    modules = {module.module: (module, weight, module.scale_type)}
+    rounded = round_stage(modules, observed, plan.recipe.rounding)
     return Work(rounded=rounded, seen={module.module: Seen(observed.tokens, observed.stream)})

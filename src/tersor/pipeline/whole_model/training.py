@@ -14,20 +14,16 @@ from tersor.grids import QuantizedTensor
 from tersor.pipeline.blocks.work import Work
 from tersor.pipeline.planning import ModulePlan, Plan, Unit
 from tersor.pipeline.planning.logits import head_of, trainable_logits
+from tersor.recipes import Training
 from tersor.rounding import Rounded
 from tersor.training import (
     Checkpoint,
-    Distill,
-    LatentLinear,
     LatentNorm,
     LatentScales,
     ModelProblem,
-    Qat,
-    distill,
 )
 
 Decided = tuple[Unit, Work]
-_LATENT: dict[type[Distill | Qat], type[LatentScales]] = {Distill: LatentScales, Qat: LatentLinear}
 
 
 def train(
@@ -35,7 +31,7 @@ def train(
     plan: Plan,
     decided: Sequence[Decided],
     tokens: Tensor,
-    settings: Distill | Qat,
+    training: Training,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[list[Decided], list[str]]:
@@ -52,7 +48,7 @@ def train(
     dtype = budget.precision.dtype()
     memory = ActivationMemory(int(budget.memory * 1e9))
     teacher = _teacher(source, plan, tokens, memory, dtype)
-    student = _Student(source, plan, decided, dtype, _LATENT[type(settings)])
+    student = _Student(source, plan, decided, dtype, training.latent)
     rule = trainable_logits(source, plan.architecture)
     problem = ModelProblem(
         forward=student.forward,
@@ -60,14 +56,14 @@ def train(
         parts=student.parts,
         latents=student.latents,
         weights=student.weights,
-        norms=student.norms if settings.norm_rate else {},
+        norms=student.norms if training.trains_norms else {},
         head=(rule.scale * _head(source, plan, decided)).to(dtype),
         cap=rule.cap,
         tokens=tokens,
         teacher=teacher,
         rows=_rows_together(tokens),
     )
-    losses = distill(problem, settings, plan.recipe.seed, progress, checkpoint)
+    losses = training.train(problem, plan.recipe.seed, progress, checkpoint)
     notes = []
     if losses:
         few = max(1, len(losses) // 10)
@@ -122,7 +118,7 @@ class _Student:
         plan: Plan,
         decided: Sequence[Decided],
         dtype: torch.dtype,
-        latent: type[LatentScales],
+        latent: Callable[[QuantizedTensor], LatentScales],
     ) -> None:
         self._source, self._plan, self._decided = source, plan, list(decided)
         self._dtype, self._latent = dtype, latent
