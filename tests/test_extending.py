@@ -25,7 +25,9 @@ def examples() -> dict[str, str]:
 @pytest.mark.parametrize("heading", examples())
 def test_example(heading: str, tmp_path: Path) -> None:
     code = examples()[heading]
-    assert "\nassert " in code, "an example that asserts nothing cannot be wrong"
+    assert re.search(r"^ *assert ", code, re.MULTILINE), (
+        "an example that asserts nothing cannot be wrong"
+    )
     script = tmp_path / "extending.py"
     script.write_text(code, encoding="utf-8")
     command = [sys.executable, "-W", "ignore", script]

@@ -7,7 +7,7 @@ from tersor.grids import ActivationScheme, Granularity, IntegerGrid, Symmetry, T
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
 from tersor.runtime.linears.simulated_inputs import fake_quantize
-from tersor.transforms import RoundTrip, round_rows
+from tersor.transforms import ClipSearch, RoundTrip, round_rows
 
 
 @pytest.mark.parametrize("granularity", [Granularity.TOKEN, Granularity.TENSOR, Granularity.GROUP])
@@ -28,3 +28,5 @@ def test_weights_are_rounded_as_nearest_does_it() -> None:
     weight = torch.randn(8, 40, generator=torch.Generator().manual_seed(0))
     expected = nearest(weight, scheme, MinMax(), scale_dtype=torch.bfloat16).tensor.dequantize()
     assert torch.equal(RoundTrip(scheme, MinMax(), torch.bfloat16)(weight), expected)
+    # How far to clip is not known yet when scales are chosen.
+    assert torch.equal(RoundTrip(scheme, ClipSearch(), torch.bfloat16)(weight), expected)
