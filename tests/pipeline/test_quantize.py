@@ -1,6 +1,7 @@
 """From a directory to an artifact: what is written, what is refused, what is left behind."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def test_records_name_every_matrix(tmp_path: Path) -> None:
     assert layers["model.layers.0.mlp.up_proj"]["sqnr_db"] > 15
     assert document["versions"]["tersor"]
     assert len(document["source"]["digest"]) == 32
+
+
+def test_links_of_the_card_lead_to_files_beside_it(tmp_path: Path) -> None:
+    out = quantized(tmp_path)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]*)\)", card)
+    assert set(links) == {"recipe.yaml", "tersor.json"}
+    assert all((out / link).is_file() for link in links)
+    assert "http" not in card
 
 
 def test_nan_weight_is_refused_by_name_and_nothing_is_left(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from tersor.report.command import RECIPE
 from tersor.report.record import LayerRecord, damage_warning, worst_first
 from tersor.report.text import figure, size
 
@@ -48,8 +49,8 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             *_header(facts),
             f"# {facts.title}",
             "",
-            f"`{facts.base_model}` quantized by [tersor](https://pypi.org/project/tersor/) "
-            f"{facts.version} with the recipe `{facts.recipe_name}`: {facts.recipe_description}",
+            f"`{facts.base_model}` quantized by tersor {facts.version} with the recipe "
+            f"[`{facts.recipe_name}`]({RECIPE}): {facts.recipe_description}",
             "",
             f"- scheme: {facts.scheme}",
             f"- size: {size(facts.total_bytes)}, was {size(facts.source_bytes)}",
@@ -73,7 +74,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
             *_worst_layers(quantized),
             "",
             f"{len(quantized)} matrices quantized, {len(records) - len(quantized)} left as they "
-            "were. `tersor.json` has one record for each.",
+            "were. [tersor.json](tersor.json) has one record for each.",
             "",
             "## How to make it again",
             "",
@@ -102,7 +103,7 @@ def takes_loss(card: str) -> bool:
 
 def _again(facts: CardFacts) -> list[str]:
     files = [
-        "`recipe.yaml` of this directory",
+        f"[{RECIPE}]({RECIPE}) of this directory",
         f"`{facts.base_model}`",
         *map("`{}`".format, facts.given),
     ]
