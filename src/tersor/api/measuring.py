@@ -10,6 +10,7 @@ from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, one_path, refuse_without, several, some_paths, yes_or_no
 from tersor.pipeline.studies import evaluate as studies
 from tersor.pipeline.studies.compare import CompareResult, Watch, compare_recipes
+from tersor.pipeline.studies.effort import Begun
 from tersor.pipeline.studies.evaluate import Protocol
 from tersor.pipeline.studies.found import EvaluateResult
 from tersor.recipes import AnyRecipe, Recipe, known_recipe
@@ -37,6 +38,7 @@ def evaluate(
     limit: int | None = None,
     update_card: bool = False,
     progress: Progress | None = None,
+    begun: Begun | None = None,
     measured: Callable[[EvaluateResult], None] | None = None,
 ) -> EvaluateResult:
     """Perplexity, and against ``base`` the KL divergence, on each file of ``text``; task accuracy.
@@ -48,7 +50,8 @@ def evaluate(
     :class:`~tersor.Engine`. ``tasks``: of lm-eval (needs ``tersor[tasks]``), ``limit`` documents of
     each, with those defined in the directory ``task_path``. ``update_card``: write the loss
     into the model card of ``directory``. ``progress``: called with windows done and windows in all.
-    ``measured``: called with what was found on text, before tasks are run.
+    ``begun``: called with what scoring will take, before it starts. ``measured``: called with what
+    was found on text, before tasks are run.
 
     Raises a :class:`~tersor.errors.TersorError`.
     """
@@ -64,7 +67,13 @@ def evaluate(
         studies.check_card(found, original, given)
     asked = None if tasks is None else find_tasks(tasks, include_path=task_path, limit=limit)
     evaluations = studies.evaluate_directory(
-        found, base=original, text=given, protocol=protocol, engine=by_engine, progress=progress
+        found,
+        base=original,
+        text=given,
+        protocol=protocol,
+        engine=by_engine,
+        progress=progress,
+        begun=begun,
     )
     if update_card:
         studies.update_card(found, evaluations[0])
@@ -92,6 +101,7 @@ def compare(
     merge_adapter: bool = False,
     force: bool = False,
     watch: Watch = lambda _: None,
+    begun: Begun | None = None,
 ) -> CompareResult:
     """Quantize ``source`` by every recipe into ``out`` and measure each on the same text.
 
@@ -100,7 +110,8 @@ def compare(
     ``context``, ``windows`` and ``skip``: as of :func:`~tersor.evaluate`, but 8 windows where
     nothing is said. ``calibration``, ``allow_pickle``, ``merge_adapter``, ``force``: as of
     :func:`~tersor.quantize`. ``watch``: given the name of a piece of work, returns what is called
-    with how much of it is done and how much there is, or ``None``.
+    with how much of it is done and how much there is, or ``None``. ``begun``: called with what
+    the scoring of all of them will take, before anything is scored or quantized.
 
     Raises a :class:`~tersor.errors.TersorError`; artifacts that are complete stay.
     """
@@ -115,6 +126,7 @@ def compare(
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
         force=yes_or_no("force", force),
         watch=watch,
+        begun=begun,
     )
 
 

@@ -207,6 +207,7 @@ def evaluate(
             limit=limit,
             update_card=update_card,
             progress=watch("evaluate"),
+            begun=None if as_json else show.effort,
             measured=shown,
         )
         shown(result)
@@ -252,6 +253,7 @@ def compare(
             merge_adapter=merge_adapter,
             force=force,
             watch=watch,
+            begun=None if as_json else show.effort,
         )
     show.comparison(result, out, as_json)
 
@@ -282,23 +284,33 @@ def demo(
     recipes: Annotated[
         str | None,
         typer.Option(
-            help="Recipes, comma-separated.",
-            show_default="seven of them",
+            help="Recipes, comma-separated; the last one is timed and asked.",
+            show_default="vanilla-int8,w4,gptq",
             autocompletion=several_recipe_names,
         ),
     ] = None,
-    windows: Windows = 8,
+    windows: Windows = 2,
     force: Force = False,
 ) -> None:
-    """Quantize a small model from PyPI by several recipes, compare them, generate a sentence."""
+    """Quantize a small model from PyPI, compare, time it before and after, and ask it something."""
     import tersor
+    from tersor import demo
     from tersor.cli import show
-    from tersor.demo import PROMPT, RECIPES, demo_model
 
-    names = RECIPES if recipes is None else comma_separated("recipes", recipes)
+    model, chosen = demo.demo_model(), demo.demo_recipes()
+    if recipes is None:
+        print(demo.shortened(windows))
+    else:
+        chosen = [tersor.load_recipe(name) for name in comma_separated("recipes", recipes)]
     with bars() as watch:
-        result = tersor.compare(demo_model(), names, out, windows=windows, force=force, watch=watch)
-    show.comparison(result, out, False)
-    first = result.results[0].directory
-    text = tersor.generate(first, PROMPT, max_new_tokens=40)
-    print(f"\n{first} continues:\n{PROMPT}{text}")
+        result = tersor.compare(model, chosen, out, windows=windows, force=force, watch=watch)
+        show.comparison(result, out, False)
+        last = result.results[-1].directory
+        before, after = (
+            tersor.bench(
+                directory, prompt_tokens=128, new_tokens=32, progress=watch(f"time {directory}")
+            )
+            for directory in (out / "original", last)
+        )
+    show.speeds(before, after)
+    show.asked(last, demo.QUESTION, demo.answer(last))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.studies.compare import CompareResult
+    from tersor.pipeline.studies.effort import Effort
     from tersor.pipeline.studies.found import EvaluateResult
     from tersor.recipes import Kind
     from tersor.runtime.measuring.bench import BenchResult
@@ -119,6 +120,11 @@ def evaluation(as_json: bool) -> "Iterator[Callable[[EvaluateResult], None]]":
             print_json(latest[0].to_dict())
 
 
+def effort(foreseen: "Effort") -> None:
+    """What will be scored and how long it takes, on standard error: it is no result."""
+    print(foreseen.line(), file=sys.stderr)
+
+
 def _print_evaluations(found: "Sequence[Evaluation]") -> None:
     """One row per text."""
     rows = [
@@ -175,6 +181,32 @@ def bench(found: "BenchResult", as_json: bool) -> None:
     )
     for note in found.notes:
         say(f"note       {note}")
+
+
+def speeds(before: "BenchResult", after: "BenchResult") -> None:
+    """Tokens per second of a model and of what was made of it, and how many times as many."""
+    print()
+    rows = [
+        {
+            "tokens/s": one.model.name,
+            f"prompt of {one.prompt_tokens}": median(one.prefill),
+            "next tokens": median(one.decode),
+            "MB read per token": one.bytes_per_token / 1e6,
+        }
+        for one in (before, after)
+    ]
+    print_table(rows, ("tokens/s",))
+    times = median(after.decode) / median(before.decode)
+    say(f"{after.model.name} makes {times:.1f} times as many tokens per second", 2)
+
+
+def asked(directory: Path, question: str, answer: str) -> None:
+    """A question and the answer, and how to go on."""
+    print()
+    say(f"{directory} was asked: {question}", 2)
+    say(answer, 0)
+    print()
+    say(f"tersor chat {directory} goes on; tersor evaluate, bench and recipes say more", 2)
 
 
 def _rates(rates: Sequence[float]) -> str:

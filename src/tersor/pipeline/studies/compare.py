@@ -22,6 +22,7 @@ from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.result import QuantizeResult
+from tersor.pipeline.studies.effort import Begun, foreseen
 from tersor.pipeline.studies.evaluate import (
     Protocol,
     ScoredText,
@@ -95,12 +96,14 @@ def compare_recipes(
     merge_adapter: bool = False,
     force: bool = False,
     watch: Watch = lambda _: None,
+    begun: Begun | None = None,
 ) -> CompareResult:
     """Quantize ``source_path`` by every recipe into ``out/<recipe>`` and measure each.
 
     Sources are those of :func:`~tersor.checkpoints.source.open_source`; a GGUF file is restored to
     ``out/original`` first. All plans are made before any work starts, so a wrong recipe or an
-    output that exists is found at once. The tables are written to ``out``.
+    output that exists is found at once. The tables are written to ``out``. ``begun``: called with
+    what the scoring will take, quantizing left out.
     If the run ends before, artifacts that are complete stay, and a warning names them.
 
     Raises :class:`~tersor.errors.RecipeError` for two recipes of the same name, and what
@@ -121,7 +124,7 @@ def compare_recipes(
             base_directory = out / ORIGINAL
             restore(source_path, base_directory, force=force, progress=watch("restore"))
             source = open_source(base_directory)
-        run = _Run(source, base_directory, out, text, calibration, protocol, force, watch)
+        run = _Run(source, base_directory, out, text, calibration, protocol, force, watch, begun)
         if base_directory is not source_path:
             run.finished.append(base_directory)
         with run.saying_what_is_kept():
@@ -141,6 +144,7 @@ class _Run:
     protocol: Protocol
     force: bool
     watch: Watch
+    begun: Begun | None
     finished: list[Path] = field(default_factory=list)
     scored: list[ScoredText] = field(default_factory=list)
     results: list[QuantizeResult] = field(default_factory=list)
@@ -165,6 +169,10 @@ class _Run:
         tokenizer = load_tokenizer(self.base_directory)
         self.scored.extend(scored_texts(self.base_directory, tokenizer, self.texts, self.protocol))
         original = load_source(self.source)
+        if self.begun is not None:
+            windows = [text.windows for text in self.scored]
+            # The original runs twice: what it predicts is kept, then it is scored like the others.
+            self.begun(foreseen(windows, original, None, models=len(plans) + 2))
         bases = []
         for text in self.scored:
             progress = self.watch("evaluate original")

@@ -13,6 +13,7 @@ from tersor.errors import OptionError, OutputError
 from tersor.evaluation import Base, Evaluation, LiveBase, Tasks, evaluate_model
 from tersor.formats import known_formats
 from tersor.options import limits
+from tersor.pipeline.studies.effort import Begun, foreseen
 from tersor.report import takes_loss, with_loss
 from tersor.runtime.companions import longest_window, model_tokenizer
 from tersor.runtime.engine.engine import Engine
@@ -145,12 +146,14 @@ def evaluate_directory(
     protocol: Protocol = Protocol(),
     engine: EngineOptions | None = None,
     progress: Progress | None = None,
+    begun: Begun | None = None,
 ) -> tuple[Evaluation, ...]:
     """One :class:`Evaluation` per text, in float32; against ``base`` if it is given.
 
     With ``engine``, the engine runs ``directory``, so that its kernels' own rounding is measured;
-    ``base`` is run by transformers. Raises :class:`~tersor.errors.EngineError` for what it does
-    not run, :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
+    ``base`` is run by transformers. ``begun``: called with what it will take. Raises
+    :class:`~tersor.errors.EngineError` for what it does not run,
+    :class:`~tersor.errors.SourceError` or :class:`~tersor.errors.TextError`.
     """
     for given in (directory, *(() if base is None else (base,))):
         known_formats().open(given)
@@ -166,6 +169,8 @@ def evaluate_directory(
         opened = replace(engine, context=context).open(directory)
         model, run_by = EngineModule(opened), _engine(opened)
     original = None if base is None else load(base, kernels=False)
+    if begun is not None:
+        begun(foreseen([one.windows for one in scored], model, original, models=1))
     total = sum(len(one.windows) for one in scored)
     done = 0
     results = []
