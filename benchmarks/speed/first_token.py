@@ -5,11 +5,13 @@
 Every run is a process of its own, `tersor generate ARTIFACT --prompt … --max-new-tokens 1`, timed
 from its start to the first character that it prints. Two runs before are not counted: the first
 packs weights and keeps the tokenizer, the second reads what it wrote. Files are in the memory of
-the system then. Artifacts take turns; medians, least and most, in seconds.
+the system then. Artifacts take turns; medians, least and most, in seconds, and the median of what
+processors worked for the whole process, which hardly depends on what else the machine does.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -31,18 +33,20 @@ def options(artifact: Path, prompt: str) -> list[str]:
     return ["generate", str(artifact), "--prompt", prompt, "--max-new-tokens", "1"]
 
 
-def seconds(artifact: Path, prompt: str) -> float:
-    """From the start of a process to the first byte that it prints."""
+def seconds(artifact: Path, prompt: str) -> tuple[float, float]:
+    """From the start of a process to the first byte that it prints, and of work in all."""
     command = [sys.executable, "-m", "tersor", *options(artifact, prompt)]
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as made:
-        assert made.stdout is not None
-        first = made.stdout.read(1)
-        taken = time.perf_counter() - start
-        made.stdout.read()
+    made = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert made.stdout is not None
+    first = made.stdout.read(1)
+    taken = time.perf_counter() - start
+    made.stdout.read()
+    _, status, used = os.wait4(made.pid, 0)
+    made.returncode = os.waitstatus_to_exitcode(status)
     if made.returncode or not first.strip(b"\n"):
         raise SystemExit(f"{artifact}: no token was printed")
-    return taken
+    return taken, used.ru_utime + used.ru_stime
 
 
 def imported(artifact: Path, prompt: str) -> list[str]:
@@ -59,23 +63,26 @@ def main() -> None:
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("-o", "--out", type=Path)
     arguments = parser.parse_args()
-    found: dict[Path, list[float]] = {artifact: [] for artifact in arguments.artifacts}
-    for artifact in found:
+    runs_of: dict[Path, list[tuple[float, float]]] = {
+        artifact: [] for artifact in arguments.artifacts
+    }
+    for artifact in runs_of:
         for _ in range(2):
             seconds(artifact, arguments.prompt)
     for _ in range(arguments.runs):
-        for artifact, runs in found.items():
+        for artifact, runs in runs_of.items():
             runs.append(seconds(artifact, arguments.prompt))
     table: list[dict[str, Any]] = [
         {
             "artifact": artifact.name,
-            "median": round(median(runs), 3),
-            "least": round(min(runs), 3),
-            "most": round(max(runs), 3),
+            "median": round(median(taken for taken, _ in runs), 3),
+            "least": round(min(taken for taken, _ in runs), 3),
+            "most": round(max(taken for taken, _ in runs), 3),
+            "work": round(median(work for _, work in runs), 3),
             "runs": len(runs),
             "imported": imported(artifact, arguments.prompt),
         }
-        for artifact, runs in found.items()
+        for artifact, runs in runs_of.items()
     ]
     text = json.dumps(table, indent=2)
     print(text)
