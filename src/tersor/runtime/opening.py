@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tersor.checkpoints.huggingface.directory import SafetensorsDirectory, open_directory
 from tersor.checkpoints.source import Source
+from tersor.errors import SourceError
 from tersor.runtime.packed.cache import PackedCache
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Opened:
         """Raises what :func:`~tersor.runtime.artifact.open_stored` raises."""
         self.cache = PackedCache(directory)
         self._artifact: Artifact | None = None
+        self._trusted = self.cache.quantized is not None
         if self.cache.quantized is not None:
             self.source: Source = open_directory(directory)
             self.quantized = frozenset(self.cache.quantized)
@@ -47,6 +49,11 @@ class Opened:
     def is_quantized(self) -> bool:
         """Whether it says that it is."""
         return "quantization_config" in self.config
+
+    def refuse_changed(self) -> None:
+        """Raise :class:`SourceError` if what was read is not what was checked another time."""
+        if self._trusted and self.cache.changed():
+            raise SourceError(f"{self.source.path}: changed while it was being read; try again")
 
     @property
     def artifact(self) -> "Artifact":

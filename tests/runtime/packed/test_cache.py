@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tersor
-from tersor.errors import FormatError
+from tersor.checkpoints.huggingface.directory import open_directory
+from tersor.errors import FormatError, SourceError
 from tersor.runtime.artifact import open_stored
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.linears.packing import pack_linear
@@ -256,6 +257,22 @@ def test_what_was_checked_is_not_looked_at_again(
     with pytest.raises(FormatError, match="weight_scale holds NaN"):
         Engine(artifact)
     assert checked == [artifact, artifact]
+
+
+def test_files_that_change_after_their_key_was_taken(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that were packed of others must not meet norms that nobody checked."""
+    Engine(artifact)
+    other = other_weights(artifact)
+
+    def exchange_and_open(directory: Path) -> Any:
+        exchanged(artifact / "model.safetensors", other / "model.safetensors")
+        return open_directory(directory)
+
+    monkeypatch.setattr("tersor.runtime.opening.open_directory", exchange_and_open)
+    with pytest.raises(SourceError, match="changed while it was being read"):
+        Engine(artifact)
 
 
 def test_what_nobody_checked_is_looked_at(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,7 @@ def read_weights(
     if shape.norm_offset:
         norms = {name: weight + np.float32(shape.norm_offset) for name, weight in norms.items()}
     embedding = reader.embedding()
+    model.refuse_changed()
     model.cache.save()
     return Weights(names, reader.linears, norms, embedding, reader.size, products, reader.notes())
 

@@ -63,12 +63,16 @@ class PackedCache:
             self._grew = True
         return made
 
+    def changed(self) -> bool:
+        """Whether a file of the artifact is another one than when this was made."""
+        return self._contents_now() != self._contents
+
     def save(self) -> None:
         """Write what was made or found out, unless the artifact's files have changed meanwhile.
 
         A warning says so if it cannot be done, or is more than may be kept.
         """
-        if self._store is None or not self._grew or self._contents_now() != self._contents:
+        if self._store is None or not self._grew or self.changed():
             return
         packed = Packed(self._held, self.quantized)
         path, size = self._store.place(self._directory, self._key), packed_bytes(packed)
