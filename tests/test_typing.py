@@ -82,6 +82,7 @@ TYPES = {
     'tersor.stream("m", "hi")': "typing.Iterator[str]",
     'tersor.load("m")': "tersor.runtime.loaded_model.LoadedModel",
     'tersor.load_recipe("w4")': "tersor.recipes.recipe.Recipe",
+    "tersor.list_presets()": "tuple[tersor.recipes.catalogue.Preset, ...]",
     'tersor.bench("m")': "tersor.runtime.measuring.bench.BenchResult",
     "tersor.cache_contents()": "tersor.runtime.packed.contents.CacheContents",
     "tersor.clear_cache()": "tersor.runtime.packed.contents.CacheContents",

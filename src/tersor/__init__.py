@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.studies.compare import CompareResult
     from tersor.pipeline.studies.found import EvaluateResult
-    from tersor.recipes import Recipe, load_recipe
+    from tersor.recipes import Preset, Recipe, list_presets, load_recipe
     from tersor.runtime.engine.engine import Engine, Token
     from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
@@ -42,6 +42,7 @@ __all__ = [
     "EvaluateResult",
     "Evaluation",
     "Plan",
+    "Preset",
     "QuantizeResult",
     "Recipe",
     "Sampling",
@@ -54,6 +55,7 @@ __all__ = [
     "compare",
     "evaluate",
     "generate",
+    "list_presets",
     "load",
     "load_recipe",
     "plan",
@@ -72,6 +74,7 @@ _HOMES = {
     "load": "tersor.runtime.load",
     "load_recipe": "tersor.recipes",
     "plan": "tersor.api.quantizing",
+    "list_presets": "tersor.recipes",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
     "stream": "tersor.api.running",
@@ -82,6 +85,7 @@ _HOMES = {
     "EvaluateResult": "tersor.pipeline.studies.found",
     "Evaluation": "tersor.evaluation",
     "Plan": "tersor.pipeline.planning",
+    "Preset": "tersor.recipes",
     "QuantizeResult": "tersor.pipeline.result",
     "Recipe": "tersor.recipes",
     "Sampling": "tersor.runtime.engine.sampling",

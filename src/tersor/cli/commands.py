@@ -267,13 +267,14 @@ def recipes(
     as_json: Json = False,
 ) -> None:
     """List the presets with what each is for and costs, or print one as YAML."""
+    import tersor
     from tersor.cli import show
-    from tersor.recipes import load_recipe, preset_kinds, preset_text
+    from tersor.recipes import preset_text
 
     if name is None:
-        show.presets(preset_kinds(), as_json)
+        show.presets(tersor.list_presets(), as_json)
     elif as_json:
-        show.print_json(load_recipe(name).to_dict())
+        show.print_json(tersor.load_recipe(name).to_dict())
     else:
         print(preset_text(name), end="")
 

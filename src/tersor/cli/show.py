@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -18,36 +19,21 @@ if TYPE_CHECKING:
     from tersor.pipeline.studies.compare import CompareResult
     from tersor.pipeline.studies.effort import Effort
     from tersor.pipeline.studies.found import EvaluateResult
-    from tersor.recipes import Kind
+    from tersor.recipes import Preset
     from tersor.runtime.measuring.bench import BenchResult
 
 
-def presets(kinds: "Mapping[str, Kind]", as_json: bool) -> None:
+def presets(found: "Sequence[Preset]", as_json: bool) -> None:
     """Every preset under its kind: how long it takes, what it loses, what it does."""
-    from tersor.recipes import load_recipe
-
-    described = {
-        preset: load_recipe(preset).description
-        for kind in kinds.values()
-        for preset in kind.presets
-    }
     if as_json:
-        print_json(
-            [
-                {"recipe": preset, "kind": name, "description": described[preset]}
-                | cost.model_dump()
-                for name, kind in kinds.items()
-                for preset, cost in kind.presets.items()
-            ]
-        )
+        print_json([preset.to_dict() for preset in found])
         return
-    longest = max(map(len, described))
-    for name, kind in kinds.items():
-        say(f"{name}: {kind.use}", 2)
-        for preset, cost in kind.presets.items():
-            loss = figure(cost.kl, 3)
-            line = f"  {preset:<{longest}}  {cost.time:<7}  {loss:<5}  {described[preset]}"
-            say(line, longest + 20)
+    longest = max(len(preset.recipe) for preset in found)
+    for kind, same in groupby(found, key=lambda preset: (preset.kind, preset.use)):
+        say(": ".join(kind), 2)
+        for preset in same:
+            cost = f"{preset.time:<7}  {figure(preset.kl_mean, 3):<5}"
+            say(f"  {preset.recipe:<{longest}}  {cost}  {preset.description}", longest + 20)
         print()
     say(
         "Behind each name: the time it takes on a model of 0.1B weights (SmolLM2) with two cores, "

@@ -2,11 +2,12 @@
 
 from tersor.options import did_you_mean
 from tersor.recipes.adjust import Adjustments
-from tersor.recipes.catalogue import Cost, Kind, preset_kinds
+from tersor.recipes.catalogue import Cost, Kind, Preset, preset_kinds
 from tersor.recipes.document import dump, parse, recipe_from_dict, recipe_to_dict
 from tersor.recipes.library import (
     AnyRecipe,
     known_recipe,
+    list_presets,
     load_recipe,
     preset_names,
     preset_text,
@@ -26,6 +27,7 @@ __all__ = [
     "Learner",
     "Made",
     "Override",
+    "Preset",
     "Recipe",
     "Rounding",
     "Scaling",
@@ -33,6 +35,7 @@ __all__ = [
     "did_you_mean",
     "dump",
     "known_recipe",
+    "list_presets",
     "load_recipe",
     "matches",
     "parse",

@@ -1,8 +1,10 @@
 """How presets are listed: by kind, with what each kind is for and what each preset costs."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import yaml
 
@@ -27,6 +29,25 @@ class Kind(Document):
 
     use: str
     presets: Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One line of the list: ``recipe`` is its name, ``use`` what its ``kind`` is for.
+
+    ``description``: what it does. ``time`` and ``kl_mean``: as of :class:`Cost`.
+    """
+
+    recipe: str
+    kind: str
+    use: str
+    description: str
+    time: str
+    kl_mean: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as a plain JSON value."""
+        return asdict(self)
 
 
 class _Contents(Document):

@@ -10,7 +10,7 @@ from typing import Any
 
 from tersor.errors import OptionError, RecipeError
 from tersor.options import nearest
-from tersor.recipes.catalogue import FOLDER, known_presets
+from tersor.recipes.catalogue import FOLDER, Preset, known_presets, preset_kinds
 from tersor.recipes.document import parse, recipe_from_dict
 from tersor.recipes.recipe import Recipe
 
@@ -39,6 +39,15 @@ def preset_text(name: str) -> str:
         hint = nearest(name.casefold(), preset_names()) or f"; known: {known_presets()}"
         raise RecipeError(f"no recipe {name!r}{hint}")
     return found.read_text(encoding="utf-8")
+
+
+def list_presets() -> tuple[Preset, ...]:
+    """Every preset with what it is for and costs, by kind, most used first."""
+    return tuple(
+        Preset(name, kind, of.use, load_recipe(name).description, cost.time, cost.kl)
+        for kind, of in preset_kinds().items()
+        for name, cost in of.presets.items()
+    )
 
 
 def load_recipe(recipe: AnyRecipe) -> Recipe:
