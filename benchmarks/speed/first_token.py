@@ -3,10 +3,11 @@
     python benchmarks/speed/first_token.py ARTIFACT [ARTIFACT …] [--runs 9] [-o FILE.json]
 
 Every run is a process of its own, `tersor generate ARTIFACT --prompt … --max-new-tokens 1`, timed
-from its start to the first character that it prints. Two runs before are not counted: the first
-packs weights and keeps the tokenizer, the second reads what it wrote. Files are in the memory of
-the system then. Artifacts take turns; medians, least and most, in seconds, and the median of what
-processors worked for the whole process, which hardly depends on what else the machine does.
+from its start to the first character that it prints, which is the end of the line for a token
+without text (random models have more tokens than their tokenizer knows). Two runs before are not
+counted: the first packs weights and keeps the tokenizer, the second reads what it wrote. Files are
+in the memory of the system then. Artifacts take turns; medians, least and most, in seconds, and the
+median of what processors worked for the whole process, which depends less on what else is going on.
 """
 
 import argparse
@@ -39,13 +40,13 @@ def seconds(artifact: Path, prompt: str) -> tuple[float, float]:
     start = time.perf_counter()
     made = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert made.stdout is not None
-    first = made.stdout.read(1)
+    made.stdout.read(1)
     taken = time.perf_counter() - start
     made.stdout.read()
     _, status, used = os.wait4(made.pid, 0)
     made.returncode = os.waitstatus_to_exitcode(status)
-    if made.returncode or not first.strip(b"\n"):
-        raise SystemExit(f"{artifact}: no token was printed")
+    if made.returncode:
+        raise SystemExit(f"{artifact}: it does not run")
     return taken, used.ru_utime + used.ru_stime
 
 

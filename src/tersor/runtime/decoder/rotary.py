@@ -20,6 +20,8 @@ from tersor.runtime.decoder.fields import Fields
 Floats = NDArray[np.float32]
 
 _ORIGINAL = "original_max_position_embeddings"
+# Positions whose angles stay in the caches between one step and the next.
+_PIECE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +33,16 @@ class Rope:
 
     def table(self, positions: int) -> tuple[Floats, Floats]:
         """Cosines and sines, float32 ``(positions, half)``."""
-        places = np.arange(positions, dtype=np.float32)
-        # Rounded to float32, because models have been trained with such angles.
-        angles = (places[:, None] * self.frequencies).astype(np.float64)
-        scale = np.float32(self.scale)
-        return np.cos(angles).astype(np.float32) * scale, np.sin(angles).astype(np.float32) * scale
+        places = np.arange(positions, dtype=np.float32)[:, None]
+        shape, scale = (positions, len(self.frequencies)), np.float32(self.scale)
+        cosines, sines = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for first in range(0, positions, _PIECE):
+            piece = slice(first, first + _PIECE)
+            # Rounded to float32, because models have been trained with such angles.
+            angles = (places[piece] * self.frequencies).astype(np.float64)
+            np.multiply(np.cos(angles).astype(np.float32), scale, out=cosines[piece])
+            np.multiply(np.sin(angles).astype(np.float32), scale, out=sines[piece])
+        return cosines, sines
 
 
 def rotary(parameters: Fields, head_size: int, facts: Decoder) -> Rope:
