@@ -12,7 +12,8 @@ from tersor.runtime.engine.options import EngineOptions
 RECIPES = ("vanilla-int8", "w4", "gptq")
 TOKENS = 4096
 WINDOWS = 2
-QUESTION = "What is the capital of France?"
+QUESTION = "How do plants make food?"
+ANSWER_TOKENS = 48
 
 
 def demo_recipes() -> list[Recipe]:
@@ -31,9 +32,10 @@ def shortened(windows: int) -> str:
 
 
 def answer(directory: Path) -> str:
-    """What the model in ``directory`` says to ``QUESTION``, its likeliest tokens."""
+    """What the model in ``directory`` says to ``QUESTION``, its likeliest tokens; … if cut off."""
     conversation = Conversation(EngineOptions().open(directory))
-    return "".join(conversation.answer(QUESTION, max_new_tokens=60)).strip()
+    made = list(conversation.tokens(QUESTION, max_new_tokens=ANSWER_TOKENS))
+    return "".join(token.text for token in made).strip() + "…" * (made[-1].finish == "length")
 
 
 def demo_model() -> Path:

@@ -306,12 +306,10 @@ def demo(
     with bars() as watch:
         result = tersor.compare(model, chosen, out, windows=windows, force=force, watch=watch)
         show.comparison(result, out, False)
-        last = result.results[-1].directory
+        both = (out / "original", result.results[-1].directory)
         before, after = (
-            tersor.bench(
-                directory, prompt_tokens=128, new_tokens=32, progress=watch(f"time {directory}")
-            )
-            for directory in (out / "original", last)
+            tersor.bench(one, prompt_tokens=128, new_tokens=32, progress=watch(f"time {one}"))
+            for one in both
         )
     show.speeds(before, after)
-    show.asked(last, demo.QUESTION, demo.answer(last))
+    show.asked(demo.QUESTION, {one: demo.answer(one) for one in both})

@@ -186,13 +186,14 @@ def speeds(before: "BenchResult", after: "BenchResult") -> None:
     say(f"{after.model.name} makes {times:.1f} times as many tokens per second", 2)
 
 
-def asked(directory: Path, question: str, answer: str) -> None:
-    """A question and the answer, and how to go on."""
+def asked(question: str, answers: "Mapping[Path, str]") -> None:
+    """A question, what each directory's model answers, and how to go on with the last."""
+    print(f"\n{question}")
+    longest = max(len(directory.name) for directory in answers)
+    for directory, answer in answers.items():
+        say(f"{directory.name:<{longest}}  {' '.join(answer.split())}", longest + 2)
     print()
-    say(f"{directory} was asked: {question}", 2)
-    say(answer, 0)
-    print()
-    say(f"tersor chat {directory} goes on; tersor evaluate, bench and recipes say more", 2)
+    say(f"next: tersor chat {directory}, tersor evaluate --help, tersor recipes", 2)
 
 
 def _rates(rates: Sequence[float]) -> str:
