@@ -186,7 +186,7 @@ def speeds(before: "BenchResult", after: "BenchResult") -> None:
     say(f"{after.model.name} makes {times:.1f} times as many tokens per second", 2)
 
 
-def asked(question: str, answers: "Mapping[Path, str]") -> None:
+def asked(question: str, answers: dict[Path, str]) -> None:
     """A question, what each directory's model answers, and how to go on with the last."""
     print(f"\n{question}")
     longest = max(len(directory.name) for directory in answers)
