@@ -139,7 +139,7 @@ def engine_logits(directory: Path) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     tokens = torch.randint(3, 127, (2, TOKENS), generator=generator)
     engine = Engine(directory, activation_bits=16, cache="float32")
-    return torch.stack([engine.logits(row.tolist()) for row in tokens])
+    return torch.stack([torch.from_numpy(engine.logits(row.tolist())) for row in tokens])
 
 
 def run(model_type: str, work: Path, wanted: tuple[str, ...] = STEPS) -> dict[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tersor.calibration.text import first_tokens
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.errors import MissingExtra, OptionError, TextError
 from tersor.options import AnyPath, limits, nearest, one_path, some_words
 
@@ -57,7 +56,9 @@ class Tasks:
 
     def by_engine(self, engine: "Engine") -> dict[str, Any]:
         """Run by tersor's engine, so that what its kernels round counts too."""
-        tokenizer = load_tokenizer(engine.directory)
+        from tersor.runtime.companions import model_tokenizer
+
+        tokenizer = model_tokenizer(engine.directory)
         _refuse_bare(tokenizer)
         with _environment_kept():
             from tersor.evaluation.engine_tasks import EngineTasks
