@@ -44,7 +44,7 @@ test-sweep: $(VENV)/.installed-dev
 # Damaged files of every kind, thousands of each, through the command line and the library; the figures go to the docs.
 FUZZ_EACH ?= 350
 fuzz: $(VENV)/.installed-dev
-	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/robustness.md
+	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/measured/robustness.md
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
 SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon/neon_dotprod kernels/neon/neon_i8mm kernels/portable threads/pool

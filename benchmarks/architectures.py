@@ -1,4 +1,4 @@
-"""What works for every language model that transformers lists: docs/architectures.md.
+"""What works for every language model that transformers lists: docs/measured/architectures.md.
 
     python benchmarks/architectures.py -o OUT [--types llama,gpt_oss] [--jobs 2]
 

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/tersor"
+SUFFIXES = {".py", ".yaml", ".md", ".json", ".cpp", ".hpp", ".inl", ".toml", ".txt", ".svg"}
 ENDING = re.compile(r"(?<=..)(?:ations?|ings?|ers?|ed|es|s|e)$")
 
 
@@ -80,14 +81,18 @@ def test_an_import_of_what_lies_above_is_found(code: str) -> None:
     assert violations(rows, "recipes", "from tersor.formats import layout") == []
 
 
+def folders() -> Iterator[Path]:
+    yield ROOT
+    for name in ("src/tersor", "native", "tests", "docs", "benchmarks"):
+        yield from (path for path in [ROOT / name, *(ROOT / name).rglob("*")] if path.is_dir())
+
+
 def test_folders_hold_a_dozen_files_at_most() -> None:
     """And no two names that differ by an ending."""
-    folders = [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]
-    for folder in folders:
-        names = sorted(path.stem for path in folder.iterdir() if path.suffix in (".py", ".yaml"))
+    for folder in folders():
+        names = {path.name for path in folder.iterdir() if path.suffix in SUFFIXES}
         assert len(names) <= 12, f"{folder} has {len(names)} files"
-        stems = [ENDING.sub("", name) for name in names]
-        alike = sorted(
-            {name for name, stem in zip(names, stems, strict=True) if stems.count(stem) > 1}
-        )
+        stems = sorted({name.split(".")[0] for name in names})
+        bare = [ENDING.sub("", stem) for stem in stems]
+        alike = [stem for stem, root in zip(stems, bare, strict=True) if bare.count(root) > 1]
         assert alike == [], f"{folder}: {alike} differ by an ending"

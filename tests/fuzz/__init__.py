@@ -3,7 +3,8 @@
 An input is a target (a kind of file) and a number, which alone decides what is damaged: the same on
 every machine. What comes of it is right only if it is an answer of finite numbers or one
 ``TersorError`` of one line. ``make fuzz`` runs thousands and writes the table of
-``docs/robustness.md``; ``PYTHONPATH=tests python -m fuzz --only config:123`` runs one again.
+``docs/measured/robustness.md``; ``PYTHONPATH=tests python -m fuzz --only config:123`` runs one
+again.
 
 mutations  values of JSON and YAML that nobody meant
 damage     bytes and files that nobody meant
