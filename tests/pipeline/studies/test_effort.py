@@ -46,6 +46,15 @@ def test_what_is_quick_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.seconds == pytest.approx(0.1 * 160 / 10)
 
 
+@pytest.mark.parametrize("context", [2, 3, 16])
+def test_short_windows_are_scored_all_the_same(context: int, model: Path) -> None:
+    begun: list[Effort] = []
+    text = model.parent / "text.txt"
+    found = tersor.evaluate(model, text=text, context=context, windows=2, begun=begun.append)
+    assert found.evaluations[0].tokens == 2 * (context - 1)
+    assert (begun[0].tokens, begun[0].seconds is None) == (2 * context, context == 2)
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

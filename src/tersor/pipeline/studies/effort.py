@@ -10,6 +10,8 @@ from tersor.evaluation import LiveBase, evaluate_model
 from tersor.report import duration
 
 _SHARE = 8
+# Two positions are scored behind a first token; a standard error needs two.
+_FEWEST = 3
 _SLOW_SECONDS, _QUICK_SECONDS = 1.0, 10.0
 
 
@@ -52,10 +54,10 @@ def foreseen(
     """
     windows, tokens = sum(map(len, texts)), sum(text.numel() for text in texts)
     runs = models if base is None else models + 1
-    if windows < 2:
+    if windows < 2 or texts[0].shape[1] < _FEWEST:
         return Effort(windows, tokens, runs, None)
     first = texts[0][:1]
-    little = first[:, : max(2, first.shape[1] // _SHARE)]
+    little = first[:, : max(_FEWEST, first.shape[1] // _SHARE)]
     seconds = _timed(model, base, little)
     if seconds < _SLOW_SECONDS:
         seconds = _timed(model, base, little)
