@@ -103,8 +103,8 @@ def test_every_estimator_gives_a_range_inside_what_was_seen(
 ) -> None:
     plan = _plan(smollm2)
     module = next(m for m in plan.quantized() if m.module == "model.layers.0.mlp.down_proj")
-    statistics = seen[module.module]
-    given = static_input(module, statistics, estimator, torch.float32)
+    module, statistics = replace(module, scale_type=torch.float32), seen[module.module]
+    given = static_input(module, statistics, estimator)
     assert given is not None
     assert given.zero_point is not None
     low, high = float(statistics.lows.min()), float(statistics.highs.max())
