@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent / "speed"))
 import engine as speed
 
 from tersor.calibration.text import read_plain, windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.report import to_markdown
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.logits_module import EngineModule
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 
 SKIP = 512
 WEIGHTS = ("*.safetensors", "*.gguf", "*.bin")

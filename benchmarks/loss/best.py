@@ -17,10 +17,10 @@ import yaml
 
 import tersor
 from tersor.calibration.text import read_plain, windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.recipes import Adjustments, Recipe, parse, preset_text
 from tersor.report import to_markdown
-from tersor.runtime.load import load_tokenizer
 
 ROTATED: dict[str, Any] = {"rotation": {"method": "random"}}
 VARIANTS: dict[str, dict[str, Any]] = {

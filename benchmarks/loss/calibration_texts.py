@@ -18,11 +18,11 @@ from typing import Any
 import tersor
 from tersor.calibration.text import open_text
 from tersor.calibration.text.template import transcript
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.pipeline.studies.evaluate import Protocol, scored_texts
 from tersor.recipes import Adjustments, load_recipe
 from tersor.report import to_markdown
-from tersor.runtime.load import load_tokenizer
 
 
 def readable(path: Path, tokenizer: Any, out: Path) -> Path:

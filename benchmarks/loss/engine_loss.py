@@ -15,11 +15,12 @@ from pathlib import Path
 from torch import nn
 
 from tersor.calibration.text import read_plain, windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.report import to_markdown
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.logits_module import EngineModule
-from tersor.runtime.load import load, load_tokenizer
+from tersor.runtime.load import load
 
 CACHES = ("float32", "float16", "bfloat16", "int16", "int8")
 # Bits of activations, of matrices that the artifact left as floats, and the cache.

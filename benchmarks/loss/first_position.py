@@ -19,7 +19,7 @@ from unittest.mock import patch
 from torch import Tensor
 
 import tersor
-from tersor.pipeline import block_rounder, scaling
+from tersor.pipeline.blocks import loop, scaling
 from tersor.recipes import Adjustments, load_recipe
 
 WINDOW = 512
@@ -54,13 +54,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--windows", type=int, default=6)
     arguments = parser.parse_args()
-    observe = leaving_out(block_rounder.observe, 0)
+    observe = leaving_out(loop.observe, 0)
     scale = leaving_out(scaling._scale, 3)
     for name in arguments.recipes.split(","):
         recipe = Adjustments(tokens=arguments.tokens).apply(load_recipe(name))
         for seen in (True, False):
             with (
-                patch.object(block_rounder, "observe", block_rounder.observe if seen else observe),
+                patch.object(loop, "observe", loop.observe if seen else observe),
                 patch.object(scaling, "_scale", scaling._scale if seen else scale),
             ):
                 tersor.quantize(

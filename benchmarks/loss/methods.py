@@ -25,9 +25,9 @@ from safetensors.torch import save_file
 
 import tersor
 from tersor.calibration.text import read_plain, windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.report import to_markdown
-from tersor.runtime.load import load_tokenizer
 
 SCHEMES = {
     "w4": [],

@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from tersor.calibration.text import read_plain
-from tersor.runtime.load import load_tokenizer
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 
 GROUP, STEPS = 32, 15
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import tersor
 from tersor.calibration.text import read_plain, windows
+from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.ranges import MinMax
 from tersor.recipes import Recipe, load_recipe
 from tersor.rounding import Nearest
-from tersor.runtime.load import load_tokenizer
 
 # One small matrix is always rounded, to 8 bits: a plan without any is refused.
 OTHERS = ("re:.*layers\\.(?!0\\.self_attn\\.k_proj)",)
