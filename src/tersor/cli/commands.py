@@ -297,10 +297,11 @@ def demo(
     import tersor
     from tersor import demo
     from tersor.cli import show
+    from tersor.cli.layout import say
 
     model, chosen = demo.demo_model(), demo.demo_recipes()
     if recipes is None:
-        print(demo.shortened(windows))
+        say(demo.shortened(windows), 2)
     else:
         chosen = [tersor.load_recipe(name) for name in comma_separated("recipes", recipes)]
     with bars() as watch:
