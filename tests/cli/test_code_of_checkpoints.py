@@ -54,6 +54,9 @@ def change(file: Path, **fields: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
+NO_PROMPT = ""  # what a conversation asks with where there is no keyboard
+
+
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
     return tmp_path / "the code was run"
@@ -77,13 +80,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def ask(prompt: str = "") -> str:
         questions.append(prompt)
-        if prompt == "> " and questions.count(prompt) % 3 == 0:
+        if prompt == NO_PROMPT and questions.count(prompt) % 3 == 0:
             raise EOFError
         return "y"
 
     monkeypatch.setattr("builtins.input", ask)
     yield questions
-    assert set(questions) <= {"> "}
+    assert set(questions) <= {NO_PROMPT}
 
 
 def done(*arguments: object) -> bool:
@@ -118,7 +121,7 @@ def test_commands_that_run_a_model(
         assert done("generate", directory, "--prompt", "ab", "--max-new-tokens", 2)
         assert done("chat", directory, "--max-new-tokens", 2)
         assert done("bench", directory, "--prompt-tokens", 4, "--new-tokens", 2)
-    assert asked == ["> "] * 6
+    assert asked == [NO_PROMPT] * 6
     assert not marker.exists()
 
 
