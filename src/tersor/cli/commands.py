@@ -300,12 +300,12 @@ def demo(
     from tersor.cli.layout import say
 
     model, chosen = demo.demo_model(), demo.demo_recipes()
-    if recipes is None:
-        say(demo.shortened(windows), 2)
-    else:
+    if recipes is not None:
         chosen = [tersor.load_recipe(name) for name in comma_separated("recipes", recipes)]
     with bars() as watch:
         result = tersor.compare(model, chosen, out, windows=windows, force=force, watch=watch)
+        if recipes is None:
+            say(demo.shortened(windows), 2)
         show.comparison(result, out, False)
         both = (out / "original", result.results[-1].directory)
         before, after = (
