@@ -31,8 +31,10 @@ def main() -> NoReturn:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command line; returns the exit status. ``debug`` lets exceptions through."""
-    from tersor.cli import caching, commands, running  # noqa: F401 - they register with the app
     from tersor.cli.app import app
+    from tersor.cli.commands import register
+
+    register()
 
     try:
         # Without arguments Typer prints its help. Otherwise errors are ours to print.

@@ -11,7 +11,7 @@ import torch
 import tersor
 from calibrating import small
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.cli.show import evaluation
+from tersor.cli.printing.show import evaluation
 from tersor.errors import SourceError
 from tersor.pipeline.studies.evaluate import Protocol, scored_texts
 from tersor.runtime.load import load

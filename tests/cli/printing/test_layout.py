@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tersor.cli.layout import print_table, say
+from tersor.cli.printing.layout import print_table, say
 from tersor.report import cell
 
 COLUMNS = {

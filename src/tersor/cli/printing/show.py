@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tersor.cli.layout import print_table, say
+from tersor.cli.printing.layout import print_table, say
 from tersor.report import damage_warning, duration, figure, for_people, size, worst_first
 
 if TYPE_CHECKING:

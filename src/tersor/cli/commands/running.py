@@ -6,7 +6,7 @@ import typer
 
 from tersor.cli.app import app
 from tersor.cli.options import ActivationBits, CacheType, DenseBits, Directory, Json
-from tersor.cli.progress import bars
+from tersor.cli.printing.progress import bars
 from tersor.options import limits
 
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Tokens to make at most.")]
@@ -98,7 +98,7 @@ def chat(
     dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends, /help lists commands."""
-    from tersor.cli.dialogue import Dialogue, introduce
+    from tersor.cli.printing.dialogue import Dialogue, introduce
     from tersor.runtime.conversation.chat import Conversation, checked_template
     from tersor.runtime.engine.options import EngineOptions
     from tersor.runtime.engine.sampling import Sampling
@@ -134,7 +134,7 @@ def bench(
 ) -> None:
     """Time prompts and new tokens, and compare with what this machine can do at most."""
     import tersor
-    from tersor.cli import show
+    from tersor.cli.printing import show
 
     with bars() as watch:
         found = tersor.bench(

@@ -1,7 +1,7 @@
-"""The commands. Each one parses, calls one function of the library, and prints."""
+"""What was lost: evaluate, compare, demo."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,135 +18,15 @@ from tersor.cli.options import (
     Json,
     MergeAdapter,
     Out,
-    RecipeName,
     Skip,
     Source,
     Texts,
     Windows,
     WindowsOfAll,
-    recipe_names,
     several_recipe_names,
 )
-from tersor.cli.progress import bars
-from tersor.options import comma_separated, limits
-
-
-@app.command()
-def restore(
-    gguf: Annotated[
-        Path,
-        typer.Argument(
-            help="A .gguf file, or a directory in FP8, MXFP4 or with an adapter.",
-            show_default=False,
-        ),
-    ],
-    out: Out,
-    merge_adapter: MergeAdapter = False,
-    force: Force = False,
-) -> None:
-    """Turn a GGUF file, or what is published in few bits, into a bfloat16 directory."""
-    import tersor
-
-    with bars() as watch:
-        progress = watch("restore")
-        tersor.restore(gguf, out, merge_adapter=merge_adapter, force=force, progress=progress)
-    print(f"restored to {out}")
-
-
-@app.command()
-def quantize(
-    source: Source,
-    out: Out,
-    recipe: RecipeName = "w4",
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Bits per weight, {limits.BITS.span}.",
-            show_default="the recipe's",
-            callback=limits.BITS.or_none,
-        ),
-    ] = None,
-    group_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Columns per scale; 0: one per channel.",
-            show_default="the recipe's",
-            callback=limits.GROUP_SIZE.or_none,
-        ),
-    ] = None,
-    asymmetric: Annotated[bool, typer.Option("--asymmetric", help="Use zero points.")] = False,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(help="Also quantize: lm_head, embed_tokens, …", show_default=False),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Leave alone: o_proj, *.layers.0.*, re:…", show_default=False),
-    ] = None,
-    calibration: CalibrationTexts = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            help="Calibration tokens.",
-            show_default="the recipe's",
-            callback=limits.TOKENS.or_none,
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens of a calibration window.",
-            show_default="the recipe's, or what the model reads if less",
-            callback=limits.WINDOW.or_none,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Random seed.", show_default="the recipe's", callback=limits.SEED.or_none
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="File from which an interrupted training goes on (distill, qat, best).",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and the final size, read no weights.")
-    ] = False,
-    force: Force = False,
-    allow_pickle: AllowPickle = False,
-    merge_adapter: MergeAdapter = False,
-    as_json: Json = False,
-) -> None:
-    """Quantize a model into a directory that vLLM, transformers and tersor read."""
-    import tersor
-    from tersor.cli import show
-
-    given: dict[str, Any] = {
-        "bits": bits,
-        "group_size": group_size,
-        "asymmetric": asymmetric,
-        "include": include or (),
-        "exclude": exclude or (),
-        "tokens": tokens,
-        "window": window,
-        "seed": seed,
-        "calibration": calibration or (),
-        "checkpoint": checkpoint,
-        "allow_pickle": allow_pickle,
-        "merge_adapter": merge_adapter,
-        "force": force,
-    }
-    if dry_run:
-        show.plan(tersor.plan(source, recipe, out=out, **given), as_json)
-        return
-    with bars() as watch:
-        progress = watch("quantize")
-        result = tersor.quantize(source, out, recipe, **given, progress=progress)
-    show.result(result, as_json)
+from tersor.cli.printing.progress import bars
+from tersor.options import comma_separated
 
 
 @app.command()
@@ -188,7 +68,7 @@ def evaluate(
 ) -> None:
     """Measure perplexity, divergence from the original, and task accuracy."""
     import tersor
-    from tersor.cli import show
+    from tersor.cli.printing import show
 
     with show.evaluation(as_json) as shown, bars() as watch:
         result = tersor.evaluate(
@@ -237,7 +117,7 @@ def compare(
 ) -> None:
     """Quantize by several recipes and print what each one cost."""
     import tersor
-    from tersor.cli import show
+    from tersor.cli.printing import show
 
     with bars() as watch:
         result = tersor.compare(
@@ -259,27 +139,6 @@ def compare(
 
 
 @app.command()
-def recipes(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Print this recipe.", show_default=False, autocompletion=recipe_names),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List the presets with what each is for and costs, or print one as YAML."""
-    import tersor
-    from tersor.cli import show
-    from tersor.recipes import preset_text
-
-    if name is None:
-        show.presets(tersor.list_presets(), as_json)
-    elif as_json:
-        show.print_json(tersor.load_recipe(name).to_dict())
-    else:
-        print(preset_text(name), end="")
-
-
-@app.command()
 def demo(
     out: Out,
     recipes: Annotated[
@@ -296,8 +155,8 @@ def demo(
     """Quantize a small model from PyPI, compare, time it before and after, and ask it something."""
     import tersor
     from tersor import demo
-    from tersor.cli import show
-    from tersor.cli.layout import say
+    from tersor.cli.printing import show
+    from tersor.cli.printing.layout import say
 
     model, chosen = demo.demo_model(), demo.demo_recipes()
     if recipes is not None:

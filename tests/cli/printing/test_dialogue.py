@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tersor.cli import dialogue
-from tersor.cli.dialogue import COMMANDS, Dialogue, editing, history_file, introduce
+from tersor.cli.printing import dialogue
+from tersor.cli.printing.dialogue import COMMANDS, Dialogue, editing, history_file, introduce
 from tersor.errors import TextError
 from tersor.runtime.engine.engine import Token
 from tersor.runtime.engine.sampling import Sampling

@@ -31,8 +31,8 @@ def _default(context: typer.Context, as_json: Json = False) -> None:
 def show_kept(as_json: Json = False) -> None:
     """List them: size, last use, whether the artifact is gone, and its directory."""
     import tersor
-    from tersor.cli.layout import say
-    from tersor.cli.show import print_json
+    from tersor.cli.printing.layout import say
+    from tersor.cli.printing.show import print_json
     from tersor.report import size
 
     found = tersor.cache_contents()
@@ -58,7 +58,7 @@ def clear(
 ) -> None:
     """Remove them, of all artifacts or of one; they are made again when they are needed."""
     import tersor
-    from tersor.cli.show import print_json
+    from tersor.cli.printing.show import print_json
     from tersor.report import size
 
     found = tersor.clear_cache(artifact)

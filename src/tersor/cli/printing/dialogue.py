@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tersor.cli.layout import say
+from tersor.cli.printing.layout import say
 from tersor.errors import TersorError, TextError
 from tersor.options import nearest
 

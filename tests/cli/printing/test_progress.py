@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tersor.cli.progress import bars
+from tersor.cli.printing.progress import bars
 
 
 class Terminal(io.StringIO):

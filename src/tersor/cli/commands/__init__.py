@@ -1,0 +1,11 @@
+"""The commands, by what they do. Each one parses, calls one function of the library, and prints."""
+
+from importlib import import_module
+
+_IN_ORDER_OF_HELP = ("quantizing", "measuring", "running", "caching")
+
+
+def register() -> None:
+    """Import every command, so that the application knows it."""
+    for name in _IN_ORDER_OF_HELP:
+        import_module(f"tersor.cli.commands.{name}")
