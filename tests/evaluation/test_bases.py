@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from bigram import random_bigram, random_windows
+
 from tersor.errors import OutputError, SourceError, TextError
 from tersor.evaluation import CachedBase, LiveBase, evaluate_model
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from bigram import Bigram, LastBigram, random_bigram, random_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bigram import Bigram, LastBigram, random_bigram, random_windows
 from tersor.errors import SourceError, TextError
 from tersor.evaluation import Evaluation, LiveBase, evaluate_model
 

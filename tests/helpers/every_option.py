@@ -73,6 +73,7 @@ OPTIONS = [
     Option(
         ("quantize",), "calibration", (NOWHERE, FOLDER), (TEXT,), ("--recipe", "gptq"), ("texts",)
     ),
+    Option(("quantize",), "format", ("gguff", ""), ("tersor",), (), ("plan",), (3,)),
     Option(("quantize",), "checkpoint", (FOLDER,), (), ("--recipe", "qat"), ()),
     Option(("quantize",), "source", (NOWHERE, FOLDER), (), (), ("quantize",), (3, ""), "SOURCE"),
     Option(

@@ -35,6 +35,7 @@ def quantize(
     window: int | None = None,
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
+    format: str | None = None,  # noqa: A002 - as it is called in the field
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
@@ -50,7 +51,8 @@ def quantize(
     ``calibration``: text files for recipes that look at activations, ``tokens`` of them in windows
     of ``window`` tokens; without any, the mixture that comes with tersor. ``seed``: of recipes that
     draw. ``checkpoint``: file in which training keeps its state and from which it goes on if it was
-    interrupted. ``allow_pickle``: accept ``.bin`` weights. ``merge_adapter``: merge the LoRA
+    interrupted. ``format``: of the result, by name; the first, by preference, that can hold it if
+    none is asked for. ``allow_pickle``: accept ``.bin`` weights. ``merge_adapter``: merge the LoRA
     adapter in the directory. ``force``: replace ``out``. ``progress``: called with how much is done
     and how much there is, in bytes or blocks.
 
@@ -63,6 +65,7 @@ def quantize(
         Adjustments(bits, group_size, asymmetric, include, exclude, tokens, seed, window),
         calibration=calibration,
         checkpoint=checkpoint,
+        format=format,
         allow_pickle=allow_pickle,
         merge_adapter=merge_adapter,
         force=force,
@@ -94,6 +97,7 @@ def plan(
     window: int | None = None,
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
+    format: str | None = None,  # noqa: A002 - as it is called in the field
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
@@ -112,6 +116,7 @@ def plan(
         Adjustments(bits, group_size, asymmetric, include, exclude, tokens, seed, window),
         calibration=calibration,
         checkpoint=checkpoint,
+        format=format,
         allow_pickle=allow_pickle,
         merge_adapter=merge_adapter,
         force=force,

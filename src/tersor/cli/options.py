@@ -83,6 +83,14 @@ MergeAdapter = Annotated[
     bool,
     typer.Option("--merge-adapter", help="Merge the LoRA adapter in the directory."),
 ]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of the result: compressed-tensors, tersor, …",
+        show_default="the first that can hold it",
+    ),
+]
 ActivationBits = Annotated[
     int,
     typer.Option(help="Of the engine: 8 (integer kernels) or 16 (left alone, more slowly)."),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import OptionError
-from tersor.options import AnyPath, one_path, some_paths, yes_or_no
+from tersor.formats import known_formats
+from tersor.options import AnyPath, of_kind, one_path, some_paths, yes_or_no
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import output
@@ -32,13 +33,14 @@ def requested(
     *,
     calibration: AnyPath | Sequence[AnyPath] = (),
     checkpoint: AnyPath | None = None,
+    format: str | None = None,  # noqa: A002 - as it is called in the field
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
 ) -> Request:
     """The request that :func:`tersor.quantize` carries out, and :func:`tersor.plan` only shows.
 
-    ``out``: where the result will go, if that is known.
+    ``out``: where the result will go, if that is known. ``format``: the name of its format.
 
     Raises a :class:`~tersor.errors.TersorError` for a value out of its bounds, an option without
     effect, a source or text that cannot be read, a plan that cannot be made, and an output that
@@ -51,10 +53,11 @@ def requested(
     merge = yes_or_no("merge_adapter", merge_adapter)
     texts = some_paths("calibration", calibration)
     state = None if checkpoint is None else one_path("checkpoint", checkpoint)
+    format_ = None if format is None else known_formats().named(of_kind("format", format, str))
     chosen = adjustments.apply(known_recipe("recipe", recipe))
     _refuse_unheard(chosen, texts, state)
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
-    plan = make_plan(opened, chosen)
+    plan = make_plan(opened, chosen, format_)
     _refuse_wide(adjustments, plan)
     if place is not None:
         output(plan, place, force=replace_it, source=opened).check()

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+import tersor
 from tersor.checkpoints.huggingface.directory import open_directory
-from tersor.errors import RecipeError
+from tersor.errors import RecipeError, SchemeError
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.recipes import Adjustments, Override, load_recipe
-from tiny_models import FAMILIES, save_tiny
+from tiny_models import FAMILIES, save_tiny, save_tokenizer
 
 
 def plan_for(directory: Path, recipe: str = "w4", **adjustments: object) -> Plan:
@@ -107,3 +108,21 @@ def test_bits_per_weight_by_hand(tmp_path: Path) -> None:
     assert plan.bits_per_quantized_weight == pytest.approx(
         4 + 32 / 32 + 8 * 16 * len(modules) / weights
     )
+
+
+def test_the_format_that_is_asked_for(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path / "model")
+    save_tokenizer(tmp_path / "model")
+    model, groups = tmp_path / "model", {"recipe": "w4", "group_size": 16}
+    made = tersor.quantize(model, tmp_path / "out", **groups, format="tersor")
+    assert made.plan.format == "tersor"
+    assert "--recipe recipe.yaml --format tersor" in (tmp_path / "out" / "README.md").read_text()
+    again = tersor.quantize(model, tmp_path / "again", **groups)
+    assert "--format" not in (tmp_path / "again" / "README.md").read_text()
+    assert [one.digest for one in made.layers] == [one.digest for one in again.layers]
+
+
+def test_a_format_that_cannot_hold_the_model_is_refused(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path)
+    with pytest.raises(SchemeError, match="compressed-tensors cannot hold this model"):
+        tersor.plan(tmp_path, "nf4", group_size=16, format="compressed-tensors")

@@ -10,6 +10,7 @@ from tersor.cli.options import (
     AllowPickle,
     CalibrationTexts,
     Force,
+    FormatName,
     Json,
     MergeAdapter,
     Out,
@@ -103,6 +104,7 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    format: FormatName = None,  # noqa: A002 - as it is called in the field
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the final size, read no weights.")
     ] = False,
@@ -126,6 +128,7 @@ def quantize(
         "seed": seed,
         "calibration": calibration or (),
         "checkpoint": checkpoint,
+        "format": format,
         "allow_pickle": allow_pickle,
         "merge_adapter": merge_adapter,
         "force": force,

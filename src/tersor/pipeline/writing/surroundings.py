@@ -7,6 +7,8 @@ from tersor.checkpoints.huggingface.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
 from tersor.formats import Format, Formats, readings_line
+from tersor.pipeline.planning import Plan
+from tersor.pipeline.planning.layout import chosen_format
 from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.writing.digests import linear_digest
 from tersor.pipeline.writing.repetition import source_name
@@ -68,5 +70,11 @@ def _facts(source: Source, result: QuantizeResult) -> CardFacts:
         texts=tuple(f"{text.done} on {text.line()}" for text in result.calibration),
         source_digest=result.source_digest,
         given=tuple(given),
-        command=quantize_command(name, given, needed_flags(source.path)),
+        command=quantize_command(name, given, [*needed_flags(source.path), *_format_flags(plan)]),
     )
+
+
+def _format_flags(plan: Plan) -> list[str]:
+    """What the format must be asked for by, where another one would be chosen."""
+    first, _ = chosen_format(plan.contents(), None)
+    return [] if first.name == plan.format else ["--format", plan.format]

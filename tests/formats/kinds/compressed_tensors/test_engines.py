@@ -127,5 +127,5 @@ def test_one_reason_is_said_once() -> None:
     line = readings_line(readings(own.FORMAT, of("nf4")))
     assert line == (
         "tersor, transformers (after import tersor.hf); not vLLM on GPUs, vLLM on CPUs, SGLang: "
-        "only tersor's own format can hold it; choose w4 or w8a8 in groups that divide"
+        "they do not read tersor's own format; choose w4 or w8a8 in groups that divide"
     )

@@ -40,7 +40,7 @@ class TersorFormat(NamedTensors):
         way_out = "choose w4 or w8a8 in groups that divide"
         if embeddings and not alike:
             way_out = f"--exclude {embeddings[0]}"
-        reason = "only tersor's own format can hold it"
+        reason = "they do not read tersor's own format"
         return (
             Reading("tersor"),
             Reading("transformers", condition=f"after {IMPORT}"),
