@@ -15,12 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tersor.api.explaining import explain
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
     from tersor.api.running import bench, generate, stream
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
+    from tersor.explaining import Explanation
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.studies.compare import CompareResult
@@ -41,6 +43,7 @@ __all__ = [
     "Engine",
     "EvaluateResult",
     "Evaluation",
+    "Explanation",
     "Plan",
     "Preset",
     "QuantizeResult",
@@ -54,6 +57,7 @@ __all__ = [
     "clear_cache",
     "compare",
     "evaluate",
+    "explain",
     "generate",
     "list_presets",
     "load",
@@ -70,6 +74,7 @@ _HOMES = {
     "clear_cache": "tersor.api.keeping",
     "compare": "tersor.api.measuring",
     "evaluate": "tersor.api.measuring",
+    "explain": "tersor.api.explaining",
     "generate": "tersor.api.running",
     "load": "tersor.runtime.load",
     "load_recipe": "tersor.recipes",
@@ -84,6 +89,7 @@ _HOMES = {
     "Engine": "tersor.runtime.engine.engine",
     "EvaluateResult": "tersor.pipeline.studies.found",
     "Evaluation": "tersor.evaluation",
+    "Explanation": "tersor.explaining",
     "Plan": "tersor.pipeline.planning",
     "Preset": "tersor.recipes",
     "QuantizeResult": "tersor.pipeline.result",

@@ -167,6 +167,8 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "compare": lambda **given: tersor.compare(
             **{"source": model, "recipes": "vanilla-int8", "out": out, **scored, **given}
         ),
+        "explain": lambda **given: tersor.explain(**{"values": "-1,2", **given}),
+        "shifted": lambda **given: tersor.explain("-1,2", asymmetric=True, scale=0.5, **given),
         "engine": lambda **given: tersor.Engine(model, **given),
         "options": EngineOptions,
         "load": lambda **given: tersor.load(model, **given),

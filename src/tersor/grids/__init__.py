@@ -1,6 +1,6 @@
 """The numbers: grids, schemes, quantized tensors, packing. Pure functions on tensors."""
 
-from tersor.grids.error import ErrorParts, error_parts
+from tersor.grids.error import ErrorParts, error_parts, value_parts
 from tersor.grids.fit import Parameters, ScaleStorage, fit
 from tersor.grids.grid import BaseGrid, Grid, IntegerCodes
 from tersor.grids.kinds.codebook import CodebookGrid, fp4, kmeans, log2, nf4
@@ -37,4 +37,5 @@ __all__ = [
     "nf4",
     "pack",
     "unpack",
+    "value_parts",
 ]

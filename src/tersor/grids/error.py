@@ -100,6 +100,18 @@ def _chunk_errors(
     return sums, largest
 
 
+def value_parts(
+    original: Tensor, decoded: Tensor, bounds: tuple[Tensor, Tensor], span: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rounding, clipping and zero point of every value's error ``original − decoded``.
+
+    ``bounds``, ``span``: ends of the range, which contains 0, and of the grid; all broadcast.
+    """
+    in_range = original.clamp(*bounds)
+    in_grid = in_range.clamp(*span)
+    return in_grid - decoded, original - in_range, in_range - in_grid
+
+
 def error_sums_reference(
     original: Tensor, decoded: Tensor, bounds: tuple[Tensor, Tensor], span: tuple[Tensor, Tensor]
 ) -> Tensor:
@@ -108,10 +120,8 @@ def error_sums_reference(
     ``original``, ``decoded``: float32 ``(rows, groups, size)``; ``bounds``, ``span``: ends of the
     range and of the grid, ``(rows, groups, 1)``.
     """
-    in_range = original.clamp(*bounds)
-    in_grid = in_range.clamp(*span)
     error = original - decoded
-    parts = (in_grid - decoded, original - in_range, in_range - in_grid)
+    parts = value_parts(original, decoded, bounds, span)
     sums = [(error * part).sum((1, 2), dtype=torch.float64) for part in parts]
     signal = original.square().sum((1, 2), dtype=torch.float64)
     return torch.stack([*sums, signal, error.abs().amax((1, 2)).double()], dim=1)
