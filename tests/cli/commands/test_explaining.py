@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 
@@ -49,7 +50,8 @@ def test_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.stdout", screen)
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run(["explain", VALUES, "--asymmetric", "--scale", "0.014", "--zero-point=108"]) == 0
-    assert max(map(len, screen.getvalue().splitlines())) <= columns
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert max(map(len, plain.splitlines())) <= columns
 
 
 def test_a_minus_behind_a_space_is_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
