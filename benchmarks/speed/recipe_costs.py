@@ -11,6 +11,7 @@ OUT/recipe_costs.{json,md}.
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ SHAPES = {
     "1.5B": (28, {"hidden_size": 1536, "intermediate_size": 8960, "heads": 12, "kv_heads": 2}),
     "7B": (32, {"hidden_size": 4096, "intermediate_size": 11008, "heads": 32, "kv_heads": 32}),
 }
+
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def make(directory: Path, original: Path, shape: dict[str, int], blocks: int) -> None:
@@ -80,7 +83,10 @@ def main() -> None:
             for few in (1, 3):
                 model = out / f"{name}-{few}"
                 if not model.exists():
-                    make(model, arguments.model, shape, few)
+                    # In a process of its own: what is started from this one begins with its peak.
+                    process = SPAWN.Process(target=make, args=(model, arguments.model, shape, few))
+                    process.start()
+                    process.join()
                 found[few] = quantized(model, out / "quantized", recipe)
                 print(json.dumps([recipe, name, few, *found[few]]), flush=True)
             each = (found[3][0] - found[1][0]) / 2
