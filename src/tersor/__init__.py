@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
-    from tersor.api.running import bench, generate, stream
+    from tersor.api.running import bench, converse, generate, stream
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tersor.pipeline.studies.compare import CompareResult
     from tersor.pipeline.studies.found import EvaluateResult
     from tersor.recipes import Preset, Recipe, list_presets, load_recipe
+    from tersor.runtime.conversation.chat import Conversation
     from tersor.runtime.engine.engine import Engine, Token
     from tersor.runtime.engine.sampling import Sampling
     from tersor.runtime.load import load
@@ -40,6 +41,7 @@ __all__ = [
     "BenchResult",
     "CacheContents",
     "CompareResult",
+    "Conversation",
     "Engine",
     "EvaluateResult",
     "Evaluation",
@@ -56,6 +58,7 @@ __all__ = [
     "cache_contents",
     "clear_cache",
     "compare",
+    "converse",
     "evaluate",
     "explain",
     "generate",
@@ -73,6 +76,7 @@ _HOMES = {
     "cache_contents": "tersor.api.keeping",
     "clear_cache": "tersor.api.keeping",
     "compare": "tersor.api.measuring",
+    "converse": "tersor.api.running",
     "evaluate": "tersor.api.measuring",
     "explain": "tersor.api.explaining",
     "generate": "tersor.api.running",
@@ -86,6 +90,7 @@ _HOMES = {
     "BenchResult": "tersor.runtime.measuring.bench",
     "CacheContents": "tersor.runtime.packed.contents",
     "CompareResult": "tersor.pipeline.studies.compare",
+    "Conversation": "tersor.runtime.conversation.chat",
     "Engine": "tersor.runtime.engine.engine",
     "EvaluateResult": "tersor.pipeline.studies.found",
     "Evaluation": "tersor.evaluation",

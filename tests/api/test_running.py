@@ -95,3 +95,17 @@ def test_what_is_no_prompt(prompt: Any, tmp_path: Path) -> None:
 def test_what_only_draws_hear(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="top_p has no effect while temperature is 0"):
         tersor.generate(tmp_path / "nowhere", "hello", top_p=0.9)
+
+
+def test_a_conversation_remembers(model: Path) -> None:
+    talk = tersor.converse(model, system="be brief", temperature=0.8, seed=5)
+    first = "".join(talk.answer("hello", max_new_tokens=5))
+    assert talk.messages == [*MESSAGES, {"role": "assistant", "content": first}]
+    drawn = {"temperature": 0.8, "seed": 5}
+    assert first == tersor.generate(model, MESSAGES, max_new_tokens=5, **drawn)
+
+
+def test_a_conversation_needs_a_template(tmp_path: Path) -> None:
+    bare = saved(tmp_path / "bare", "llama", template=None)
+    with pytest.raises(TextError, match="no chat template"):
+        tersor.converse(bare)

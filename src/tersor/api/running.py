@@ -1,10 +1,11 @@
-"""A model at work: ``generate``, ``stream``, ``bench``."""
+"""A model at work: ``generate``, ``stream``, ``converse``, ``bench``."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tersor.machine.memory import shortage_named
-from tersor.options import AnyPath, one_path
+from tersor.options import AnyPath, of_kind, one_path
+from tersor.runtime.conversation.chat import Conversation, open_conversation
 from tersor.runtime.conversation.generate import Prompt, stream_text
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
@@ -90,22 +91,46 @@ def stream(
     Raises a :class:`~tersor.errors.TersorError`, for a wrong option before the first piece is asked
     for.
     """
-    drawn = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "seed": seed,
-    }
-    given: dict[str, Any] = {name: value for name, value in drawn.items() if value is not None}
     return stream_text(
         one_path("directory", directory),
         prompt,
         max_new_tokens=max_new_tokens,
-        sampling=Sampling(**given),
+        sampling=_sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
         stop=stop,
         speculate=speculate,
+        options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
+    )
+
+
+@shortage_named("to open the model")
+def converse(
+    directory: AnyPath,
+    *,
+    system: str = "",
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    seed: int | None = None,
+    activation_bits: int = 8,
+    cache: str = "auto",
+    context: int | None = None,
+    threads: int | None = None,
+    dense_bits: int | None = None,
+) -> Conversation:
+    """A conversation with a model that has a chat template, on the engine.
+
+    ``system``: a message that comes first. Other options are those of :func:`generate`. What was
+    said stays in the engine's cache, so an answer costs its own tokens and the question's only.
+
+    Raises a :class:`~tersor.errors.TersorError`, for a template that does not do before any weight
+    is read.
+    """
+    return open_conversation(
+        one_path("directory", directory),
+        system=of_kind("system", system, str),
+        sampling=_sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
         options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
     )
 
@@ -140,3 +165,24 @@ def bench(
     timing.refuse_short(options.context or needed)
     engine = options.open(one_path("directory", directory), batch=batch)
     return time_engine(engine, timing, progress)
+
+
+def _sampling(
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+    repetition_penalty: float | None,
+    seed: int | None,
+) -> Sampling:
+    """What was not given is as :class:`Sampling` has it."""
+    drawn = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "seed": seed,
+    }
+    given: dict[str, Any] = {name: value for name, value in drawn.items() if value is not None}
+    return Sampling(**given)

@@ -98,23 +98,28 @@ def chat(
     dense_bits: DenseBits = None,
 ) -> None:
     """Talk with a model: Ctrl-C stops an answer, Ctrl-D ends, /help lists commands."""
+    import tersor
     from tersor.cli.printing.dialogue import Dialogue, introduce
-    from tersor.runtime.conversation.chat import Conversation, checked_template
-    from tersor.runtime.engine.options import EngineOptions
-    from tersor.runtime.engine.sampling import Sampling
-    from tersor.runtime.tokens.kept import open_tokenizer
 
     if top_p is None:
         top_p = 0.95 if temperature else 1.0
-    sampling = Sampling(temperature, top_k, top_p, min_p, seed, repetition_penalty)
-    options = EngineOptions(activation_bits, cache, context, threads, dense_bits)
     limits.MAX_NEW_TOKENS(max_new_tokens)
-    tokenizer = open_tokenizer(directory)
-    checked_template(tokenizer, str(directory), system)  # before any weight is read
-    engine = options.open(directory)
-    engine.tokenizer = tokenizer
-    conversation = Conversation(engine, system=system, sampling=sampling)
-    introduce(engine, sampling, max_new_tokens)
+    conversation = tersor.converse(
+        directory,
+        system=system,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        activation_bits=activation_bits,
+        cache=cache,
+        context=context,
+        threads=threads,
+        dense_bits=dense_bits,
+    )
+    introduce(conversation.engine, conversation.sampling, max_new_tokens)
     Dialogue(conversation, max_new_tokens).run()
 
 

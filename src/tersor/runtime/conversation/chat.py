@@ -2,12 +2,15 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.gateway.chat_template import ChatTemplate
 from tersor.errors import TextError
 from tersor.runtime.engine.engine import Engine, Token
+from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
+from tersor.runtime.tokens.kept import open_tokenizer
 
 
 def checked_template(tokenizer: Any, place: str, system: str) -> ChatTemplate:
@@ -23,9 +26,22 @@ def checked_template(tokenizer: Any, place: str, system: str) -> ChatTemplate:
     return template
 
 
+def open_conversation(
+    directory: Path, *, system: str, sampling: Sampling, options: EngineOptions
+) -> "Conversation":
+    """One with the model in ``directory``. Raises as :func:`checked_template`, before a weight is
+    read, and as :meth:`EngineOptions.open`.
+    """
+    tokenizer = open_tokenizer(directory)
+    checked_template(tokenizer, str(directory), system)
+    engine = options.open(directory)
+    engine.tokenizer = tokenizer
+    return Conversation(engine, system=system, sampling=sampling)
+
+
 class Conversation:
     """Messages so far. The engine keeps what it has computed of them, so an answer costs its own
-    tokens and the question's only.
+    tokens and the question's only. ``messages``: what was said, the system message first.
 
     Raises as :func:`checked_template`.
     """
@@ -33,7 +49,7 @@ class Conversation:
     def __init__(
         self, engine: Engine, *, system: str = "", sampling: Sampling = Sampling()
     ) -> None:
-        self._engine, self._sampling = engine, sampling
+        self.engine, self.sampling = engine, sampling
         self._template = checked_template(engine.tokenizer, str(engine.directory), system)
         self._system = _messages(system)
         self.messages: list[dict[str, str]] = list(self._system)
@@ -70,11 +86,11 @@ class Conversation:
         """
         asked = [*self.messages, {"role": "user", "content": question}]
         text = self._template.render(asked, answer_next=True)
-        tokens = self._engine.tokenizer.encode(text, add_special_tokens=False)
+        tokens = self.engine.tokenizer.encode(text, add_special_tokens=False)
         pieces: list[str] = []
         try:
-            for token in self._engine.generate(
-                tokens, max_new_tokens=max_new_tokens, sampling=self._sampling
+            for token in self.engine.generate(
+                tokens, max_new_tokens=max_new_tokens, sampling=self.sampling
             ):
                 pieces.append(token.text)
                 yield token
