@@ -80,6 +80,7 @@ TYPES = {
     'tersor.compare("m", "w4", "out")': "tersor.pipeline.studies.compare.CompareResult",
     'tersor.generate("m", "hi")': "str",
     'tersor.stream("m", "hi")': "typing.Iterator[str]",
+    'tersor.converse("m")': "tersor.runtime.conversation.chat.Conversation",
     'tersor.load("m")': "tersor.runtime.loaded_model.LoadedModel",
     'tersor.load_recipe("w4")': "tersor.recipes.recipe.Recipe",
     "tersor.list_presets()": "tuple[tersor.recipes.catalogue.Preset, ...]",

@@ -1,15 +1,17 @@
 """A model at work: ``generate``, ``stream``, ``converse``, ``bench``."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, of_kind, one_path
-from tersor.runtime.conversation.chat import Conversation, open_conversation
 from tersor.runtime.conversation.generate import Prompt, stream_text
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.measuring.bench import BenchResult, Timing, time_engine
+
+if TYPE_CHECKING:
+    from tersor.runtime.conversation.chat import Conversation
 
 
 def generate(
@@ -118,7 +120,7 @@ def converse(
     context: int | None = None,
     threads: int | None = None,
     dense_bits: int | None = None,
-) -> Conversation:
+) -> "Conversation":
     """A conversation with a model that has a chat template, on the engine.
 
     ``system``: a message that comes first. Other options are those of :func:`generate`. What was
@@ -127,6 +129,8 @@ def converse(
     Raises a :class:`~tersor.errors.TersorError`, for a template that does not do before any weight
     is read.
     """
+    from tersor.runtime.conversation.chat import open_conversation
+
     return open_conversation(
         one_path("directory", directory),
         system=of_kind("system", system, str),
