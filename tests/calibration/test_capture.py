@@ -15,7 +15,8 @@ from tersor.calibration.attention import use_native_attention
 from tersor.calibration.statistics import AbsMax, MeanSquare, MinMax, WindowRanges
 from tersor.checkpoints.source import Source, TensorInfo, open_source
 from tersor.errors import SourceError, TextError
-from tersor.models.architecture import Role, describe
+from tersor.models.architecture import Role
+from tersor.models.describing import describe
 
 LENGTH = 24
 # Windows longer than the sliding window, and both kinds of attention.

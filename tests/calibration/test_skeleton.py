@@ -15,7 +15,7 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 
 
 def decoder_of(source: Source) -> Decoder:

@@ -22,7 +22,7 @@ from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
 from tersor.checkpoints.source import open_source
 from tersor.errors import OutputError, SourceError
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.pairs import input_groups
 

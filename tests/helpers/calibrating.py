@@ -16,7 +16,8 @@ from tersor.calibration.precision import Precision
 from tersor.calibration.text import windows
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.source import open_source
-from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.architecture import Architecture, Role
+from tersor.models.describing import describe
 from tersor.models.experts import fuse
 from tersor.pipeline.result import QuantizeResult
 from tersor.ranges import ImportanceWeighted

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 import tiny_models
-from tersor.models.architecture import Architecture, describe
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
 from tersor.models.experts import unfuse
 
 torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from torch import nn
 
 import tiny_models
 from tersor.families.registry import FAMILIES
-from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.architecture import Architecture, Role
+from tersor.models.describing import describe
 from tersor.models.discovery import block_containers
 from tersor.models.pairs import input_groups, pairs
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tersor.errors import SourceError
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.models.pairs import input_groups, pairs
 
 LLAMA = {"model_type": "llama", "num_attention_heads": 4}

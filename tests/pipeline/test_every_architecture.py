@@ -20,7 +20,8 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
-from tersor.models.architecture import Role, describe
+from tersor.models.architecture import Role
+from tersor.models.describing import describe
 
 # One of each kind: experts on disk one by one and stacked, both orientations, interleaved, with
 # biases; names that change; convolutions, recurrences; several streams, keys that layers share.

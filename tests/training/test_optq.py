@@ -14,7 +14,7 @@ from tersor.calibration.skeleton import Decoder
 from tersor.checkpoints.source import open_source
 from tersor.errors import RecipeError
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.ranges import MinMax
 from tersor.rounding import nearest
 from tersor.training import BlockProblem, LatentLinear, Optq, optq

@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 import tiny_models
 from tersor.checkpoints.source import Source, TensorInfo, open_source
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
-from tersor.models.architecture import Architecture, describe
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
 from tersor.models.experts import fuse
 from tersor.models.pairs import Pair, pairs
 from tersor.ranges import MinMax

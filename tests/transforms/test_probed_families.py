@@ -16,7 +16,8 @@ import probed_families
 import tiny_models
 from tersor.checkpoints.source import Source, open_source
 from tersor.errors import SourceError
-from tersor.models.architecture import Architecture, describe
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
 from tersor.models.folding import fold
 from tersor.models.pairs import input_groups, pairs
 from tersor.models.probing import probed

@@ -17,7 +17,7 @@ from tersor.calibration.statistics import Statistic
 from tersor.calibration.text import check_windows
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.models.in_transformers.metamodel import longest_context
 
 R = TypeVar("R")

@@ -16,7 +16,8 @@ from torch import Tensor
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.families.blocks import FusedExperts, Role, canonical
-from tersor.models.architecture import Architecture, describe
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
 
 
 def unfused_shapes(

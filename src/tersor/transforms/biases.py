@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.families.blocks import canonical
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.models.probing import bias_switches
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from tersor.models.architecture import describe
+from tersor.models.describing import describe
 from tersor.models.in_transformers.metamodel import build
 from tersor.models.probing import LogitRule, logit_rule
 

@@ -12,7 +12,8 @@ from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shap
 from tersor.errors import RecipeError
 from tersor.formats import Format
 from tersor.grids import ActivationScheme, Scheme
-from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.architecture import Architecture, Role
+from tersor.models.describing import describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.models.probing import probed

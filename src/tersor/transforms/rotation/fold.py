@@ -21,7 +21,8 @@ from torch import Tensor
 from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.source import Source, TensorInfo, block_order
 from tersor.errors import RecipeError, SourceError
-from tersor.models.architecture import Architecture, describe
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
 from tersor.models.probing import probe
 from tersor.transforms.rotation.plan import head_name, residual_steps, value_steps
 from tersor.transforms.rotation.steps import Step

@@ -8,7 +8,8 @@ from every_scheme import MXFP4, NVFP4
 from tersor.formats import Contents, Format, Matrix, Reading, readings_line
 from tersor.formats.kinds import compressed_tensors, own
 from tersor.grids import Granularity, Scheme, TensorScheme
-from tersor.models.architecture import Role, describe
+from tersor.models.architecture import Role
+from tersor.models.describing import describe
 from tersor.recipes import Adjustments, load_recipe, preset_names
 
 LINEAR = Matrix("model.layers.0.mlp.up_proj", (96, 64), Role.LINEAR, load_recipe("w4").scheme)

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 import tiny_models
 from tersor.errors import SourceError
 from tersor.families.registry import FAMILIES
-from tersor.models.architecture import Role, describe
+from tersor.models.architecture import Role
+from tersor.models.describing import describe
 from tersor.models.pairs import pairs
 
 
