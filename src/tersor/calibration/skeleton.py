@@ -26,6 +26,7 @@ from tersor.calibration.blocks import (
 )
 from tersor.calibration.computed_buffers import fill_computed_buffers
 from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.modules import model_around, unload, without_embeddings
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError, TersorError
 from tersor.models.architecture import Architecture
@@ -60,7 +61,7 @@ class Decoder:
         self._names = Names(model, source.tensors)
         self._path = self._find_blocks(model)
         self.blocks: nn.ModuleList = model.get_submodule(self._path)  # type: ignore[assignment]
-        self._parent = _model_around(model, self._path)
+        self._parent = model_around(model, self._path)
         self._container = self._path.removeprefix(f"{self._parent}.")
         self.module = model.get_submodule(self._parent)
         self.module.requires_grad_(False).eval()
@@ -108,7 +109,7 @@ class Decoder:
         try:
             yield self.load(index)
         finally:
-            _unload(self.blocks[index])
+            unload(self.blocks[index])
 
     def _enter(
         self, tokens: Tensor, rows: int, memory: ActivationMemory, dtype: torch.dtype
@@ -179,7 +180,7 @@ class Decoder:
             del index, args, kwargs
             return self._returns.like(turned(hidden, self._lead))
 
-        with _without_embeddings(self.module):
+        with without_embeddings(self.module):
             output: Tensor = self._pass(tokens, replace).last_hidden_state
         return output
 
@@ -285,49 +286,6 @@ class Decoder:
                 f"{self._source.path}: no tensor {prefix}{lacking[0]}, which "
                 f"{type(module).__name__} needs; the checkpoint is incomplete"
             )
-
-
-def _model_around(model: nn.Module, path: str) -> str:
-    """The innermost model, one with embeddings of its own, around the blocks at ``path``."""
-    parts = path.split(".")[:-1]
-    while parts and not hasattr(model.get_submodule(".".join(parts)), "get_input_embeddings"):
-        parts.pop()
-    return ".".join(parts)
-
-
-def _unload(block: nn.Module) -> None:
-    """Forget what a checkpoint holds of a block, and keep what was computed."""
-    for module in block.modules():
-        computed = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
-        module._parameters = {
-            name: None if p is None else nn.Parameter(p.to("meta"), requires_grad=False)
-            for name, p in module._parameters.items()
-        }
-        module._buffers = {
-            name: computed.get(name, None if b is None else b.to("meta"))
-            for name, b in module._buffers.items()
-        }
-
-
-@contextmanager
-def _without_embeddings(module: nn.Module) -> Iterator[None]:
-    """Tables of embeddings that are not in memory give zeros, where nobody reads the result."""
-    tables = [
-        inner
-        for inner in module.modules()
-        if isinstance(inner, nn.Embedding) and inner.weight.is_meta
-    ]
-
-    def zeros(table: nn.Embedding, ids: Tensor, *_: Any, **__: Any) -> Tensor:
-        return torch.zeros(*ids.shape, table.embedding_dim)
-
-    for table in tables:
-        table.forward = partial(zeros, table)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for table in tables:
-            del table.forward
 
 
 def _as_fp32(tensor: Tensor) -> Tensor:
