@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tersor.api.explaining import explain
+    from tersor.api.explaining import explain, explain_weight
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
+    from tersor.pipeline.inspecting.weight import WeightExplanation
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.studies.compare import CompareResult
@@ -53,6 +54,7 @@ __all__ = [
     "Sampling",
     "TersorError",
     "Token",
+    "WeightExplanation",
     "__version__",
     "bench",
     "cache_contents",
@@ -61,6 +63,7 @@ __all__ = [
     "converse",
     "evaluate",
     "explain",
+    "explain_weight",
     "generate",
     "list_presets",
     "load",
@@ -79,6 +82,7 @@ _HOMES = {
     "converse": "tersor.api.running",
     "evaluate": "tersor.api.measuring",
     "explain": "tersor.api.explaining",
+    "explain_weight": "tersor.api.explaining",
     "generate": "tersor.api.running",
     "load": "tersor.runtime.load",
     "load_recipe": "tersor.recipes",
@@ -102,6 +106,7 @@ _HOMES = {
     "Sampling": "tersor.runtime.engine.sampling",
     "TersorError": "tersor.errors",
     "Token": "tersor.runtime.engine.engine",
+    "WeightExplanation": "tersor.pipeline.inspecting.weight",
 }
 
 # A checker that saw this function would take any name for one of the package's.

@@ -9,13 +9,15 @@ from typing import Any
 
 MODEL, OUT, TEXT, NOWHERE, FOLDER = "<model>", "<out>", "<text>", "<nowhere>", "<folder>"
 
+_Q_PROJ, _VALUES = "model.layers.0.self_attn.q_proj", "--values=-1,2"
+
 # What every command needs to run at all.
 NEEDED: dict[str, list[Any]] = {
     "restore": [MODEL, "-o", OUT],
     "quantize": [MODEL, "-o", OUT, "--group-size", 16],
     "evaluate": [MODEL, "--text", TEXT, "--context", 32],
     "compare": [MODEL, "-o", OUT, "--recipes", "vanilla-int8", "--text", TEXT, "--context", 32],
-    "explain": ["--values=-1,2"],
+    "explain": [MODEL, "--tensor", _Q_PROJ],
     "recipes": ["w4"],
     "demo": ["-o", OUT],
     "generate": [MODEL, "--prompt", "hello"],
@@ -136,17 +138,19 @@ OPTIONS = [
         ("explain",),
         (None, [], [True], [float("nan")], {}, b"1"),
     ),
-    Option(("explain",), "bits", (1, 9, 7), (), (), ("explain",), (True, 2.5, "8")),
-    Option(("explain",), "scale", (0, -1, "nan", "x", ""), (), (), ("explain",), (True, [1])),
+    Option(("explain",), "bits", (1, 9, 7), (2, 8), (), ("explain", "weight"), (True, 2.5, "8")),
+    # Beside a model they are refused in any case; values of their own are given in Python.
     Option(
-        ("explain",),
-        "zero_point",
-        (-129, 128),
-        (),
-        ("--asymmetric", "--scale", 0.5),
-        ("shifted",),
-        (True, 2.5),
+        ("explain",), "scale", (), (), (), ("explain",), (0, -1, "nan", "x", "", True, [1], 1e20)
     ),
+    Option(("explain",), "zero_point", (), (), (), ("shifted",), (-129, 128, True, 2.5, "1")),
+    Option(("explain",), "source", (NOWHERE, FOLDER), (), (), ("weight",), (3, ""), "SOURCE"),
+    Option(("explain",), "tensor", ("", "q_prj", "q_proj"), (_Q_PROJ,), (), ("weight",), (3,)),
+    Option(("explain",), "row", (-1, 64), (0, 63), (), ("weight",), (True, 2.5)),
+    Option(("explain",), "column", (-1, 64), (0, 63), (), ("weight",), (True, 2.5)),
+    Option(("explain",), "recipe", ("w44", NOWHERE, ""), ("w3",), (), ("weight",), (3, ["w4"])),
+    Option(("explain",), "group_size", (-1, 1, 65), (0, 2), (), ("weight",), (True,)),
+    Option(("explain",), "base", (NOWHERE, FOLDER), (), (), ("weight",), (3, "")),
     Option(("demo",), "windows", (0, -1), ()),
     Option(("demo",), "recipes", ("w44", "w4,"), ()),
     Option(("recipes",), "name", ("w44",), flag="NAME"),
@@ -214,7 +218,7 @@ SWITCHES = {
     "quantize": ("asymmetric", "dry_run", "force", "allow_pickle", "merge_adapter", "as_json"),
     "evaluate": ("engine", "update_card", "as_json"),
     "compare": ("force", "allow_pickle", "merge_adapter", "as_json"),
-    "explain": ("asymmetric", "as_json"),
+    "explain": ("asymmetric", "effect", "allow_pickle", "merge_adapter", "as_json"),
     "recipes": ("as_json",),
     "demo": ("force",),
     "bench": ("as_json",),
@@ -259,7 +263,10 @@ PAIRS = [
     Pair("evaluate", ("--update-card",), "--update-card"),
     Pair("evaluate", ("--update-card", "--base", MODEL, "--text", TEXT), "--update-card"),
     Pair("explain", ("--zero-point", 3), "--zero-point"),
-    Pair("explain", ("--zero-point", 3, "--asymmetric"), "--scale"),
+    Pair("explain", ("--scale", 3), "--scale"),
+    Pair("explain", (_VALUES,), "--values"),
+    Pair("explain", ("--merge-adapter",), "adapter"),
+    Pair("explain", ("--recipe", "gptq"), "--base"),
     Pair("generate", ("--top-k", 5), "--top-k"),
     Pair("generate", ("--top-p", 0.5), "--top-p"),
     Pair("generate", ("--min-p", 0.5), "--min-p"),

@@ -167,6 +167,9 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "compare": lambda **given: tersor.compare(
             **{"source": model, "recipes": "vanilla-int8", "out": out, **scored, **given}
         ),
+        "weight": lambda **given: tersor.explain_weight(
+            **{"source": model, "tensor": "model.layers.0.self_attn.q_proj", **given}
+        ),
         "explain": lambda **given: tersor.explain(**{"values": "-1,2", **given}),
         "shifted": lambda **given: tersor.explain("-1,2", asymmetric=True, scale=0.5, **given),
         "engine": lambda **given: tersor.Engine(model, **given),

@@ -1,9 +1,12 @@
-"""Numbers in, story out: ``explain``."""
+"""Numbers in, story out: ``explain``, ``explain_weight``."""
 
 from collections.abc import Sequence
 
 from tersor.explaining import Explanation, explain_values
-from tersor.options import yes_or_no
+from tersor.machine.memory import shortage_named
+from tersor.options import AnyPath, one_path, yes_or_no
+from tersor.pipeline.inspecting.weight import WeightExplanation, explain_one
+from tersor.recipes import Adjustments, AnyRecipe, known_recipe
 
 
 def explain(
@@ -28,4 +31,48 @@ def explain(
         asymmetric=yes_or_no("asymmetric", asymmetric),
         scale=scale,
         zero_point=zero_point,
+    )
+
+
+@shortage_named("to explain a weight")
+def explain_weight(
+    source: AnyPath,
+    tensor: str,
+    *,
+    row: int | None = None,
+    column: int | None = None,
+    recipe: AnyRecipe | None = None,
+    bits: int | None = None,
+    group_size: int | None = None,
+    asymmetric: bool = False,
+    base: AnyPath | None = None,
+    effect: bool = True,
+    allow_pickle: bool = False,
+    merge_adapter: bool = False,
+) -> WeightExplanation:
+    """Follow one weight of a matrix: stored float, group, scale, code, bits in the file, and back.
+
+    ``source``: a model, or a quantized one, beside which ``base`` is its original. ``tensor``: the
+    matrix, with or without ``.weight``. ``row``, ``column``: the weight; without them the one that
+    loses most. ``recipe``: how a model that is not quantized is rounded (``w4``), with ``bits``,
+    ``group_size`` and ``asymmetric`` as in :func:`~tersor.quantize`. ``effect``: also run the model
+    on a few words, with this weight, its row and its matrix rounded, and say what it does to an
+    output and to the largest logit.
+
+    Raises a :class:`~tersor.errors.TersorError`; for a name that is not there with the nearest one.
+    """
+    given = {"recipe": recipe, "bits": bits, "group_size": group_size, "asymmetric": asymmetric}
+    chosen = known_recipe("recipe", "w4" if recipe is None else recipe)
+    adjusted = Adjustments(bits, group_size, asymmetric).apply(chosen)
+    return explain_one(
+        one_path("source", source),
+        tensor,
+        row=row,
+        column=column,
+        recipe=adjusted,
+        given=[name for name, value in given.items() if value not in (None, False)],
+        base=None if base is None else one_path("base", base),
+        effect=yes_or_no("effect", effect),
+        allow_pickle=yes_or_no("allow_pickle", allow_pickle),
+        merge_adapter=yes_or_no("merge_adapter", merge_adapter),
     )

@@ -94,6 +94,11 @@ def unsigned(zero: int, lowest: int, highest: int) -> str:
     )
 
 
+def third_part(asymmetric: bool) -> str:
+    """What neither rounding nor clipping lost: see :mod:`tersor.grids.error`."""
+    return "zero point" if asymmetric else "end of the grid"
+
+
 def step_lines(
     step: Step, scale: float, zero_point: int | None, ends: tuple[int, int]
 ) -> Iterator[Line]:
@@ -110,7 +115,7 @@ def step_lines(
         f"s · (q - z) = {number(scale)} · ({step.code} - {operand(zero)}) = "
         f"{number(step.restored)}",
     )
-    yield "w - w'", error_line(step)
+    yield "w - w'", error_line(step, zero_point is not None)
 
 
 def _clip(step: Step, ends: tuple[int, int]) -> str:
@@ -120,12 +125,12 @@ def _clip(step: Step, ends: tuple[int, int]) -> str:
     return f"{step.code} lies in {low} … {high}: q = {step.code}"
 
 
-def error_line(step: Step) -> str:
+def error_line(step: Step, asymmetric: bool) -> str:
     """The error in its parts, without those that are 0."""
     parts = {
         "rounding": step.rounding,
         "clipping": step.clipping,
-        "zero point": step.zero_point,
+        third_part(asymmetric): step.zero_point,
     }
     lost = {name: part for name, part in parts.items() if part != 0}
     if not lost:
@@ -174,7 +179,7 @@ def findings(found: Explanation) -> Iterator[str]:
         shares = {
             "rounding": parts.rounding / parts.mse,
             "clipping": parts.clipping / parts.mse,
-            "zero point": parts.zero_point / parts.mse,
+            third_part(not found.symmetric): parts.zero_point / parts.mse,
         }
         said = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share)
         yield (

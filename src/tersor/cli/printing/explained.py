@@ -9,6 +9,7 @@ from tersor.cli.printing.show import print_json
 if TYPE_CHECKING:
     from tersor.explaining import Explanation, Step
     from tersor.explaining.formulas import Line
+    from tersor.pipeline.inspecting.weight import WeightExplanation
 
 _IN_FULL = 8
 _ROWS = 40
@@ -33,6 +34,33 @@ def values(found: "Explanation", as_json: bool) -> None:
         _lines(step_lines(step, found.scale, found.zero_point, ends), 10, 2)
     print()
     _table(found.steps)
+
+
+def weight(found: "WeightExplanation", as_json: bool) -> None:
+    """One weight of a model, from its file through its code to a logit."""
+    from tersor.explaining import weight_lines as lines
+
+    if as_json:
+        print_json(found.to_dict())
+        return
+    path = found.path
+    say(f"{found.module}, row {path.row}, column {path.column}: {found.chosen}", 2)
+    recipe = "" if found.recipe is None else f"{found.recipe}: "
+    say(f"{recipe}{path.scheme}, matrix of {path.shape[0]} x {path.shape[1]}", 2)
+    for part in (lines.stored_lines(path), lines.scale_lines(path), lines.code_lines(path)):
+        print()
+        _lines(part, 12)
+    if found.packed is not None:
+        print()
+        _lines(lines.packed_lines(found.packed, path.row), 12)
+    if said := lines.matrix_line(path):
+        print()
+        _lines([("matrix", said)], 12)
+    if found.effect is not None:
+        print()
+        _lines(lines.effect_lines(path, found.effect), 12)
+    for note in found.notes:
+        say(f"{'note':<12}{note}", 12)
 
 
 def _table(steps: "Iterable[Step]") -> None:

@@ -1,0 +1,1 @@
+"""A model looked at: one weight on its way, every matrix and what its inputs are like."""

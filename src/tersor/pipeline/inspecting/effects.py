@@ -1,0 +1,122 @@
+"""A model run with and without the rounding of one weight, one row, one matrix."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tersor.errors import SourceError
+from tersor.explaining.effect import Effect, LogitShare, OutputShare
+from tersor.models.experts import unfuse
+from tersor.models.in_transformers.names import Names, Slot
+from tersor.pipeline.inspecting.opened import Original
+from tersor.pipeline.whole_model.windows import source_tokenizer
+from tersor.runtime.load import load_source
+
+TEXT = "The capital of France is"
+
+
+def effect_of(
+    original: Original, module: str, place: tuple[int, int], weight: Tensor, restored: Tensor
+) -> Effect:
+    """What happens at the end of :data:`TEXT` if ``weight (out, in)`` becomes ``restored``.
+
+    Float32; the model is run four times, with nothing, the weight at ``place``, its row, and the
+    whole matrix replaced.
+
+    Raises :class:`~tersor.errors.SourceError` if the model cannot be loaded, has no tokenizer, or
+    does not hold the matrix as it is stored.
+    """
+    tokenizer, _ = source_tokenizer(original.source)
+    ids = torch.tensor([tokenizer(TEXT)["input_ids"]])
+    model: Any = load_source(original.source)
+    held, slot = _held(model, original, module)
+    row, column = place
+    with torch.inference_mode():
+        with _input_seen(model, slot) as seen:
+            logits = _logits(model, ids)
+        top = int(logits.argmax())
+
+        def moved(*part: int | slice) -> float:
+            return float(_replaced(model, ids, held, part, restored)[top] - logits[top])
+
+        every, logit = slice(None), float(logits[top])
+        share = LogitShare(
+            tokenizer.decode([top]),
+            logit,
+            by_weight=moved(row, column),
+            by_row=moved(row, every),
+            by_matrix=moved(every, every),
+            resolution=float(torch.finfo(torch.float32).eps) * abs(logit) * 4,
+        )
+    last = tokenizer.decode([int(ids[0, -1])])
+    output = _output(seen, weight, restored, row, column)
+    return Effect(TEXT, ids.shape[1], last, output, share)
+
+
+def _output(
+    seen: list[Tensor], weight: Tensor, restored: Tensor, row: int, column: int
+) -> OutputShare | None:
+    if not seen or seen[-1].ndim < 2 or seen[-1].shape[-1] != weight.shape[1]:
+        return None
+    x = seen[-1].reshape(-1, weight.shape[1])[-1].double()
+    before, after = weight[row].double(), restored[row].double()
+    added = x * (after - before)
+    return OutputShare(
+        float(x[column]), float(x @ before), float(added[column]), float(added.sum())
+    )
+
+
+def _held(model: nn.Module, original: Original, module: str) -> tuple[Tensor, Slot]:
+    """The matrix in memory as a view ``(out, in)``, and where it lies."""
+    disk, name = original.holders[module], f"{module}.weight"
+    names = Names(model, original.source.tensors)
+    slot = names.slots.get(disk)
+    if slot is not None:
+        views = unfuse(original.architecture, disk, slot.view(model.get_parameter(slot.parameter)))
+        if name in views:
+            view = views[name].detach()
+            return (view.T if original.architecture.is_transposed(name) else view), slot
+    raise SourceError(
+        f"{original.source.path}: transformers joins {name} with other tensors while it loads, so "
+        "it cannot be replaced alone"
+    )
+
+
+@contextmanager
+def _input_seen(model: nn.Module, slot: Slot) -> Iterator[list[Tensor]]:
+    """What the module that holds the matrix alone is called with; empty for experts of a stack."""
+    seen: list[Tensor] = []
+    path = slot.parameter.rpartition(".")[0]
+    module = model.get_submodule(path)
+    alone = slot.expert is None and model.get_parameter(slot.parameter).ndim == 2
+    if not alone or isinstance(module, nn.Embedding):
+        yield seen
+        return
+    hook = module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def _replaced(
+    model: nn.Module, ids: Tensor, held: Tensor, part: tuple[int | slice, ...], restored: Tensor
+) -> Tensor:
+    """Logits with ``part`` of the matrix as it is restored; the model is left as it was."""
+    before = held[part].clone()
+    held[part] = restored[part]
+    try:
+        return _logits(model, ids)
+    finally:
+        held[part] = before
+
+
+def _logits(model: Any, ids: Tensor) -> Tensor:
+    """Of the last position, float32 ``(vocab,)``."""
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+    if not bool(logits.isfinite().all()):
+        raise SourceError("logits hold NaN or infinity; a weight or an activation overflows")
+    return logits
