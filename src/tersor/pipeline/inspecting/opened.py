@@ -10,7 +10,8 @@ from torch import Tensor
 from tersor.checkpoints.source import Source, open_source, shapes_of
 from tersor.errors import OptionError, SourceError
 from tersor.formats import QUANTIZATION, known_formats
-from tersor.models.architecture import Architecture, Role, describe
+from tersor.models.architecture import Architecture, Role
+from tersor.models.describing import describe
 from tersor.models.experts import unfuse, unfused_shapes
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import did_you_mean
