@@ -39,8 +39,11 @@ $(VENV)/.model: $(VENV)/bin/python
 demo: $(VENV)/.installed $(VENV)/.model
 	$(PY) -m tersor demo -o $(DEMO_OUT) --force
 
+# A file of tests stays in one process, one process for each core.
+TESTS := $(PY) -m pytest -n auto --dist loadfile
+
 test: $(VENV)/.installed-dev $(VENV)/.model
-	$(PY) -m pytest
+	$(TESTS)
 
 # Every family, type of numbers, preset and cache in the engine, in `load` and rounded by hand: some 1200 models.
 test-sweep: $(VENV)/.installed-dev
@@ -98,7 +101,7 @@ check: $(VENV)/.installed-dev $(VENV)/.model
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PY) -m pytest
+	$(TESTS)
 
 format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check --fix .

@@ -104,6 +104,11 @@ def test_a_value_without_a_name_cannot_be_written() -> None:
         method_to_dict(Gptq(), RANGES)
 
 
+def named(value: object) -> str:
+    """A test's name; sets have an order of their own in every process."""
+    return " ".join(sorted(map(str, value))) if isinstance(value, set) else str(value)
+
+
 @pytest.mark.parametrize(
     ("method", "needs"),
     [
@@ -120,7 +125,7 @@ def test_a_value_without_a_name_cannot_be_written() -> None:
         (SmoothQuant(alpha=None), {Need.LARGEST, Need.SAMPLE}),
         (BiasCorrection(), {Need.MEAN}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_methods_need(method: Any, needs: set[Need]) -> None:
     assert method.needs == needs
