@@ -43,7 +43,7 @@ from transformers import AutoConfig
 import tersor
 from calibrating import BUDGET, small
 from every_architecture import WINDOW, auto_of, causal_types, multimodal_types, save_every
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import TersorError
 from tersor.runtime.artifact import open_artifact
 from tersor.runtime.engine.engine import Engine

@@ -17,7 +17,7 @@ from torch import Tensor
 import tersor
 from tersor.calibration.text import evaluation_file, open_text, pack
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.evaluation import Evaluation
 
 LINEARS = (".self_attn.", ".mlp.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from methods import PRESETS, SCHEMES, UNTYING
 
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.pipeline.planning import make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.recipes import Adjustments, load_recipe

@@ -13,7 +13,7 @@ from tersor.calibration.capture import collect
 from tersor.calibration.statistics import AbsMax
 from tersor.calibration.text import evaluation_file, windows
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 
 INPUTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 

@@ -13,7 +13,8 @@ import tiny_models
 from tersor.calibration import collect
 from tersor.calibration.attention import use_native_attention
 from tersor.calibration.statistics import AbsMax, MeanSquare, MinMax, WindowRanges
-from tersor.checkpoints.source import Source, TensorInfo, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source, TensorInfo
 from tersor.errors import SourceError, TextError
 from tersor.models.architecture import Role
 from tersor.models.describing import describe

@@ -13,7 +13,8 @@ from tersor.calibration.blocks import BlockCall, Visit, cut
 from tersor.calibration.computed_buffers import fill_computed_buffers
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.describing import describe
 

@@ -20,7 +20,7 @@ from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.places import check_reached, find_places, stage_of
 from tersor.calibration.skeleton import Decoder
 from tersor.calibration.stages import Stage, staged
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import OutputError, SourceError
 from tersor.models.describing import describe
 from tersor.models.experts import unfused_shapes

@@ -9,7 +9,7 @@ import tersor
 from calibrating import quantize, save_model, small
 from gguf_files import write_gguf
 from tersor.checkpoints.finite import FiniteSource, is_finite, is_mask
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import NonFiniteWeight
 from tiny_models import save_tiny
 

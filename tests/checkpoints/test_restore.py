@@ -13,8 +13,8 @@ import tersor
 from gguf_files import bpe_metadata, finish, write_gguf
 from tersor.checkpoints.gguf.header import read_gguf_header
 from tersor.checkpoints.gguf.source import GGUFSource
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.source import open_source
 from tersor.errors import OutputError, SourceError
 from tiny_models import save_tiny
 

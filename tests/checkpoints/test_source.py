@@ -2,7 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tersor.checkpoints.source import TensorInfo, block_order, open_source, refuse_quantized
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import TensorInfo, block_order, refuse_quantized
 from tersor.errors import SourceError
 from tiny_models import save_tiny
 

@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tersor.checkpoints.source import Source, TensorInfo, open_source, unknown_tensor
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source, TensorInfo, unknown_tensor
 from tersor.errors import OptionError, OutputError, ReadBackError, SchemeError
 from tersor.formats import (
     Contents,

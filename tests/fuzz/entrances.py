@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import tersor
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import TersorError
 from tersor.pipeline.planning import make_plan
 from tersor.pipeline.planning.prepare import prepared

@@ -15,7 +15,7 @@ import tersor
 from tersor.calibration.precision import Precision
 from tersor.calibration.text import windows
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.models.architecture import Architecture, Role
 from tersor.models.describing import describe
 from tersor.models.experts import fuse

@@ -18,7 +18,7 @@ import tersor
 from every_architecture import causal_types, save_every, tiny_config, tiny_model
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import SourceError
 from tersor.models.architecture import Role
 from tersor.models.describing import describe

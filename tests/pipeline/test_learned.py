@@ -22,7 +22,7 @@ from calibrating import (
     small,
     threads,
 )
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import RecipeError, SchemeError, SourceError
 from tersor.pipeline.planning import make_plan
 from tersor.pipeline.result import QuantizeResult

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from calibrating import calibration_tokens, logits, quantize, save_model, small
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import RecipeError
 from tersor.grids import Scheme
 from tersor.pipeline.planning import Plan, make_plan

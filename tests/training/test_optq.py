@@ -11,7 +11,7 @@ import tiny_models
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import RecipeError
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
 from tersor.models.describing import describe

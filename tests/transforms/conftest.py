@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 import tiny_models
-from tersor.checkpoints.source import Source, TensorInfo, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source, TensorInfo
 from tersor.grids import Granularity, IntegerGrid, Symmetry, TensorScheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from calibrating import save_model
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.transforms import BiasedSource, with_biases
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 import probed_families
 import tiny_models
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source
 from tersor.errors import OptionError
 from tersor.formats import known_formats
 from tersor.options import AnyPath, of_kind, one_path, some_paths, yes_or_no

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 import tersor
 from tersor.checkpoints.huggingface.directory import open_directory
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import SourceError, UnsafeSource
 from tiny_models import ODD, save_tiny, save_tokenizer
 

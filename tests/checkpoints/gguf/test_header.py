@@ -11,7 +11,7 @@ from gguf_files import finish, write_gguf
 from tersor.checkpoints.gguf.header import read_gguf_header
 from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.gguf.values import all_values
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import SourceError, TersorError
 from tiny_models import save_tiny
 

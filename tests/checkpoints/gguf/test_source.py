@@ -7,8 +7,8 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from gguf_files import finish, interleaved, write_gguf
 from tersor.checkpoints.gguf.source import GGUFSource, _halves_from_pairs
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
 from tiny_models import save_tiny, tokens
 

@@ -2,8 +2,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from gguf_files import bpe_metadata, sentencepiece_metadata, write_gguf
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
 from tiny_models import save_tiny
 

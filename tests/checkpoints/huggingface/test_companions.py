@@ -1,7 +1,7 @@
 import pytest
 
 from tersor.checkpoints.huggingface.companions import copy_companions, tokenizer_digest
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import OutputError, SourceError
 from tiny_models import save_tiny
 

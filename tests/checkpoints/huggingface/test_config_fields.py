@@ -5,7 +5,7 @@ import pytest
 
 import tersor
 from tersor.checkpoints.huggingface.config_fields import check_fields
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import SourceError, TersorError
 from tiny_models import save_tiny
 

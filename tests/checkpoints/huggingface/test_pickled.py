@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from tersor.checkpoints.huggingface.pickled import load_pickle
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.errors import SourceError, UnsafeSource
 from tiny_models import save_tiny
 

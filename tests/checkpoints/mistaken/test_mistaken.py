@@ -9,8 +9,8 @@ import torch
 
 from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.mistaken import refuse_mistaken
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError, UnsafeSource
 from tiny_models import save_tiny
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.output.writer import ShardWriter, shard_layout
-from tersor.checkpoints.source import TensorInfo, open_source
+from tersor.checkpoints.source import TensorInfo
 from tersor.errors import OutputError, ReadBackError
 
 TENSORS = {

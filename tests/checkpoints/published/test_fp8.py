@@ -6,8 +6,8 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
 import tersor
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.published.fp8 import dequantize_fp8
-from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
 from tiny_models import ODD, save_tiny, save_tokenizer, tokens
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 import tersor
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.published.mxfp4 import dequantize_mxfp4
-from tersor.checkpoints.source import open_source
 from tersor.errors import SourceError
 from tiny_models import randomized, save_tokenizer, tokens
 

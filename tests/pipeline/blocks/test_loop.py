@@ -25,7 +25,7 @@ from calibrating import (
 )
 from tersor.calibration import collect
 from tersor.calibration.text import open_text
-from tersor.checkpoints.source import open_source
+from tersor.checkpoints.opening import open_source
 from tersor.grids import IntegerGrid, Scheme
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import Unit, make_plan

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import tiny_models
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source
 from tersor.errors import RecipeError, SourceError
 from tersor.transforms import Rotation, rotated
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tersor.checkpoints.source import Source, open_source, shapes_of
+from tersor.checkpoints.opening import open_source
+from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import OptionError, SourceError
 from tersor.formats import QUANTIZATION, known_formats
 from tersor.models.architecture import Architecture, Role

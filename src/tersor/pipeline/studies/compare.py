@@ -12,10 +12,11 @@ from typing import Any
 from tersor.calibration.text import open_text
 from tersor.checkpoints.files import write_text
 from tersor.checkpoints.gateway.tokenizer import load_tokenizer
+from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.output.results import results_in
 from tersor.checkpoints.restore import restore
-from tersor.checkpoints.source import Source, open_source
+from tersor.checkpoints.source import Source
 from tersor.errors import OptionError
 from tersor.evaluation import CachedBase
 from tersor.pipeline.planning import Plan, make_plan
@@ -100,7 +101,7 @@ def compare_recipes(
 ) -> CompareResult:
     """Quantize ``source_path`` by every recipe into ``out/<recipe>`` and measure each.
 
-    Sources are those of :func:`~tersor.checkpoints.source.open_source`; a GGUF file is restored to
+    Sources are those of :func:`~tersor.checkpoints.opening.open_source`; a GGUF file is restored to
     ``out/original`` first. All plans are made before any work starts, so a wrong recipe or an
     output that exists is found at once. The tables are written to ``out``. ``begun``: called with
     what the scoring will take, quantizing left out.
