@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tersor.api.explaining import explain, explain_weight
+    from tersor.api.explaining import explain, explain_weight, inspect
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
+    from tersor.pipeline.inspecting.found import (
+        ArtifactInspection,
+        ModelInspection,
+        PairInspection,
+    )
     from tersor.pipeline.inspecting.weight import WeightExplanation
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ArtifactInspection",
     "BenchResult",
     "CacheContents",
     "CompareResult",
@@ -47,6 +53,8 @@ __all__ = [
     "EvaluateResult",
     "Evaluation",
     "Explanation",
+    "ModelInspection",
+    "PairInspection",
     "Plan",
     "Preset",
     "QuantizeResult",
@@ -65,6 +73,7 @@ __all__ = [
     "explain",
     "explain_weight",
     "generate",
+    "inspect",
     "list_presets",
     "load",
     "load_recipe",
@@ -87,6 +96,7 @@ _HOMES = {
     "load": "tersor.runtime.load",
     "load_recipe": "tersor.recipes",
     "plan": "tersor.api.quantizing",
+    "inspect": "tersor.api.explaining",
     "list_presets": "tersor.recipes",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
@@ -99,6 +109,9 @@ _HOMES = {
     "EvaluateResult": "tersor.pipeline.studies.found",
     "Evaluation": "tersor.evaluation",
     "Explanation": "tersor.explaining",
+    "ArtifactInspection": "tersor.pipeline.inspecting.found",
+    "ModelInspection": "tersor.pipeline.inspecting.found",
+    "PairInspection": "tersor.pipeline.inspecting.found",
     "Plan": "tersor.pipeline.planning",
     "Preset": "tersor.recipes",
     "QuantizeResult": "tersor.pipeline.result",

@@ -167,6 +167,7 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "compare": lambda **given: tersor.compare(
             **{"source": model, "recipes": "vanilla-int8", "out": out, **scored, **given}
         ),
+        "inspect": lambda **given: tersor.inspect(**{"source": model, **given}),
         "weight": lambda **given: tersor.explain_weight(
             **{"source": model, "tensor": "model.layers.0.self_attn.q_proj", **given}
         ),

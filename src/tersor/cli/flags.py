@@ -3,6 +3,7 @@
 _OTHERS = {
     "directory": "DIRECTORY",
     "source": "SOURCE",
+    "other": "OTHER",
     "gguf": "GGUF",
     "name": "NAME",
 }

@@ -1,4 +1,4 @@
-"""Why and where something is lost: explain."""
+"""Why and where something is lost: explain, inspect."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from tersor.cli.app import app
 from tersor.cli.options import AllowPickle, Json, MergeAdapter, recipe_names
+from tersor.cli.printing.progress import bars
 from tersor.errors import OptionError
 from tersor.options import limits
 
@@ -116,6 +117,53 @@ def explain(
     given = {name: value for name, value in of_model.items() if value is not None}
     way = tersor.explain_weight(source, bits=bits, asymmetric=asymmetric, effect=effect, **given)
     explained.weight(way, as_json)
+
+
+@app.command()
+def inspect(
+    source: Annotated[Path, typer.Argument(help="A model, or an artifact.", show_default=False)],
+    other: Annotated[
+        Path | None, typer.Argument(help="A second artifact beside it.", show_default=False)
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="The original of the artifact or artifacts.", show_default=False),
+    ] = None,
+    asymmetric: Annotated[
+        bool,
+        typer.Option("--asymmetric/--symmetric", help="Grids with zero points, or without."),
+    ] = False,
+    activations: Annotated[
+        bool,
+        typer.Option(
+            "--activations/--no-activations", help="Also run text to see the inputs of linears."
+        ),
+    ] = True,
+    allow_pickle: AllowPickle = False,
+    merge_adapter: MergeAdapter = False,
+    as_json: Json = False,
+) -> None:
+    """Look at every linear: tails, outliers, what 8, 4, 3 and 2 bits lose; or at codes."""
+    import tersor
+    from tersor.cli.printing import inspected
+
+    with bars() as watch:
+        found = tersor.inspect(
+            source,
+            other,
+            base=base,
+            asymmetric=asymmetric,
+            activations=activations,
+            allow_pickle=allow_pickle,
+            merge_adapter=merge_adapter,
+            watch=watch,
+        )
+    if isinstance(found, tersor.ModelInspection):
+        inspected.model(found, as_json)
+    elif isinstance(found, tersor.ArtifactInspection):
+        inspected.artifact(found, as_json)
+    else:
+        inspected.pair(found, as_json)
 
 
 def _refuse(others: Mapping[str, object], beside: str) -> None:

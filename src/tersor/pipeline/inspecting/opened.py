@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 from torch import Tensor
@@ -29,11 +30,19 @@ class Original:
     @cached_property
     def holders(self) -> Mapping[str, str]:
         """Published name of every matrix, without ``.weight`` → tensor on disk that holds it."""
-        found: dict[str, str] = {}
+        return {module: disk for module, (disk, _) in self._found.items()}
+
+    def weights(self, module: str) -> int:
+        """How many a matrix has."""
+        return prod(self._found[module][1])
+
+    @cached_property
+    def _found(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        found: dict[str, tuple[str, tuple[int, ...]]] = {}
         for info in self.source.tensors.values():
             for name, shape in unfused_shapes(self.architecture, info.name, info.shape).items():
                 if len(shape) == 2 and self.role(name, shape) is not Role.OTHER:
-                    found[name.removesuffix(".weight")] = info.name
+                    found[name.removesuffix(".weight")] = (info.name, shape)
         return found
 
     def role(self, name: str, shape: tuple[int, ...]) -> Role:

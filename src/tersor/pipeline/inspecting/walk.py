@@ -1,0 +1,132 @@
+"""``inspect``: every linear of a model, or of an artifact, one at a time."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from tersor.calibration.capture import collect
+from tersor.calibration.statistics import AbsMax
+from tersor.checkpoints.gateway.configuration import configuration_of
+from tersor.errors import OptionError, SourceError, TersorError
+from tersor.families.blocks import canonical
+from tersor.inspection.columns import Outliers, outliers
+from tersor.inspection.matrix import CodesView, codes_view, matrix_view
+from tersor.models.architecture import Architecture
+from tersor.models.in_transformers.metamodel import longest_context
+from tersor.pipeline.inspecting.found import ArtifactInspection, ModelInspection, TextSeen
+from tersor.pipeline.inspecting.opened import Original, open_original
+from tersor.pipeline.whole_model.windows import calibration_text
+from tersor.recipes import Calibration
+from tersor.runtime.artifact import Artifact
+from tersor.runtime.origin import recipe_of
+
+Report = Callable[[int, int], None]
+Watch = Callable[[str], Report | None]
+"""Given the name of a piece of work, what is called with how much of it is done and there is."""
+
+_TOKENS = Calibration(tokens=1024, window=256)
+
+
+def inspect_model(
+    original: Original, *, asymmetric: bool, activations: bool, watch: Watch
+) -> ModelInspection:
+    """Look at every linear of the blocks; see :func:`tersor.inspect`."""
+    architecture = original.architecture
+    linears = [module for module in original.holders if _block(architecture, module) is not None]
+    if not linears:
+        raise SourceError(f"{original.source.path}: no linear in its blocks to inspect")
+    report = watch("inspect weights")
+    views, done, total = [], 0, sum(map(original.weights, linears))
+    for module in linears:
+        weight = original.matrix(module)
+        block, role = _place(architecture, module)
+        try:
+            views.append(matrix_view(module, block, role, weight, asymmetric=asymmetric))
+        except TersorError as error:
+            raise type(error)(f"{original.source.path}: {module}.weight: {error}") from None
+        if report is not None:
+            done += original.weights(module)
+            report(done, total)
+    notes, text = [], None
+    inside = set(linears)
+    left = [module for module in original.holders if module not in inside]
+    if left:
+        notes.append(f"left out, being no linears of blocks: {', '.join(left)}")
+    if activations:
+        try:
+            seen, text = _inputs(original, linears, watch("inspect activations"))
+            views = [replace(view, inputs=seen.get(view.module)) for view in views]
+        except TersorError as error:
+            notes.append(f"activations were not looked at: {error}")
+    return ModelInspection(
+        original.source.path,
+        architecture.model_type,
+        architecture.blocks,
+        asymmetric,
+        tuple(views),
+        text,
+        tuple(notes),
+    )
+
+
+def _inputs(
+    original: Original, linears: Iterable[str], report: Report | None
+) -> tuple[dict[str, Outliers], TextSeen]:
+    """Largest magnitudes of the inputs of linears, while some text runs through the model."""
+    source = original.source
+    longest = longest_context(configuration_of(source.config, str(source.path)))
+    budget = replace(_TOKENS, window=min(_TOKENS.window, longest or _TOKENS.window))
+    read = calibration_text(source, (), budget)
+    observers = {f"{module}.weight": AbsMax() for module in linears}
+    found = collect(source, observers, read.tokens, progress=report)
+    seen = {name.removesuffix(".weight"): outliers(one.values) for name, one in found.items()}
+    windows, window = read.tokens.shape
+    return seen, TextSeen(windows, window)
+
+
+def inspect_artifact(
+    artifact: Artifact, *, base: Path | None, watch: Watch, named: str = ""
+) -> ArtifactInspection:
+    """Look at the codes of every quantized matrix, beside those of ``base`` if it is given."""
+    original = None if base is None else open_original(base)
+    path = artifact.source.path
+    if original is not None:
+        _refuse_other(artifact, original, path)
+    report = watch(f"inspect {named or 'codes'}")
+    views: list[CodesView] = []
+    for done, module in enumerate(artifact.schemes, 1):
+        quantized = artifact.linear(module).weight
+        weight = None if original is None else original.matrix(module)
+        views.append(codes_view(module, _role(module), quantized, weight))
+        if report is not None:
+            report(done, len(artifact.schemes))
+    return ArtifactInspection(path, base, recipe_of(path), artifact.format.name, tuple(views))
+
+
+def _refuse_other(artifact: Artifact, original: Original, path: Path) -> None:
+    missing = next((m for m in artifact.schemes if m not in original.holders), None)
+    base = original.source.path
+    if missing is not None:
+        raise OptionError("base", f"{base} has no {missing}: it is not the original of {path}")
+    shapes = {name: info.shape for name, info in original.source.tensors.items()}
+    for module in artifact.schemes:
+        mine, theirs = artifact.shapes[f"{module}.weight"], shapes.get(f"{module}.weight")
+        if theirs is not None and mine != theirs:
+            raise OptionError("base", f"{base}: {module} is {theirs}, in {path} {mine}")
+
+
+def _block(architecture: Architecture, module: str) -> int | None:
+    return architecture.block_of(f"{module}.weight")
+
+
+def _place(architecture: Architecture, module: str) -> tuple[int, str]:
+    block, relative = architecture.split(f"{module}.weight")
+    assert block is not None
+    return block, canonical(relative)
+
+
+def _role(module: str) -> str:
+    """The name of a module behind its block's number, or its last part."""
+    parts = module.split(".")
+    at = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
+    return canonical(".".join(parts[at + 1 :])) if at is not None else parts[-1]
