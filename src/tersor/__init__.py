@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
     from tersor.api.running import bench, converse, generate, stream
+    from tersor.api.sensitivity import sensitivity
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tersor.pipeline.inspecting.weight import WeightExplanation
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
+    from tersor.pipeline.sensitivity.result import SensitivityResult
     from tersor.pipeline.studies.compare import CompareResult
     from tersor.pipeline.studies.found import EvaluateResult
     from tersor.recipes import Preset, Recipe, list_presets, load_recipe
@@ -60,6 +62,7 @@ __all__ = [
     "QuantizeResult",
     "Recipe",
     "Sampling",
+    "SensitivityResult",
     "TersorError",
     "Token",
     "WeightExplanation",
@@ -80,6 +83,7 @@ __all__ = [
     "plan",
     "quantize",
     "restore",
+    "sensitivity",
     "stream",
 ]
 
@@ -100,6 +104,7 @@ _HOMES = {
     "list_presets": "tersor.recipes",
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
+    "sensitivity": "tersor.api.sensitivity",
     "stream": "tersor.api.running",
     "BenchResult": "tersor.runtime.measuring.bench",
     "CacheContents": "tersor.runtime.packed.contents",
@@ -117,6 +122,7 @@ _HOMES = {
     "QuantizeResult": "tersor.pipeline.result",
     "Recipe": "tersor.recipes",
     "Sampling": "tersor.runtime.engine.sampling",
+    "SensitivityResult": "tersor.pipeline.sensitivity.result",
     "TersorError": "tersor.errors",
     "Token": "tersor.runtime.engine.engine",
     "WeightExplanation": "tersor.pipeline.inspecting.weight",

@@ -173,6 +173,9 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         ),
         "explain": lambda **given: tersor.explain(**{"values": "-1,2", **given}),
         "shifted": lambda **given: tersor.explain("-1,2", asymmetric=True, scale=0.5, **given),
+        "sensitivity": lambda **given: tersor.sensitivity(
+            model, **{"tokens": 64, "window": 32, **given}
+        ),
         "engine": lambda **given: tersor.Engine(model, **given),
         "options": EngineOptions,
         "load": lambda **given: tersor.load(model, **given),

@@ -17,9 +17,9 @@ def model_around(model: nn.Module, path: str) -> str:
     return ".".join(parts)
 
 
-def unload(block: nn.Module) -> None:
-    """Forget what a checkpoint holds of a block, and keep what was computed."""
-    for module in block.modules():
+def unload(whole: nn.Module) -> None:
+    """Forget what a checkpoint holds of a block or embedding, and keep what was computed."""
+    for module in whole.modules():
         computed = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
         module._parameters = {
             name: None if p is None else nn.Parameter(p.to("meta"), requires_grad=False)

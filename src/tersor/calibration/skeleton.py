@@ -90,10 +90,9 @@ class Decoder:
         ``progress(done, total)`` counts blocks.
         """
         with torch.no_grad():
-            if any(tensor.is_meta for tensor in self._embedding.parameters()):
-                self._load_surroundings()
+            self.embedding()
             calls, hidden = self._enter(tokens, rows, memory, dtype)
-            self._embedding.to("meta")  # in fp32 it is a large part of a small model
+            unload(self._embedding)  # in fp32 it is a large part of a small model
             for call in calls:
                 with self.loaded(call.index):
                     hidden = visit(call, hidden)
@@ -101,7 +100,7 @@ class Decoder:
                     progress(call.index + 1, len(self.blocks))
             for start in range(0, len(tokens), rows):
                 piece = slice(start, start + rows)
-                yield self._leave(tokens[piece], hidden[piece])
+                yield self.leave(tokens[piece], hidden[piece])
 
     @contextmanager
     def loaded(self, index: int) -> Iterator[nn.Module]:
@@ -173,8 +172,19 @@ class Decoder:
         self._pass(tokens, first_for_real)
         return record
 
-    def _leave(self, tokens: Tensor, hidden: Tensor) -> Tensor:
-        """The final norm's output for a piece of the last block's output."""
+    def embedding(self) -> nn.Module:
+        """The module that embeds tokens, its weights in memory; the next walk takes them as they
+        are and lets them go.
+        """
+        if any(tensor.is_meta for tensor in self._embedding.parameters()):
+            self._load_surroundings()
+        return self._embedding
+
+    def leave(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """The final norm's output for a piece of the last block's output.
+
+        ``tokens``: int64 ``(r, T)``; ``hidden``: ``(r, T, hidden)``. Only after a walk.
+        """
 
         def replace(index: int, *args: Any, **kwargs: Any) -> Any:
             del index, args, kwargs

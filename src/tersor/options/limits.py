@@ -19,6 +19,10 @@ WINDOW = Whole("window", 2, 2**20)
 SEED = Whole("seed", 0, 2**64 - 1)
 MEMORY = Number("memory", 0, 1e6, above=True)
 
+# Sensitivities.
+BY = Choice("by", ("linear", "block", "role"))
+EXACT_SAMPLE = Whole("exact_sample", 1, _ANY)
+
 # Evaluation.
 WINDOW_CONTEXT = Whole("context", 2, 2**20)
 WINDOWS = Whole("windows", 1, _ANY)

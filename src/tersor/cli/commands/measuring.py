@@ -1,4 +1,4 @@
-"""What was lost: evaluate, compare, demo."""
+"""What was lost: evaluate, compare, sensitivity, demo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from tersor.cli.options import (
     Json,
     MergeAdapter,
     Out,
+    RecipeName,
     Skip,
     Source,
     Texts,
@@ -26,7 +27,7 @@ from tersor.cli.options import (
     several_recipe_names,
 )
 from tersor.cli.printing.progress import bars
-from tersor.options import comma_separated
+from tersor.options import comma_separated, limits
 
 
 @app.command()
@@ -136,6 +137,54 @@ def compare(
             begun=None if as_json else show.effort,
         )
     show.comparison(result, out, as_json)
+
+
+@app.command()
+def sensitivity(
+    source: Source,
+    recipe: RecipeName = "w4",
+    schemes: Annotated[
+        str,
+        typer.Option(help="Widths, comma-separated: w4, w3g32 (groups), w8c (per channel)."),
+    ] = "w3,w4,w8",
+    by: Annotated[str, typer.Option(help=f"What is quantized alone: {limits.BY.span}.")] = "linear",
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Measure every part too, which takes long; estimates do not."),
+    ] = False,
+    exact_sample: Annotated[
+        int | None,
+        typer.Option(help="Measure so many parts, drawn by --seed.", show_default="none"),
+    ] = None,
+    calibration: CalibrationTexts = None,
+    tokens: Annotated[int, typer.Option(help="Tokens to predict.")] = 4096,
+    window: Annotated[int, typer.Option(help="Tokens of a window.")] = 128,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    allow_pickle: AllowPickle = False,
+    merge_adapter: MergeAdapter = False,
+    as_json: Json = False,
+) -> None:
+    """Show what quantizing each linear, block or role alone does to the predictions."""
+    import tersor
+    from tersor.cli.printing.sensitivity import sensitivity as show_sensitivity
+
+    with bars() as watch:
+        result = tersor.sensitivity(
+            source,
+            recipe,
+            schemes=comma_separated("schemes", schemes),
+            by=by,
+            exact=exact,
+            exact_sample=exact_sample,
+            calibration=calibration or (),
+            tokens=tokens,
+            window=window,
+            seed=seed,
+            allow_pickle=allow_pickle,
+            merge_adapter=merge_adapter,
+            watch=watch,
+        )
+    show_sensitivity(result, as_json)
 
 
 @app.command()
