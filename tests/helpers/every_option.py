@@ -163,7 +163,7 @@ OPTIONS = [
         ("sensitivity",),
         "schemes",
         ("", "w9", "w4,", "w4g1", "four", "w7"),
-        ("w2,w8", "w4g16,w4c"),
+        ("w2", "w4g16", "w4c"),
         (),
         ("sensitivity",),
         (3, []),
