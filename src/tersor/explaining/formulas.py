@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from tersor.explaining.steps import Step
 from tersor.explaining.values import Explanation
 
+# Shares that would be shown as 0 %.
+_LEAST = 0.005
+
 Line = tuple[str, str]
 """What it is, and how it comes about."""
 
@@ -181,7 +184,7 @@ def findings(found: Explanation) -> Iterator[str]:
             "clipping": parts.clipping / parts.mse,
             third_part(not found.symmetric): parts.zero_point / parts.mse,
         }
-        said = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share)
+        said = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= _LEAST)
         yield (
             f"Mean squared error {number(parts.mse, 3)} ({said}), signal to noise "
             f"{number(parts.sqnr_db, 3)} dB."

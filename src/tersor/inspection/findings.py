@@ -148,6 +148,9 @@ def _entropy(views: Sequence[CodesView]) -> Iterator[str]:
 
 def _unused(views: Sequence[CodesView]) -> Iterator[str]:
     least = min(views, key=lambda view: view.codes.share_used)
+    if least.codes.share_used == 1:
+        yield "Every code that there is occurs in every matrix."
+        return
     usual = median(view.codes.share_used for view in views)
     yield (
         f"{usual:.0%} of the codes that there are occur in the median matrix, "

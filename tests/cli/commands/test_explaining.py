@@ -57,3 +57,8 @@ def test_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_minus_behind_a_space_is_no_flag(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(out(capsys, "--values", "-1.5,2", "--symmetric", "--json"))
     assert [one["value"] for one in found["values"]] == [-1.5, 2.0]
+
+
+def test_numbers_in_the_place_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "1,2,3"]) == 2
+    assert "--values=1,2,3" in capsys.readouterr().err

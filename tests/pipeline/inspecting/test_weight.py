@@ -197,9 +197,42 @@ def test_another_model_as_base(places: Path, tmp_path: Path) -> None:
         tersor.explain_weight(places / "w4", Q_PROJ, base=tmp_path)
 
 
-def test_a_model_of_other_weights_as_base_gets_a_note(places: Path, tmp_path: Path) -> None:
-    save_tiny("llama", tmp_path, seed=5)
-    save_tokenizer(tmp_path)
+def test_another_matrix_as_original(places: Path, tmp_path: Path) -> None:
+    model: Any = load(places / "model")
+    with torch.no_grad():
+        model.get_submodule(Q_PROJ).weight.neg_()
+    model.save_pretrained(tmp_path)
     found = tersor.explain_weight(places / "w4", Q_PROJ, base=tmp_path)
-    assert found.effect is None
-    assert "little of the original" in found.notes[0]
+    assert (found.path.step, found.effect) == (None, None)
+    assert f"nothing of {Q_PROJ} in {tmp_path} is in these codes" in found.notes[0]
+
+
+def test_two_bits_may_leave_little(places: Path) -> None:
+    recipe = {
+        "name": "two",
+        "description": "",
+        "weights": {"grid": "int", "bits": 2, "granularity": "tensor"},
+    }
+    found = tersor.explain_weight(places / "model", Q_PROJ, recipe=recipe)
+    assert found.path.matrix is not None
+    assert found.path.matrix.sqnr_db < 3
+    assert found.effect is not None
+
+
+def test_weights_that_were_scaled_first_are_not_held_against_others(
+    places: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "awq"
+    flags: dict[str, Any] = {"group_size": 16, "tokens": 64, "window": 32}
+    tersor.quantize(places / "model", out, "awq", **flags)
+    found = tersor.explain_weight(out, Q_PROJ, base=places / "model")
+    assert (found.path.step, found.effect) == (None, None)
+    assert "recipe awq scales weights before it rounds them" in found.notes[0]
+    (out / "recipe.yaml").unlink()
+    found = tersor.explain_weight(out, Q_PROJ, base=places / "model")
+    assert (found.path.step, found.effect) == (None, None)
+    assert "norm.weight is another one than in" in found.notes[0]
+    seen = tersor.inspect(out, base=places / "model")
+    assert isinstance(seen, tersor.ArtifactInspection)
+    assert all(view.lost is None for view in seen.matrices)
+    assert "norm.weight" in seen.notes[0]

@@ -1,5 +1,6 @@
 """Why and where something is lost: explain, inspect."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from tersor.cli.options import AllowPickle, Json, MergeAdapter, recipe_names
 from tersor.cli.printing.progress import bars
 from tersor.errors import OptionError
 from tersor.options import limits
+
+_NUMBERS = re.compile(r"[-+0-9.,e]+")
 
 
 @app.command()
@@ -109,6 +112,8 @@ def explain(
         return
     if source is None:
         raise OptionError("values", "must be numbers, as in --values=-1.5,0,2; or name a model")
+    if tensor is None and not source.exists() and _NUMBERS.fullmatch(str(source)):
+        raise OptionError("values", f"is where numbers go: --values={source}")
     if tensor is None:
         raise OptionError(
             "tensor", "must name a matrix of {}, as model.layers.0.mlp.up_proj", "source"

@@ -18,7 +18,7 @@ _WORST = 12
 
 def values(found: "Explanation", as_json: bool) -> None:
     """A few values: those of up to 8 formula by formula, of more the worst one."""
-    from tersor.explaining.formulas import findings, grid_lines, number, step_lines
+    from tersor.explaining.formulas import findings, grid_lines, number, step_lines, third_part
 
     if as_json:
         print_json(found.to_dict())
@@ -33,7 +33,7 @@ def values(found: "Explanation", as_json: bool) -> None:
         ends = (found.lowest, found.highest)
         _lines(step_lines(step, found.scale, found.zero_point, ends), 10, 2)
     print()
-    _table(found.steps)
+    _table(found.steps, third_part(not found.symmetric))
 
 
 def weight(found: "WeightExplanation", as_json: bool) -> None:
@@ -63,7 +63,7 @@ def weight(found: "WeightExplanation", as_json: bool) -> None:
         say(f"{'note':<12}{note}", 12)
 
 
-def _table(steps: "Iterable[Step]") -> None:
+def _table(steps: "Iterable[Step]", third: str) -> None:
     shown = list(steps)
     if len(shown) > _ROWS:
         say(f"the {_WORST} of {len(shown)} values with the largest errors (all: --json)", 2)
@@ -77,7 +77,7 @@ def _table(steps: "Iterable[Step]") -> None:
             "error": step.error,
             "rounding": step.rounding,
             "clipping": step.clipping,
-            "zero point": step.zero_point,
+            third: step.zero_point,
         }
         for step in shown
     ]

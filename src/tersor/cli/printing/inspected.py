@@ -83,8 +83,10 @@ def artifact(found: "ArtifactInspection", as_json: bool) -> None:
         for view in sorted(lost, key=lambda view: view.sqnr_db or 0.0)[:_WORST]:
             say(f"  {view.module}: {view.sqnr_db:.3g} dB", 4)
         print()
-    else:
+    elif found.base is None:
         say("note: what was lost is not known without the original; give it as --base", 2)
+    for note in found.notes:
+        say(f"note: {note}", 2)
     print("By role, medians:")
     print_table(
         [
@@ -110,6 +112,8 @@ def pair(found: "PairInspection", as_json: bool) -> None:
     one, two = found.names
     say(f"{found.first.model} beside {found.second.model}", 2)
     _findings(found.findings)
+    for note in dict.fromkeys((*found.first.notes, *found.second.notes)):
+        say(f"note: {note}", 2)
     second = {(role.role): role for role in found.second.roles}
     rows = [
         {

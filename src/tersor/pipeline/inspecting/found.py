@@ -80,13 +80,17 @@ class ModelInspection:
 
 @dataclass(frozen=True)
 class ArtifactInspection:
-    """Every quantized matrix of an artifact; ``base``: the original that it was held against."""
+    """Every quantized matrix of an artifact.
+
+    ``base``: the original that it was held against; ``notes`` say where it could not be.
+    """
 
     model: Path
     base: Path | None
     recipe: str | None
     format: str
     matrices: tuple[CodesView, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def weights(self) -> int:
@@ -115,6 +119,7 @@ class ArtifactInspection:
             "findings": list(self.findings),
             "roles": [role.to_dict() for role in self.roles],
             "matrices": [view.to_dict() for view in self.matrices],
+            "notes": list(self.notes),
         }
 
 

@@ -117,7 +117,7 @@ def module_named(
     module = name.removesuffix(".weight")
     if module in known:
         return module
-    if name in others or module in others:
+    if {name, module, f"{module}.weight"} & others.keys():
         raise OptionError("tensor", f"{name} is no matrix that is quantized; it stays as it is")
     ending = [one for one in known if one.endswith(f".{module}")]
     if len(ending) == 1:

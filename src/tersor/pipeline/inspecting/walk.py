@@ -15,6 +15,7 @@ from tersor.models.architecture import Architecture
 from tersor.models.in_transformers.metamodel import longest_context
 from tersor.pipeline.inspecting.found import ArtifactInspection, ModelInspection, TextSeen
 from tersor.pipeline.inspecting.opened import Original, open_original
+from tersor.pipeline.inspecting.transformed import transformed
 from tersor.pipeline.whole_model.windows import calibration_text
 from tersor.recipes import Calibration
 from tersor.runtime.artifact import Artifact
@@ -90,8 +91,11 @@ def inspect_artifact(
     """Look at the codes of every quantized matrix, beside those of ``base`` if it is given."""
     original = None if base is None else open_original(base)
     path = artifact.source.path
+    notes: tuple[str, ...] = ()
     if original is not None:
         _refuse_other(artifact, original, path)
+        if why := transformed(artifact, original):
+            original, notes = None, (why,)
     report = watch(f"inspect {named or 'codes'}")
     views: list[CodesView] = []
     for done, module in enumerate(artifact.schemes, 1):
@@ -100,7 +104,9 @@ def inspect_artifact(
         views.append(codes_view(module, _role(module), quantized, weight))
         if report is not None:
             report(done, len(artifact.schemes))
-    return ArtifactInspection(path, base, recipe_of(path), artifact.format.name, tuple(views))
+    return ArtifactInspection(
+        path, base, recipe_of(path), artifact.format.name, tuple(views), notes
+    )
 
 
 def _refuse_other(artifact: Artifact, original: Original, path: Path) -> None:

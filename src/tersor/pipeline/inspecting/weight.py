@@ -21,15 +21,13 @@ from tersor.pipeline.inspecting.opened import (
     open_either,
     open_original,
 )
+from tersor.pipeline.inspecting.transformed import transformed
 from tersor.pipeline.planning import ModulePlan, Plan, make_plan
 from tersor.ranges import Bounds
 from tersor.recipes import Recipe
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.origin import recipe_of
 from tersor.version import own_version
-
-# Half of a matrix is another one: not what rounding does.
-_OTHER_MATRIX_DB = 3.0
 
 
 @dataclass(frozen=True)
@@ -197,6 +195,11 @@ def _of_artifact(artifact: Artifact, tensor: str, base: Path | None) -> _Matrix:
         raise OptionError(
             "base", f"{base}: {module} is {tuple(weight.shape)}, in {source.path} {quantized.shape}"
         )
+    if why := transformed(artifact, original):
+        return replace(found, notes=(why,))
+    if error_parts(weight, quantized).sqnr_db < 0:
+        note = f"nothing of {module} in {base} is in these codes: they are of another matrix"
+        return replace(found, notes=(note,))
     return replace(found, original=original, weight=weight)
 
 
@@ -209,7 +212,7 @@ def _place(found: _Matrix, row: int | None, column: int | None) -> tuple[int, in
         (row is None, column is None), f"column {column}"
     )
     if found.weight is None:
-        return row or 0, column or 0, "the first, because without the original no error is known"
+        return row or 0, column or 0, "the first, because no error is known"
     at = largest_error(found.weight, found.quantized, row, column)
     return *at, f"the one with the largest error in {where}"
 
@@ -224,12 +227,6 @@ def _effect(found: _Matrix, place: tuple[int, int], notes: list[str]) -> Effect 
     assert found.original is not None
     assert found.weight is not None
     restored = found.quantized.dequantize()
-    if error_parts(found.weight, found.quantized).sqnr_db < _OTHER_MATRIX_DB:
-        notes.append(
-            "little of the original is in these codes: a recipe that scales or rotates weights "
-            "before it rounds them makes other matrices, and nothing can be said of one alone"
-        )
-        return None
     try:
         return effect_of(found.original, found.module, place, found.weight, restored)
     except TersorError as error:
