@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from tersor.errors import OptionError
 from tersor.explaining import Explanation, explain_values
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, one_path, yes_or_no
@@ -11,8 +10,7 @@ from tersor.pipeline.inspecting.found import (
     ModelInspection,
     PairInspection,
 )
-from tersor.pipeline.inspecting.opened import Original, open_either
-from tersor.pipeline.inspecting.walk import Watch, inspect_artifact, inspect_model
+from tersor.pipeline.inspecting.walk import Watch, inspected
 from tersor.pipeline.inspecting.weight import WeightExplanation, explain_one
 from tersor.recipes import Adjustments, AnyRecipe, known_recipe
 
@@ -33,13 +31,14 @@ def explain(
 
     Raises :class:`~tersor.errors.OptionError`, which says at which position a value is no number.
     """
-    return explain_values(
+    found = explain_values(
         values,
         bits,
         asymmetric=yes_or_no("asymmetric", asymmetric),
         scale=scale,
         zero_point=zero_point,
     )
+    return found
 
 
 @shortage_named("to explain a weight")
@@ -72,7 +71,7 @@ def explain_weight(
     given = {"recipe": recipe, "bits": bits, "group_size": group_size, "asymmetric": asymmetric}
     chosen = known_recipe("recipe", "w4" if recipe is None else recipe)
     adjusted = Adjustments(bits, group_size, asymmetric).apply(chosen)
-    return explain_one(
+    found = explain_one(
         one_path("source", source),
         tensor,
         row=row,
@@ -84,6 +83,7 @@ def explain_weight(
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
     )
+    return found
 
 
 @shortage_named("to inspect")
@@ -105,38 +105,21 @@ def inspect(
     largest input of every channel while a little built-in text runs through the model.
     ``asymmetric``: grids with zero points. Of artifacts: what codes use of their grids, and against
     the original ``base`` what was lost. One matrix is in memory at a time, one block while text
-    runs. ``watch``: given the name of a piece of work, returns what is called with how much of it
-    is done and how much there is, or ``None``.
+    runs. ``watch``: given the
+    name of a piece of work, returns what is called with how much of it is done and how much there
+    is, or ``None``.
 
     Raises a :class:`~tersor.errors.TersorError`. A model whose blocks cannot be run is looked at
     without activations, and a note says why.
     """
-    yes_or_no("asymmetric", asymmetric)
-    yes_or_no("activations", activations)
-    pickle = yes_or_no("allow_pickle", allow_pickle)
-    merge = yes_or_no("merge_adapter", merge_adapter)
-    original = None if base is None else one_path("base", base)
-    second = None if other is None else one_path("other", other)
-    path = one_path("source", source)
-    opened = open_either(path, allow_pickle=pickle, merge_adapter=merge)
-    if isinstance(opened, Original):
-        if second is not None:
-            raise OptionError(
-                "other",
-                f"has no effect: {path} is not quantized; give it as {{}} of the artifact",
-                "base",
-            )
-        if original is not None:
-            raise OptionError("base", f"has no effect: {path} is not quantized itself")
-        return inspect_model(opened, asymmetric=asymmetric, activations=activations, watch=watch)
-    if asymmetric:
-        raise OptionError("asymmetric", f"has no effect on a model that is quantized: {path}")
-    others = None if second is None else open_either(second)
-    if isinstance(others, Original):
-        raise OptionError("other", f"{second} is not quantized; give it as {{}}", "base")
-    found = inspect_artifact(opened, base=original, watch=watch, named=path.name)
-    if others is None or second is None:
-        return found
-    return PairInspection(
-        found, inspect_artifact(others, base=original, watch=watch, named=second.name)
+    found = inspected(
+        one_path("source", source),
+        None if other is None else one_path("other", other),
+        base=None if base is None else one_path("base", base),
+        asymmetric=yes_or_no("asymmetric", asymmetric),
+        activations=yes_or_no("activations", activations),
+        allow_pickle=yes_or_no("allow_pickle", allow_pickle),
+        merge_adapter=yes_or_no("merge_adapter", merge_adapter),
+        watch=watch,
     )
+    return found

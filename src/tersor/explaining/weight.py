@@ -1,6 +1,6 @@
 """One weight of a matrix on its way: stored float → group → scale → code → back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -28,7 +28,8 @@ class Group:
 
     ``low``, ``high``: smallest and largest of them; ``range_low``, ``range_high``: where the grid
     was to begin and end; ``None`` if that is not known. ``exact_scale``: the scale of that range,
-    before it was stored.
+    before it was stored. ``members``: all of them, float32, if they are of one row; for pictures,
+    not part of the document.
     """
 
     start: int
@@ -39,6 +40,7 @@ class Group:
     range_low: float | None
     range_high: float | None
     exact_scale: float | None
+    members: Tensor | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -192,11 +194,13 @@ def _group(
     ends: Bounds | None,
 ) -> Group:
     all_rows = quantized.scheme.granularity is Granularity.TENSOR
-    low = high = None
+    low = high = members = None
     if weight is not None:
-        members = weight if all_rows else weight[row, start:stop]
-        low, high = shortest(torch.stack(members.aminmax()))
+        shared = weight if all_rows else weight[row, start:stop]
+        low, high = shortest(torch.stack(shared.aminmax()))
+        members = None if all_rows else shared.float()
     if ends is None:
-        return Group(start, stop, all_rows, low, high, None, None, None)
+        return Group(start, stop, all_rows, low, high, None, None, None, members)
     exact = quantized.grid.scale_for(*ends)
-    return Group(start, stop, all_rows, low, high, *shortest(torch.stack((*ends, exact))))
+    range_low, range_high, scale = shortest(torch.stack((*ends, exact)))
+    return Group(start, stop, all_rows, low, high, range_low, range_high, scale, members)

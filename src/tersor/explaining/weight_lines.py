@@ -206,3 +206,31 @@ def _moved(moved: float, resolution: float) -> str:
     if abs(moved) < resolution:
         return f"less than float32 tells apart ({number(resolution, 1)})"
     return f"{moved:+.3g}"
+
+
+def weight_findings(path: WeightPath, effect: Effect | None) -> Iterator[str]:
+    """What there is to see, in sentences."""
+    step = path.step
+    if step is None:
+        yield f"The code {path.code} stands for {number(path.restored)}."
+        return
+    yield (
+        f"{number(step.value)} becomes the code {path.code} and comes back as "
+        f"{number(step.restored)}: its error is {error_line(step, path.zero_point is not None)}."
+    )
+    if step.value != 0:
+        yield (
+            f"That is {abs(step.error / step.value):.2g} of the weight, and "
+            f"{abs(step.error / path.scale):.2g} of a step; rounding alone loses half a step at "
+            "most."
+        )
+    if said := matrix_line(path):
+        yield f"The matrix: {said}."
+    if effect is not None:
+        logit = effect.logit
+        yield (
+            f"On {effect.text!r} the model goes on with {logit.token!r}; its logit "
+            f"{number(logit.logit, 4)} moves by {_moved(logit.by_weight, logit.resolution)} if "
+            f"this weight is rounded, by {_moved(logit.by_row, logit.resolution)} if its row is, "
+            f"by {_moved(logit.by_matrix, logit.resolution)} if the matrix is."
+        )

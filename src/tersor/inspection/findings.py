@@ -28,6 +28,11 @@ def relative(sqnr_db: float) -> float:
     return float(10 ** (-sqnr_db / 20))
 
 
+def times(ratio: float) -> str:
+    """Three digits, and never a power of ten."""
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:.0f}"
+
+
 def _little_at_eight(views: Sequence[MatrixView]) -> Iterator[str]:
     usual = median_sqnr(views, 8, "channel")
     measured = [(sqnr, v.module) for v in views if (sqnr := v.sqnr(8, "channel")) is not None]
@@ -82,7 +87,7 @@ def _tails(views: Sequence[MatrixView]) -> Iterator[str]:
     yield (
         f"{len(heavy)} of {len(views)} matrices have longer tails than a bell curve: excess "
         f"kurtosis {usual:.3g} in the median, {longest.spread.kurtosis:.3g} in {longest.module}, "
-        f"whose largest weight is {longest.spread.reach:.3g} standard deviations."
+        f"whose largest weight is {times(longest.spread.reach)} standard deviations."
     )
 
 
@@ -95,7 +100,7 @@ def _columns(views: Sequence[MatrixView]) -> Iterator[str]:
     yield (
         f"{len(having)} of {len(views)} matrices have columns at least {FAR:g} times as large as "
         f"their median column; most has {most.module}: {most.columns.count} of "
-        f"{most.columns.columns}, the largest {most.columns.ratio:.3g} times."
+        f"{most.columns.columns}, the largest {times(most.columns.ratio)} times."
     )
 
 
@@ -108,14 +113,14 @@ def _inputs(views: Sequence[MatrixView]) -> Iterator[str]:
     columns = median(view.columns.ratio for view in views)
     assert view.inputs is not None
     channel = view.inputs.top[0][0]
-    yield (
-        f"Inputs have larger outliers than weights: the largest channel is {usual:.3g} times the "
-        f"median one (medians; columns of weights: {columns:.3g}), and {ratio:.3g} times in "
-        f"{view.module} (channel {channel}). This is what SmoothQuant and AWQ are about."
-        if usual > columns
-        else f"The largest input channel is {usual:.3g} times the median one (medians; columns of "
-        f"weights: {columns:.3g}), and {ratio:.3g} times in {view.module} (channel {channel})."
+    said = (
+        f"the largest channel is {times(usual)} times the median one (medians; columns of weights: "
+        f"{columns:.3g}), and {times(ratio)} times in {view.module} (channel {channel})."
     )
+    if usual > columns:
+        yield f"Inputs have larger outliers than weights: {said} AWQ and SmoothQuant see to that."
+    else:
+        yield f"Of inputs {said}"
 
 
 def codes_findings(views: Sequence[CodesView]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What a matrix loses at several widths and granularities, rounded to nearest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -51,15 +52,29 @@ def losses(weight: Tensor, *, asymmetric: bool = False) -> tuple[Loss, ...]:
 
     Groups that are not smaller than a row are left out: they are a channel.
     """
-    schemes = list(_schemes(weight.shape[1], asymmetric))
+    return tuple(in_order(lambda job: job(), loss_jobs(weight, asymmetric=asymmetric)))
+
+
+def loss_jobs(weight: Tensor, *, asymmetric: bool) -> list[Callable[[], Loss]]:
+    """The same as pieces of work, one for each width and granularity."""
     dtype = weight.dtype if weight.dtype in (torch.bfloat16, torch.float16) else torch.float32
 
-    def one(scheme: tuple[int, str, TensorScheme]) -> Loss:
-        bits, granularity, tensor_scheme = scheme
-        rounded = nearest(weight, tensor_scheme, MinMax(), scale_dtype=dtype)
+    def one(bits: int, granularity: str, scheme: TensorScheme) -> Loss:
+        rounded = nearest(weight, scheme, MinMax(), scale_dtype=dtype)
         return Loss(bits, granularity, error_parts(weight, rounded.tensor, rounded.bounds))
 
-    return tuple(in_order(one, schemes))
+    return [partial(one, *scheme) for scheme in _schemes(weight.shape[1], asymmetric)]
+
+
+def fitted_levels(low: float, high: float, bits: int, *, asymmetric: bool) -> tuple[float, ...]:
+    """The values of all codes of the grid that :func:`losses` fits to one matrix, ascending."""
+    grid = IntegerGrid(bits, Symmetry.NONE if asymmetric else Symmetry.FULL)
+    ends = torch.tensor(low), torch.tensor(high)
+    scale = grid.scale_for(*ends)
+    scale = torch.where(scale > 0, scale, 1.0)
+    codes = torch.arange(grid.code_min, grid.code_max + 1, dtype=torch.int16)
+    zero_point = grid.zero_point_for(ends[0], scale)
+    return tuple(grid.decode(codes, scale, zero_point).tolist())
 
 
 def _schemes(columns: int, asymmetric: bool) -> Iterator[tuple[int, str, TensorScheme]]:

@@ -1,5 +1,6 @@
 """All there is to see of one matrix, as it is or as its codes are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -10,7 +11,8 @@ from tersor.grids import ErrorParts, QuantizedTensor, error_parts
 from tersor.inspection.codes import CodeUse, code_use
 from tersor.inspection.columns import Outliers, column_outliers
 from tersor.inspection.distribution import Distribution, distribution
-from tersor.inspection.losses import Loss, losses
+from tersor.inspection.losses import Loss, loss_jobs
+from tersor.machine.parallel import in_order
 
 
 @dataclass(frozen=True)
@@ -111,17 +113,16 @@ class CodesView:
 def matrix_view(
     module: str, block: int, role: str, weight: Tensor, *, asymmetric: bool = False
 ) -> MatrixView:
-    """Look at ``weight (out, in)``, of any float type."""
+    """Look at ``weight (out, in)``, of any float type, on all cores."""
     out_features, in_features = weight.shape
-    return MatrixView(
-        module,
-        block,
-        role,
-        (out_features, in_features),
-        distribution(weight),
-        column_outliers(weight),
-        losses(weight, asymmetric=asymmetric),
-    )
+    jobs: list[Callable[[], Any]] = [
+        lambda: distribution(weight),
+        lambda: column_outliers(weight),
+        *loss_jobs(weight, asymmetric=asymmetric),
+    ]
+    spread, columns, *lost = in_order(lambda job: job(), jobs)
+    shape = (out_features, in_features)
+    return MatrixView(module, block, role, shape, spread, columns, tuple(lost))
 
 
 def codes_view(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tersor.inspection.findings import times
 from tersor.inspection.matrix import MatrixView
 
 _EACH = 3
@@ -59,7 +60,7 @@ _MEASURES: tuple[tuple[Callable[[MatrixView], float | None], Callable[[MatrixVie
         _tail,
         lambda view: (
             f"long tails: excess kurtosis {view.spread.kurtosis:.3g}, largest weight "
-            f"{view.spread.reach:.3g} standard deviations"
+            f"{times(view.spread.reach)} standard deviations"
         ),
     ),
     (
@@ -71,7 +72,7 @@ _MEASURES: tuple[tuple[Callable[[MatrixView], float | None], Callable[[MatrixVie
         lambda view: (
             ""
             if view.inputs is None
-            else (f"largest input channel is {view.inputs.ratio:.3g} times the median")
+            else (f"largest input channel is {times(view.inputs.ratio)} times the median")
         ),
     ),
 )

@@ -15,6 +15,9 @@ from tersor.pipeline.inspecting.opened import Original
 from tersor.pipeline.whole_model.windows import source_tokenizer
 from tersor.runtime.load import load_source
 
+# Of float32 sums on the way to a logit, in units of its last place; seen on a model of 30 blocks.
+_NOISE = 16
+
 TEXT = "The capital of France is"
 
 
@@ -49,7 +52,7 @@ def effect_of(
             by_weight=moved(row, column),
             by_row=moved(row, every),
             by_matrix=moved(every, every),
-            resolution=float(torch.finfo(torch.float32).eps) * abs(logit) * 4,
+            resolution=_NOISE * float(torch.finfo(torch.float32).eps) * abs(logit),
         )
     last = tokenizer.decode([int(ids[0, -1])])
     output = _output(seen, weight, restored, row, column)

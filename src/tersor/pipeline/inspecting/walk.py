@@ -11,10 +11,16 @@ from tersor.errors import OptionError, SourceError, TersorError
 from tersor.families.blocks import canonical
 from tersor.inspection.columns import Outliers, outliers
 from tersor.inspection.matrix import CodesView, codes_view, matrix_view
+from tersor.machine.parallel import in_order
 from tersor.models.architecture import Architecture
 from tersor.models.in_transformers.metamodel import longest_context
-from tersor.pipeline.inspecting.found import ArtifactInspection, ModelInspection, TextSeen
-from tersor.pipeline.inspecting.opened import Original, open_original
+from tersor.pipeline.inspecting.found import (
+    ArtifactInspection,
+    ModelInspection,
+    PairInspection,
+    TextSeen,
+)
+from tersor.pipeline.inspecting.opened import Original, open_either, open_original
 from tersor.pipeline.inspecting.transformed import transformed
 from tersor.pipeline.whole_model.windows import calibration_text
 from tersor.recipes import Calibration
@@ -26,6 +32,37 @@ Watch = Callable[[str], Report | None]
 """Given the name of a piece of work, what is called with how much of it is done and there is."""
 
 _TOKENS = Calibration(tokens=1024, window=256)
+
+
+def inspected(
+    path: Path,
+    other: Path | None,
+    *,
+    base: Path | None,
+    asymmetric: bool,
+    activations: bool,
+    allow_pickle: bool,
+    merge_adapter: bool,
+    watch: Watch,
+) -> ModelInspection | ArtifactInspection | PairInspection:
+    """What :func:`tersor.inspect` finds. Raises a :class:`~tersor.errors.TersorError`."""
+    opened = open_either(path, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
+    if isinstance(opened, Original):
+        if other is not None:
+            why = f"has no effect: {path} is not quantized; give it as {{}} of the artifact"
+            raise OptionError("other", why, "base")
+        if base is not None:
+            raise OptionError("base", f"has no effect: {path} is not quantized itself")
+        return inspect_model(opened, asymmetric=asymmetric, activations=activations, watch=watch)
+    if asymmetric:
+        raise OptionError("asymmetric", f"has no effect on a model that is quantized: {path}")
+    second = None if other is None else open_either(other)
+    if isinstance(second, Original):
+        raise OptionError("other", f"{other} is not quantized; give it as {{}}", "base")
+    found = inspect_artifact(opened, base=base, watch=watch, named=path.name)
+    if second is None or other is None:
+        return found
+    return PairInspection(found, inspect_artifact(second, base=base, watch=watch, named=other.name))
 
 
 def inspect_model(
@@ -97,13 +134,17 @@ def inspect_artifact(
         if why := transformed(artifact, original):
             original, notes = None, (why,)
     report = watch(f"inspect {named or 'codes'}")
+    weight_of = None if original is None else original.matrix
+
+    def look(module: str) -> CodesView:
+        weight = None if weight_of is None else weight_of(module)
+        return codes_view(module, _role(module), artifact.linear(module).weight, weight)
+
     views: list[CodesView] = []
-    for done, module in enumerate(artifact.schemes, 1):
-        quantized = artifact.linear(module).weight
-        weight = None if original is None else original.matrix(module)
-        views.append(codes_view(module, _role(module), quantized, weight))
+    for view in in_order(look, artifact.schemes):
+        views.append(view)
         if report is not None:
-            report(done, len(artifact.schemes))
+            report(len(views), len(artifact.schemes))
     return ArtifactInspection(
         path, base, recipe_of(path), artifact.format.name, tuple(views), notes
     )
