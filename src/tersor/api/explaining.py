@@ -31,14 +31,13 @@ def explain(
 
     Raises :class:`~tersor.errors.OptionError`, which says at which position a value is no number.
     """
-    found = explain_values(
+    return explain_values(
         values,
         bits,
         asymmetric=yes_or_no("asymmetric", asymmetric),
         scale=scale,
         zero_point=zero_point,
     )
-    return found
 
 
 @shortage_named("to explain a weight")
@@ -71,7 +70,7 @@ def explain_weight(
     given = {"recipe": recipe, "bits": bits, "group_size": group_size, "asymmetric": asymmetric}
     chosen = known_recipe("recipe", "w4" if recipe is None else recipe)
     adjusted = Adjustments(bits, group_size, asymmetric).apply(chosen)
-    found = explain_one(
+    return explain_one(
         one_path("source", source),
         tensor,
         row=row,
@@ -83,7 +82,6 @@ def explain_weight(
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
     )
-    return found
 
 
 @shortage_named("to inspect")
@@ -112,7 +110,7 @@ def inspect(
     Raises a :class:`~tersor.errors.TersorError`. A model whose blocks cannot be run is looked at
     without activations, and a note says why.
     """
-    found = inspected(
+    return inspected(
         one_path("source", source),
         None if other is None else one_path("other", other),
         base=None if base is None else one_path("base", base),
@@ -122,4 +120,3 @@ def inspect(
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
         watch=watch,
     )
-    return found
