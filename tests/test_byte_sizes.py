@@ -1,6 +1,6 @@
 import pytest
 
-from tersor.byte_sizes import human_bytes
+from tersor.byte_sizes import human_bytes, parsed_bytes
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,21 @@ from tersor.byte_sizes import human_bytes
 )
 def test_sizes_read_as_people_write_them(count, text):
     assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("20GB", 20_000_000_000),
+        ("500 MB", 500_000_000),
+        ("4.1g", 4_100_000_000),
+        (" 1234 ", 1234),
+        ("90", 90),
+        ("", None),
+        ("-5MB", None),
+        ("5 MiB", None),
+        ("much", None),
+    ],
+)
+def test_sizes_as_people_write_them(text, count):
+    assert parsed_bytes(text) == count

@@ -156,6 +156,20 @@ OPTIONS = [
     Option(("inspect",), "source", (NOWHERE, FOLDER), (), (), ("inspect",), (3, ""), "SOURCE"),
     Option(("inspect",), "other", (), (), (), ("inspect",), (NOWHERE, MODEL, 3, ""), "OTHER"),
     Option(("inspect",), "base", (NOWHERE, MODEL), (), (), ("inspect",), (3, "")),
+    # Budgets.
+    Option(
+        ("quantize",), "target_bits", (0, 0.9, 16.1, "nan", 2), (5.5,), (), ("plan",), ("5", True)
+    ),
+    Option(
+        ("quantize",),
+        "target_size",
+        ("", "much", "-1MB", "1kB", "1TB"),
+        ("115kB",),
+        (),
+        ("plan",),
+        (0, True, 2.5),
+    ),
+    Option(("quantize",), "max_kl", (0, -1, "nan", 101), (0.01, 100), (), ("plan",), ("5", True)),
     # Sensitivities.
     Option(("sensitivity",), "source", (NOWHERE, FOLDER), (), (), (), (), "SOURCE"),
     Option(("sensitivity",), "recipe", ("w44", NOWHERE), ("w4",)),
@@ -242,7 +256,15 @@ OPTIONS = [
 # Flags have no bounds; those that mean something only beside others are in PAIRS.
 SWITCHES = {
     "restore": ("merge_adapter", "force"),
-    "quantize": ("asymmetric", "dry_run", "force", "allow_pickle", "merge_adapter", "as_json"),
+    "quantize": (
+        "any_widths",
+        "asymmetric",
+        "dry_run",
+        "force",
+        "allow_pickle",
+        "merge_adapter",
+        "as_json",
+    ),
     "evaluate": ("engine", "update_card", "as_json"),
     "compare": ("force", "allow_pickle", "merge_adapter", "as_json"),
     "explain": ("asymmetric", "effect", "allow_pickle", "merge_adapter", "as_json"),
@@ -281,6 +303,11 @@ PAIRS = [
     Pair("quantize", ("--merge-adapter",), "adapter"),
     Pair("quantize", ("-o", MODEL, "--dry-run"), "exists already"),
     Pair("quantize", ("-o", MODEL, "--force"), "holds the source"),
+    Pair("quantize", ("--any-widths",), "--any-widths"),
+    Pair("quantize", ("--target-bits", 5, "--target-size", "1MB"), "--target-bits"),
+    Pair("quantize", ("--target-bits", 5, "--bits", 3), "--bits"),
+    Pair("quantize", ("--recipe", "qat", "--max-kl", 1, "--checkpoint", OUT), "--checkpoint"),
+    Pair("quantize", ("--recipe", "nf4", "--max-kl", 1), "--max-kl"),
     Pair("compare", ("--recipes", "w4,w4"), "two recipes are called"),
     Pair("compare", ("--calibration", TEXT), "--calibration"),
     Pair("compare", ("--merge-adapter",), "adapter"),

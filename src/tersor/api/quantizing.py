@@ -7,9 +7,12 @@ import torch
 
 from tersor.checkpoints.restore import restore as restored
 from tersor.checkpoints.source import shapes_of
+from tersor.errors import OptionError
 from tersor.machine.memory import shortage_named
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import AnyPath, one_path, yes_or_no
+from tersor.pipeline.budgets.goal import Goal, asked_goal
+from tersor.pipeline.budgets.search import planned_within, quantize_within
 from tersor.pipeline.planning import Plan
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.request import requested
@@ -17,6 +20,7 @@ from tersor.pipeline.result import QuantizeResult
 from tersor.recipes import Adjustments, AnyRecipe
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[str], Progress | None]
 
 
 @shortage_named("to quantize")
@@ -36,10 +40,15 @@ def quantize(
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
     format: str | None = None,  # noqa: A002 - as it is called in the field
+    target_bits: float | None = None,
+    target_size: str | int | None = None,
+    max_kl: float | None = None,
+    any_widths: bool = False,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
     progress: Progress | None = None,
+    watch: Watch = lambda _: None,
 ) -> QuantizeResult:
     """Quantize a Hugging Face directory or GGUF file into the directory ``out``.
 
@@ -56,8 +65,18 @@ def quantize(
     adapter in the directory. ``force``: replace ``out``. ``progress``: called with how much is done
     and how much there is, in bytes or blocks.
 
+    With one of the next three, widths are chosen matrix by matrix, by what each costs alone
+    (:func:`~tersor.sensitivity`), and held against the uniform scheme of the same size; the better
+    one, measured on text that comes with tersor, is written (``plan.budget`` of the result).
+    ``target_bits``: stored per quantized weight, scales included, as ``bits_per_quantized_weight``
+    says; ``target_size``: of all tensors (``"90MB"``, or bytes), for which head and embedding may
+    be quantized too; ``max_kl``: the most KL divergence, for the least bytes. ``any_widths``: mix
+    widths that are no neighbours, too. ``watch``: given the name of a piece of this work, returns
+    what is called as ``progress`` is.
+
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint)
     request = requested(
         source,
         out,
@@ -70,6 +89,10 @@ def quantize(
         merge_adapter=merge_adapter,
         force=force,
     )
+    if goal is not None:
+        return quantize_within(
+            request, goal, Path(out), any_widths=any_widths, force=force, watch=watch
+        )
     return quantize_to(
         request.source,
         request.plan,
@@ -98,18 +121,25 @@ def plan(
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
     format: str | None = None,  # noqa: A002 - as it is called in the field
+    target_bits: float | None = None,
+    target_size: str | int | None = None,
+    max_kl: float | None = None,
+    any_widths: bool = False,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
+    watch: Watch = lambda _: None,
 ) -> Plan:
     """What :func:`quantize` would do, and how large the result would be; no weights are read.
 
-    Options are those of :func:`quantize`, and are checked as there. ``out``: if it is given, it
-    must be a place where the result can be written.
+    Options are those of :func:`quantize`, and are checked as there. With a budget sensitivities
+    are estimated all the same, for which weights are read; nothing is measured. ``out``: if it is
+    given, it must be a place where the result can be written.
 
     Raises a :class:`~tersor.errors.TersorError`.
     """
-    return requested(
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint)
+    request = requested(
         source,
         out,
         recipe,
@@ -120,7 +150,29 @@ def plan(
         allow_pickle=allow_pickle,
         merge_adapter=merge_adapter,
         force=force,
-    ).plan
+    )
+    if goal is not None:
+        return planned_within(request, goal, any_widths=any_widths, watch=watch)
+    return request.plan
+
+
+def _goal(
+    target_bits: float | None,
+    target_size: str | int | None,
+    max_kl: float | None,
+    any_widths: bool,
+    bits: int | None,
+    checkpoint: AnyPath | None,
+) -> Goal | None:
+    """The budget that is asked for; what means nothing with or without one is refused."""
+    goal = asked_goal(target_bits, target_size, max_kl)
+    if yes_or_no("any_widths", any_widths) and goal is None:
+        raise OptionError("any_widths", "has no effect without a budget, such as {}", "target_bits")
+    others = {"bits": bits, "checkpoint": checkpoint}
+    for name, given in others.items():
+        if goal is not None and given is not None:
+            raise OptionError(name, "has no effect beside {}", goal.option)
+    return goal
 
 
 @shortage_named("to restore")

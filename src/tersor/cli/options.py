@@ -106,3 +106,28 @@ CacheType = Annotated[
     str,
     typer.Option("--cache", help="Keys and values: auto, float32, float16, bfloat16, int16, int8."),
 ]
+TargetBits = Annotated[
+    float | None,
+    typer.Option(
+        help="Choose widths for so many bits per quantized weight, scales included.",
+        show_default=False,
+    ),
+]
+TargetSize = Annotated[
+    str | None,
+    typer.Option(
+        help="Choose widths for so many bytes in all: 90MB; of head and embedding too.",
+        show_default=False,
+    ),
+]
+MaxKl = Annotated[
+    float | None,
+    typer.Option(
+        help="Choose widths for the least bytes with at most this KL divergence.",
+        show_default=False,
+    ),
+]
+AnyWidths = Annotated[
+    bool,
+    typer.Option("--any-widths", help="Within a budget: mix widths that are no neighbours, too."),
+]

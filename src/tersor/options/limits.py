@@ -19,6 +19,10 @@ WINDOW = Whole("window", 2, 2**20)
 SEED = Whole("seed", 0, 2**64 - 1)
 MEMORY = Number("memory", 0, 1e6, above=True)
 
+# Budgets.
+TARGET_BITS = Number("target_bits", 1, 16)
+MAX_KL = Number("max_kl", 0, 100, above=True)
+
 # Sensitivities.
 BY = Choice("by", ("linear", "block", "role"))
 EXACT_SAMPLE = Whole("exact_sample", 1, _ANY)

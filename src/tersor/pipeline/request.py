@@ -7,7 +7,7 @@ from pathlib import Path
 from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.source import Source
 from tersor.errors import OptionError
-from tersor.formats import known_formats
+from tersor.formats import Format, known_formats
 from tersor.options import AnyPath, of_kind, one_path, some_paths, yes_or_no
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
@@ -18,12 +18,13 @@ from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
 
 @dataclass(frozen=True)
 class Request:
-    """A source, the plan for it, and the files beside it."""
+    """A source, the plan for it, the files beside it, and the ``format`` that was asked for."""
 
     source: Source
     plan: Plan
     calibration: tuple[Path, ...]
     checkpoint: Path | None
+    format: Format | None = None
 
 
 def requested(
@@ -62,7 +63,7 @@ def requested(
     _refuse_wide(adjustments, plan)
     if place is not None:
         output(plan, place, force=replace_it, source=opened).check()
-    return Request(opened, plan, tuple(texts), state)
+    return Request(opened, plan, tuple(texts), state, format_)
 
 
 def _refuse_unheard(recipe: Recipe, texts: Sequence[Path], checkpoint: Path | None) -> None:

@@ -46,7 +46,9 @@ class QuantizeResult:
         """The record, and what only this run says; plain JSON types."""
         own = {"version": own_version(), "model": str(self.model), "directory": str(self.directory)}
         repeated = None if self.repetition is None else self.repetition.to_dict()
-        return own | self.record() | {"seconds": round(self.seconds, 3), "repetition": repeated}
+        budget = {} if self.plan.budget is None else {"budget": self.plan.budget.to_dict()}
+        took = {"seconds": round(self.seconds, 3), "repetition": repeated}
+        return own | self.record() | took | budget
 
     def record(self) -> dict[str, Any]:
         """``tersor.json``: where the artifact comes from and what happened to each matrix.

@@ -8,14 +8,18 @@ import typer
 from tersor.cli.app import app
 from tersor.cli.options import (
     AllowPickle,
+    AnyWidths,
     CalibrationTexts,
     Force,
     FormatName,
     Json,
+    MaxKl,
     MergeAdapter,
     Out,
     RecipeName,
     Source,
+    TargetBits,
+    TargetSize,
     recipe_names,
 )
 from tersor.cli.printing.progress import bars
@@ -105,6 +109,10 @@ def quantize(
         ),
     ] = None,
     format: FormatName = None,  # noqa: A002 - as it is called in the field
+    target_bits: TargetBits = None,
+    target_size: TargetSize = None,
+    max_kl: MaxKl = None,
+    any_widths: AnyWidths = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the final size, read no weights.")
     ] = False,
@@ -132,13 +140,20 @@ def quantize(
         "allow_pickle": allow_pickle,
         "merge_adapter": merge_adapter,
         "force": force,
+        "target_bits": target_bits,
+        "target_size": target_size,
+        "max_kl": max_kl,
+        "any_widths": any_widths,
     }
-    if dry_run:
-        show.plan(tersor.plan(source, recipe, out=out, **given), as_json)
-        return
     with bars() as watch:
-        progress = watch("quantize")
-        result = tersor.quantize(source, out, recipe, **given, progress=progress)
+        if dry_run:
+            planned = tersor.plan(source, recipe, out=out, **given, watch=watch)
+        else:
+            progress = watch("quantize")
+            result = tersor.quantize(source, out, recipe, **given, progress=progress, watch=watch)
+    if dry_run:
+        show.plan(planned, as_json)
+        return
     show.result(result, as_json)
 
 

@@ -223,6 +223,9 @@ def _print_sizes(planned: "Plan", notes: Sequence[str]) -> None:
         f"bits       {planned.bits_per_quantized_weight:.3f} per quantized weight, "
         f"{planned.bits_per_weight:.3f} per parameter"
     )
+    if planned.budget is not None:
+        for label, fact in planned.budget.lines():
+            say(f"{label:<10} {fact}")
     say(f"format     {planned.format}")
     say(f"readers    {readings_line(planned.readings())}")
     for note in notes:

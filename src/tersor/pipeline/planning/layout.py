@@ -6,6 +6,7 @@ from dataclasses import replace
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import SchemeError
 from tersor.formats import Contents, Format, Formats, known_formats
+from tersor.grids import Scheme
 from tersor.pipeline.planning.plan import ModulePlan, TensorPlan, Unit
 
 
@@ -47,6 +48,13 @@ def laid_out(units: Iterable[Unit], format_: Format) -> tuple[Unit, ...]:
         replace(unit, tensors=tuple(_tensor(one, format_) for one in unit.tensors))
         for unit in units
     )
+
+
+def with_scheme(
+    tensor: TensorPlan, module: ModulePlan, scheme: Scheme, format_: Format
+) -> ModulePlan:
+    """A matrix of ``tensor`` quantized by another scheme, with everything written for it then."""
+    return _module(replace(module, scheme=scheme, reason=""), tensor.source, format_)
 
 
 def _tensor(plan: TensorPlan, format_: Format) -> TensorPlan:

@@ -12,6 +12,7 @@ from tersor.checkpoints.source import TensorInfo
 from tersor.formats import Contents, Format, Matrix, Reading
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
+from tersor.pipeline.budgets.found import Budget
 from tersor.ranges import Range
 from tersor.recipes import Made, Recipe
 from tersor.version import own_version
@@ -93,6 +94,7 @@ class Plan:
 
     ``format``: ``compressed-tensors``, or ``tersor`` where that cannot hold the result. Sizes are
     in bytes, ``bytes_at_most`` with the scales in float32 that float16 may turn out not to hold.
+    ``budget``: what it was chosen within, if it was.
     """
 
     model: Path
@@ -101,6 +103,7 @@ class Plan:
     units: tuple[Unit, ...]
     written_as: Format
     notes: tuple[str, ...]
+    budget: Budget | None = None
 
     def modules(self) -> Iterator[ModulePlan]:
         """All matrices with a decision, in order."""
@@ -193,6 +196,7 @@ class Plan:
             "kept": {module.module: module.reason for module in self.modules() if module.reason},
             "readers": [reading.to_dict() for reading in self.readings()],
             "notes": list(self.notes),
+            **({} if self.budget is None else {"budget": self.budget.to_dict()}),
         }
 
 

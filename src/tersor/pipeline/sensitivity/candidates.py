@@ -1,12 +1,12 @@
 """Matrices as each scheme would have them, rounded by the recipe's method."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from tersor.checkpoints.source import Source, shapes_of
-from tersor.grids import QuantizedTensor, Scheme
+from tersor.grids import QuantizedTensor, Scheme, TensorScheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe
 from tersor.models.experts import unfused_shapes
@@ -14,6 +14,7 @@ from tersor.models.pairs import input_groups
 from tersor.pipeline.blocks.linear_rounding import round_nearest, round_stage
 from tersor.pipeline.blocks.observation import needed, observe
 from tersor.pipeline.planning import ModulePlan, Plan, make_plan
+from tersor.pipeline.planning.layout import with_scheme
 from tersor.pipeline.sensitivity.estimates.gradients import Seen
 from tersor.recipes import Recipe
 from tersor.rounding import Gptq, Rounded
@@ -24,19 +25,20 @@ Label = str
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What there is to choose from: for every scheme a plan of the whole model, by label.
+    """What there is to choose from: every matrix by every scheme, by label and module.
 
-    ``recipe``: how matrices are rounded.
+    ``recipe``: how matrices are rounded. ``plan``: of the model by one of the schemes.
     """
 
     recipe: Recipe
-    plans: Mapping[Label, Plan]
+    plan: Plan
+    schemes: Mapping[Label, TensorScheme]
     modules: Mapping[Label, Mapping[str, ModulePlan]]
 
     @property
     def architecture(self) -> Architecture:
         """Of the model."""
-        return next(iter(self.plans.values())).architecture
+        return self.plan.architecture
 
     @property
     def reads_inputs(self) -> bool:
@@ -44,26 +46,48 @@ class Candidates:
         return any(needed(self.recipe, list(modules.values())) for modules in self.modules.values())
 
     def names(self) -> list[str]:
-        """All modules that every scheme quantizes, in the model's order."""
-        first, *others = self.modules.values()
-        return [name for name in first if all(name in other for other in others)]
+        """All modules, in the model's order."""
+        return [module.module for module in self.plan.quantized()]
+
+    def pairs(self) -> list[tuple[str, Label]]:
+        """Module and label of all candidates, label by label."""
+        return [(name, label) for label, of in self.modules.items() for name in of]
 
 
-def candidates(source: Source, recipe: Recipe, variants: Mapping[Label, Recipe]) -> Candidates:
-    """Plans for ``variants`` of one recipe; head and embedding are among their matrices.
+def candidates(
+    source: Source,
+    recipe: Recipe,
+    variants: Mapping[Label, Recipe],
+    *,
+    inside: Collection[Label] | None = None,
+    outside: Collection[Label] | None = None,
+) -> Candidates:
+    """Every linear by the schemes of ``variants`` of one recipe; head and embedding likewise.
 
-    But for those that the recipe excludes. Raises as :func:`make_plan` does.
+    But for what the recipe excludes. ``inside``: the labels of linears of blocks, if not all, and
+    ``outside`` those of head and embedding.
+    Raises as :func:`make_plan` does.
     """
-    outside = outside_of(describe(source.config, shapes_of(source)))
-    plans = {
-        label: make_plan(source, replace(variant, include=(*variant.include, *outside)))
-        for label, variant in variants.items()
-    }
+    added = outside_of(describe(source.config, shapes_of(source)))
+    first = next(iter(variants.values()))
+    plan = make_plan(source, replace(first, include=(*first.include, *added)))
+    schemes = {label: variant.scheme.weights for label, variant in variants.items()}
     modules = {
-        label: {module.module: module for module in plan.quantized()}
-        for label, plan in plans.items()
+        label: {
+            module.module: with_scheme(tensor, module, Scheme(scheme), plan.written_as)
+            for unit in plan.units
+            for tensor in unit.tensors
+            for module in tensor.modules
+            if module.scheme is not None
+            and _wanted(label, outside if module.module in added else inside)
+        }
+        for label, scheme in schemes.items()
     }
-    return Candidates(recipe, plans, modules)
+    return Candidates(recipe, plan, schemes, modules)
+
+
+def _wanted(label: Label, labels: Collection[Label] | None) -> bool:
+    return labels is None or label in labels
 
 
 def outside_of(architecture: Architecture) -> tuple[str, ...]:

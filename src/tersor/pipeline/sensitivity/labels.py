@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from tersor.errors import OptionError
-from tersor.grids import Granularity, ScaleFormat, TensorScheme
+from tersor.grids import ScaleFormat
 from tersor.options import limits
 from tersor.recipes import Recipe
 
@@ -37,13 +37,6 @@ def _variant(recipe: Recipe, bits: str, group: str | None, channel: str | None) 
     if group is None and channel is None:
         return variant
     return variant.with_group_size(0 if group is None else limits.GROUP_SIZE(int(group)))
-
-
-def label_of(weights: TensorScheme) -> str:
-    """The name of a scheme of integers: its width and, if it has groups, their size."""
-    if weights.granularity is Granularity.GROUP:
-        return f"w{weights.grid.bits}g{weights.group_size}"
-    return f"w{weights.grid.bits}c"
 
 
 def has_widths(recipe: Recipe) -> bool:

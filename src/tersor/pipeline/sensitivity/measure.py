@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -14,6 +14,7 @@ from tersor.calibration.text import TextFile
 from tersor.checkpoints.source import Source
 from tersor.grids import QuantizedTensor
 from tersor.machine.memory import refuse_beyond_memory
+from tersor.pipeline.planning import ModulePlan
 from tersor.pipeline.sensitivity.candidates import (
     Candidates,
     Label,
@@ -60,6 +61,8 @@ def sensitivities(
     variants: Mapping[Label, Recipe],
     *,
     by: str = "linear",
+    inside: Collection[Label] | None = None,
+    outside: Collection[Label] | None = None,
     texts: Sequence[TextFile] = (),
     protocol: Protocol = Protocol(),
     watch: Watch = lambda _: None,
@@ -67,14 +70,16 @@ def sensitivities(
     """What quantizing each part of ``source`` alone does, for each of the ``variants``.
 
     ``recipe``: how matrices are rounded. ``texts``: without any, the mixture of tersor.
-    The model is in memory in float32, and the codes of all variants.
+    ``inside``: the variants of linears of blocks, if not all; ``outside``: those of head and
+    embedding. The model is in memory in float32, and the codes of all variants.
 
     Raises :class:`~tersor.errors.SourceError` for a model that cannot be run block by block, and
     :class:`~tersor.errors.OutOfMemory` where it cannot fit.
     """
     started = time.perf_counter()
     plain, notes = alone(recipe)
-    chosen = candidates(source, plain, {label: alone(v)[0] for label, v in variants.items()})
+    every = {label: alone(variant)[0] for label, variant in variants.items()}
+    chosen = candidates(source, plain, every, inside=inside, outside=outside)
     run = _Run(source, chosen, units_of(chosen.architecture, chosen.names(), by), protocol)
     rows, read = run.rows(texts, watch)
     return SensitivityResult(
@@ -111,7 +116,7 @@ class _Run:
         wanted = self._wanted_exactly()
         estimates, exact = kept.figures("estimate"), kept.figures("exact")
         missing = [key for key in wanted if key not in exact]
-        if missing or any(key not in estimates for key in self._keys()):
+        if missing or any(key not in estimates for key in self.candidates.pairs()):
             self._refuse_too_large(tokens)
             original = Original(
                 self.source,
@@ -129,11 +134,11 @@ class _Run:
         return rows, read
 
     def _pairs(self) -> list[tuple[Unit, Label]]:
-        return [(unit, label) for label in self.candidates.plans for unit in self.units]
-
-    def _keys(self) -> list[Key]:
         return [
-            (module, label) for label in self.candidates.plans for module in self.candidates.names()
+            (unit, label)
+            for label, modules in self.candidates.modules.items()
+            for unit in self.units
+            if all(module in modules for module in unit.modules)
         ]
 
     def _wanted_exactly(self) -> list[Key]:
@@ -141,9 +146,9 @@ class _Run:
         names = [unit.name for unit in self.units]
         count = self.protocol.exact
         if count is not None and count < len(names):
-            drawn = set(random.Random(self.protocol.seed).sample(names, count))
-            names = [name for name in names if name in drawn]
-        return [(name, label) for label in self.candidates.plans for name in names]
+            names = random.Random(self.protocol.seed).sample(names, count)
+        drawn = set(names)
+        return [(unit.name, label) for unit, label in self._pairs() if unit.name in drawn]
 
     def _text(self, texts: Sequence[TextFile]) -> tuple[CalibrationText, Tensor, int]:
         """Windows in an order by chance, and how many of the first are predicted."""
@@ -158,13 +163,11 @@ class _Run:
         return read, read.tokens[order], max(1, share)
 
     def _key(self, read: CalibrationText, scored: int) -> dict[str, object]:
-        recipes = {
-            label: dump(replace(plan.recipe, name="x", description="", made=None))
-            for label, plan in self.candidates.plans.items()
-        }
+        plain = replace(self.candidates.recipe, name="x", description="", made=None)
         protocol = {k: v for k, v in asdict(self.protocol).items() if k != "exact"}
         return {
-            "recipes": recipes,
+            "recipe": dump(plain),
+            "candidates": [f"{k} {m.scheme}" for k, m in self._plans()],
             "text": read.record.sha256,
             "scored": scored,
             "protocol": protocol,
@@ -172,12 +175,17 @@ class _Run:
             "parts": [unit.name for unit in self.units],
         }
 
+    def _plans(self) -> Iterator[tuple[str, ModulePlan]]:
+        for label, modules in self.candidates.modules.items():
+            for name, module in modules.items():
+                yield f"{name} {label}", module
+
     def _refuse_too_large(self, tokens: Tensor) -> None:
-        plan = next(iter(self.candidates.plans.values()))
+        plan = self.candidates.plan
         weights = sum(module.weights for module in plan.modules())
         widest = max(module.shape[1] for module in plan.quantized())
         activations = 4 * tokens.numel() * widest * (plan.architecture.blocks + 2)
-        needed = (4 + len(self.candidates.plans)) * weights + activations
+        needed = (4 + len(self.candidates.schemes)) * weights + activations
         refuse_beyond_memory(
             needed,
             f"measuring a model of {human_bytes(2 * weights)} in float32",
@@ -216,7 +224,7 @@ class _Measuring:
     def estimates(self, watch: Watch) -> dict[Key, float]:
         """Of every module; head and embedding are measured, which costs little."""
         found = self._kept.figures("estimate")
-        outside = [key for key in self._run._keys() if self._block(key[0]) is None]
+        outside = [key for key in self._candidates.pairs() if self._block(key[0]) is None]
         progress = watch("head and embedding")
         for done, key in enumerate(outside):
             if key not in found:

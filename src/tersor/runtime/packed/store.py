@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tersor.byte_sizes import parsed_bytes
 from tersor.checkpoints.output.staging import PARTIAL, Staging
 from tersor.errors import OutputBusy, RecipeError
 from tersor.runtime.packed.container import is_container, read_origin
@@ -21,8 +22,6 @@ OFF = "off"
 DEFAULT_LIMIT = 20_000_000_000
 
 _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.packed")
-_LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,10 @@ class Store:
             existing = next(p for p in (self.directory, *self.directory.parents) if p.exists())
             held = sum(kept.size for kept in self._files())
             return min(DEFAULT_LIMIT, (shutil.disk_usage(existing).free + held) // 2)
-        match = _LIMIT.fullmatch(given.strip())
-        if match is None:
+        limit = parsed_bytes(given)
+        if limit is None:
             raise RecipeError(f"TERSOR_CACHE_LIMIT={given}: no size; give one such as 20GB")
-        return int(float(match[1]) * _UNITS[match[2].lower()])
+        return limit
 
     def make_room(self, path: Path, size: int) -> bool:
         """Remove files until ``path`` may take ``size`` bytes; false if it may not in any case.
