@@ -1,10 +1,14 @@
 """What is lost, where and why: ``explain``, ``explain_weight``, ``inspect``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from tersor.checkpoints.output.single_file import check_file
+from tersor.errors import OptionError
 from tersor.explaining import Explanation, explain_values
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, one_path, yes_or_no
+from tersor.pages import write_page
 from tersor.pipeline.inspecting.found import (
     ArtifactInspection,
     ModelInspection,
@@ -22,22 +26,30 @@ def explain(
     asymmetric: bool = False,
     scale: float | str | None = None,
     zero_point: int | None = None,
+    out: AnyPath | None = None,
+    force: bool = False,
 ) -> Explanation:
     """Quantize a few numbers that share one scale, and keep every step on the way.
 
     ``values``: numbers, or text like ``"-1.5,0,2"``. ``asymmetric``: with a zero point. ``scale``:
     used as it is; without it the values choose it. ``zero_point``: the signed code that stands
-    for 0, beside a given scale.
+    for 0, beside a given scale. ``out``: an HTML file to show it in, ``force``: even if it exists.
 
     Raises :class:`~tersor.errors.OptionError`, which says at which position a value is no number.
     """
-    return explain_values(
+    page = _page(out, force)
+    found = explain_values(
         values,
         bits,
         asymmetric=yes_or_no("asymmetric", asymmetric),
         scale=scale,
         zero_point=zero_point,
     )
+    if page is not None:
+        from tersor.pages.explanation import values_page
+
+        write_page(page, values_page(found))
+    return found
 
 
 @shortage_named("to explain a weight")
@@ -55,6 +67,8 @@ def explain_weight(
     effect: bool = True,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
+    out: AnyPath | None = None,
+    force: bool = False,
 ) -> WeightExplanation:
     """Follow one weight of a matrix: stored float, group, scale, code, bits in the file, and back.
 
@@ -63,14 +77,16 @@ def explain_weight(
     loses most. ``recipe``: how a model that is not quantized is rounded (``w4``), with ``bits``,
     ``group_size`` and ``asymmetric`` as in :func:`~tersor.quantize`. ``effect``: also run the model
     on a few words, with this weight, its row and its matrix rounded, and say what it does to an
-    output and to the largest logit.
+    output and to the largest logit. ``out``: an HTML file to show it in, ``force``: even if it
+    exists.
 
     Raises a :class:`~tersor.errors.TersorError`; for a name that is not there with the nearest one.
     """
+    page = _page(out, force)
     given = {"recipe": recipe, "bits": bits, "group_size": group_size, "asymmetric": asymmetric}
     chosen = known_recipe("recipe", "w4" if recipe is None else recipe)
     adjusted = Adjustments(bits, group_size, asymmetric).apply(chosen)
-    return explain_one(
+    found = explain_one(
         one_path("source", source),
         tensor,
         row=row,
@@ -82,6 +98,11 @@ def explain_weight(
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
     )
+    if page is not None:
+        from tersor.pages.explanation import weight_page
+
+        write_page(page, weight_page(found))
+    return found
 
 
 @shortage_named("to inspect")
@@ -94,6 +115,8 @@ def inspect(
     activations: bool = True,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
+    out: AnyPath | None = None,
+    force: bool = False,
     watch: Watch = lambda _: None,
 ) -> ModelInspection | ArtifactInspection | PairInspection:
     """Look at every linear of a model; or at the codes of an artifact, or of two beside each other.
@@ -103,14 +126,15 @@ def inspect(
     largest input of every channel while a little built-in text runs through the model.
     ``asymmetric``: grids with zero points. Of artifacts: what codes use of their grids, and against
     the original ``base`` what was lost. One matrix is in memory at a time, one block while text
-    runs. ``watch``: given the
+    runs. ``out``: an HTML file to show it in, ``force``: even if it exists. ``watch``: given the
     name of a piece of work, returns what is called with how much of it is done and how much there
     is, or ``None``.
 
     Raises a :class:`~tersor.errors.TersorError`. A model whose blocks cannot be run is looked at
     without activations, and a note says why.
     """
-    return inspected(
+    page = _page(out, force)
+    found = inspected(
         one_path("source", source),
         None if other is None else one_path("other", other),
         base=None if base is None else one_path("base", base),
@@ -120,3 +144,20 @@ def inspect(
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
         watch=watch,
     )
+    if page is not None:
+        from tersor.pages.inspected import inspection_page
+
+        write_page(page, inspection_page(found))
+    return found
+
+
+def _page(out: AnyPath | None, force: bool) -> Path | None:
+    """The file of a page, which can be written."""
+    yes_or_no("force", force)
+    if out is None:
+        if force:
+            raise OptionError("force", "has no effect without {}", "out")
+        return None
+    path = one_path("out", out)
+    check_file(path, force=force)
+    return path

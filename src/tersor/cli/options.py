@@ -73,6 +73,12 @@ WindowsOfAll = Annotated[
     int | None, typer.Option("--windows", help="Windows to score.", show_default="all")
 ]
 Skip = Annotated[int, typer.Option(help="First tokens of each window that are context only.")]
+PageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="HTML file to show it in, besides what is printed.", show_default=False
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 AllowPickle = Annotated[

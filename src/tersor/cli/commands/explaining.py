@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tersor.cli.app import app
-from tersor.cli.options import AllowPickle, Json, MergeAdapter, recipe_names
+from tersor.cli.options import AllowPickle, Force, Json, MergeAdapter, PageFile, recipe_names
 from tersor.cli.printing.progress import bars
 from tersor.errors import OptionError
 from tersor.options import limits
@@ -87,6 +87,8 @@ def explain(
     ] = True,
     allow_pickle: AllowPickle = False,
     merge_adapter: MergeAdapter = False,
+    out: PageFile = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show how a number, or a weight of a model, becomes a code and comes back."""
@@ -103,11 +105,12 @@ def explain(
         "allow_pickle": allow_pickle or None,
         "merge_adapter": merge_adapter or None,
     }
+    page: dict[str, Any] = {"out": out, "force": force}
     of_values: dict[str, Any] = {"scale": scale, "zero_point": zero_point}
     if values is not None:
         _refuse(of_model | {"source": source, "effect": None if effect else False}, "values")
         eight = 8 if bits is None else bits
-        found = tersor.explain(values, eight, asymmetric=asymmetric, **of_values)
+        found = tersor.explain(values, eight, asymmetric=asymmetric, **of_values, **page)
         explained.values(found, as_json)
         return
     if source is None:
@@ -120,7 +123,9 @@ def explain(
         )
     _refuse(of_values, "source")
     given = {name: value for name, value in of_model.items() if value is not None}
-    way = tersor.explain_weight(source, bits=bits, asymmetric=asymmetric, effect=effect, **given)
+    way = tersor.explain_weight(
+        source, bits=bits, asymmetric=asymmetric, effect=effect, **given, **page
+    )
     explained.weight(way, as_json)
 
 
@@ -146,6 +151,8 @@ def inspect(
     ] = True,
     allow_pickle: AllowPickle = False,
     merge_adapter: MergeAdapter = False,
+    out: PageFile = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Look at every linear: tails, outliers, what 8, 4, 3 and 2 bits lose; or at codes."""
@@ -161,6 +168,8 @@ def inspect(
             activations=activations,
             allow_pickle=allow_pickle,
             merge_adapter=merge_adapter,
+            out=out,
+            force=force,
             watch=watch,
         )
     if isinstance(found, tersor.ModelInspection):
