@@ -44,4 +44,13 @@ PackedWeights packed_in(PackedWeights weights, const Array<const std::uint8_t, 1
   return weights;
 }
 
+// Minima of the groups of a weight, if it has any.
+inline const float* minima_of(const PackedWeights& weights, const std::optional<Array<const float, 3>>& minima) {
+  if (!minima) return nullptr;
+  check(minima->shape(0) == weights.panels() && minima->shape(1) == weights.groups() &&
+            minima->shape(2) == kPanelRows,
+        "minima are (panels, groups, 16)");
+  return minima->data();
+}
+
 }  // namespace tersor

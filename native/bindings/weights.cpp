@@ -18,7 +18,8 @@ template <typename Scale>
 HeldLinear packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale, 3> scales,
                        std::optional<Array<const std::uint8_t, 3>> zeros, int zero, std::size_t rows,
                        std::size_t columns, std::size_t group, unsigned bits, bool integer,
-                       const Input& input, const Floats& levels, const Floats& bias) {
+                       const Input& input, const Floats& levels, const Floats& bias,
+                       const std::optional<Array<const float, 3>>& minima) {
   check(!levels || (levels->shape(0) == 16 && bits == 4 && !integer),
         "a codebook has 16 levels and needs float activations");
   HeldLinear made;
@@ -33,6 +34,8 @@ HeldLinear packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale,
   made.keep(scales);
   if (zeros) made.keep(*zeros);
   if (levels) linear.values = made.keep(*levels);
+  linear.minima = minima_of(linear.packed, minima);
+  if (minima) made.keep(*minima);
   made.set_bias(bias);
   return made;
 }
@@ -59,7 +62,8 @@ void define_packed(nb::class_<HeldLinear>& linear_class) {
   linear_class.def_static("packed", &packed_weights<Scale>, nb::kw_only(), nb::arg("codes"), nb::arg("scales"),
                      nb::arg("zeros").none(), nb::arg("zero"), nb::arg("rows"), nb::arg("columns"),
                      nb::arg("group"), nb::arg("bits"), nb::arg("integer"),
-                     nb::arg("fixed").none(), nb::arg("levels").none(), nb::arg("bias").none());
+                     nb::arg("fixed").none(), nb::arg("levels").none(), nb::arg("bias").none(),
+                     nb::arg("minima").none() = nb::none());
 }
 
 template <typename Value>

@@ -21,6 +21,17 @@ void each_site(const Model& model, const Visit& visit) {
   visit(model.head);
 }
 
+// The most groups of a linear whose groups have minima.
+std::size_t summed_groups(const Model& model) {
+  std::size_t most = 0;
+  each_site(model, [&](const Site& site) {
+    for (const Linear& linear : site.linears) {
+      if (linear.minima != nullptr) most = std::max(most, linear.packed.groups());
+    }
+  });
+  return most;
+}
+
 template <typename T>
 void make(AlignedVector<T>& buffer, std::size_t rows, std::size_t width) {
   const std::size_t size = product(rows, width);
@@ -53,6 +64,7 @@ Decoder::Decoder(Model model, Cache cache, const Kernels& kernels, std::size_t t
   for (Work& work : own_) {
     reserve(work, kFewTokens);
     make(work.gated, most_tokens, kGatedStride);
+    make(work.sums, most_tokens, summed_groups(model_));
     work.tokens.reserve(most_tokens);
     work.rows.reserve(most_tokens);
     work.wanted_rows.reserve(most_tokens);

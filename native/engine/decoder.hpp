@@ -58,7 +58,8 @@ class Decoder {
   // What one thread needs for itself, and, for many tokens, what all share. All of it is there before a step begins:
   // no thread of a step runs out of memory.
   struct Work {
-    AlignedVector<float> normed, scratch, gated;
+    // `sums` are those of groups, where weights have minima.
+    AlignedVector<float> normed, scratch, gated, sums;
     std::vector<Codes> codes;
     // Tokens that are gone on with, the rows of all tokens, and of those whose logits are wanted.
     std::vector<Token> tokens;

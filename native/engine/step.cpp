@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/group_sums.hpp"
+
 namespace tersor {
 namespace {
 
@@ -21,13 +23,14 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
   for (std::size_t g = 0; g < w.groups(); ++g) {
     const std::size_t parameter = (panel * w.groups() + g) * kPanelRows + lane;
     const float scale = w.scales == nullptr ? w.wide_scales[parameter] : from_bfloat16(w.scales[parameter]);
+    const float minimum = linear.minima == nullptr ? 0.0f : linear.minima[parameter];
     const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
     const std::size_t last = std::min((g + 1) * w.group, w.columns);
     for (std::size_t k = g * w.group; k < last; k += kChunk, chunk += step) {
       for (std::size_t j = 0; j < std::min(kChunk, last - k); ++j) {
         const int code = static_cast<int>(code_at(chunk, w.bits, lane, j));
         const float level = linear.values == nullptr ? static_cast<float>(code - zero) : linear.values[code];
-        to[k + j] = level * scale;
+        to[k + j] = level * scale + minimum;
       }
     }
   }
@@ -256,9 +259,11 @@ void Step::multiply(const Crew& crew, const Linear& linear, std::size_t form, co
     const TokenCodes codes = codes_of(crew, (*entered.codes)[form], linear.packed, 0);
     const QuantizedTokens tokens = {codes.codes, codes.scales, codes.sums, entered.tokens};
     kernels_.linear(linear.packed, tokens, out, panels.first, panels.last);
+    if (linear.minima != nullptr) add_minima(linear, tokens, out, panels);
   } else {
     kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, out,
                           panels.first, panels.last);
+    if (linear.minima != nullptr) add_minima(linear, entered, out, panels);
   }
   if (linear.bias == nullptr) return;
   const std::size_t first = panels.first * kPanelRows;
@@ -266,6 +271,22 @@ void Step::multiply(const Crew& crew, const Linear& linear, std::size_t form, co
   for (std::size_t t = 0; t < entered.tokens; ++t) {
     kernels_.add(out.row(t) + first, linear.bias + first, last - first);
   }
+}
+
+void Step::add_minima(const Linear& linear, const QuantizedTokens& tokens, const Output& out, Range panels) {
+  float* const sums = own_.sums.data();
+  const std::size_t groups = linear.packed.groups();
+  sum_groups(tokens, groups, sums);
+  kernels_.float_linear(linear.minima_of_groups(), sums, groups, tokens.tokens, {out.y, out.stride, true},
+                        panels.first, panels.last);
+}
+
+void Step::add_minima(const Linear& linear, const Entered& entered, const Output& out, Range panels) {
+  float* const sums = own_.sums.data();
+  const std::size_t groups = linear.packed.groups();
+  sum_groups(entered.x, entered.stride, entered.tokens, linear.columns, linear.packed.group, sums);
+  kernels_.float_linear(linear.minima_of_groups(), sums, groups, entered.tokens, {out.y, out.stride, true},
+                        panels.first, panels.last);
 }
 
 }  // namespace tersor

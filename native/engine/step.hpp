@@ -123,6 +123,9 @@ class Step {
   void enter_rows(const Crew& crew, const Site& site, const Entering& x, Decoder::Work& work, Range rows);
   void multiply(const Crew& crew, const Linear& linear, std::size_t form, const Entered& entered, const Output& out,
                 Range panels);
+  // What the minima of groups add, for activations in float32 and for quantized ones.
+  void add_minima(const Linear& linear, const Entered& entered, const Output& out, Range panels);
+  void add_minima(const Linear& linear, const QuantizedTokens& tokens, const Output& out, Range panels);
 
   Decoder& all_;
   const Model& model_;

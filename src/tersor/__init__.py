@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tersor.api.exchanging import check, export, import_checkpoint
     from tersor.api.explaining import explain, explain_weight, inspect
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
+    from tersor.pipeline.exchange.check import CheckResult
+    from tersor.pipeline.exchange.convert import ConvertResult
     from tersor.pipeline.inspecting.found import (
         ArtifactInspection,
         ModelInspection,
@@ -49,8 +52,10 @@ __all__ = [
     "ArtifactInspection",
     "BenchResult",
     "CacheContents",
+    "CheckResult",
     "CompareResult",
     "Conversation",
+    "ConvertResult",
     "Engine",
     "EvaluateResult",
     "Evaluation",
@@ -69,13 +74,16 @@ __all__ = [
     "__version__",
     "bench",
     "cache_contents",
+    "check",
     "clear_cache",
     "compare",
     "converse",
     "evaluate",
     "explain",
     "explain_weight",
+    "export",
     "generate",
+    "import_checkpoint",
     "inspect",
     "list_presets",
     "load",
@@ -90,6 +98,11 @@ __all__ = [
 _HOMES = {
     "bench": "tersor.api.running",
     "cache_contents": "tersor.api.keeping",
+    "check": "tersor.api.exchanging",
+    "export": "tersor.api.exchanging",
+    "import_checkpoint": "tersor.api.exchanging",
+    "CheckResult": "tersor.pipeline.exchange.check",
+    "ConvertResult": "tersor.pipeline.exchange.convert",
     "clear_cache": "tersor.api.keeping",
     "compare": "tersor.api.measuring",
     "converse": "tersor.api.running",

@@ -105,6 +105,7 @@ def linear(
     fixed: tuple[float, int, int] | None,
     y: NDArray[np.float32],
     threads: int,
+    minima: NDArray[np.float32] | None = None,
 ) -> None: ...
 def float_linear(
     *,
@@ -119,6 +120,7 @@ def float_linear(
     levels: NDArray[np.float32] | None,
     y: NDArray[np.float32],
     threads: int,
+    minima: NDArray[np.float32] | None = None,
 ) -> None: ...
 def dense_linear(
     level: str,
@@ -144,6 +146,7 @@ class Weights:
         fixed: tuple[float, int, int] | None,
         levels: NDArray[np.float32] | None,
         bias: NDArray[np.float32] | None,
+        minima: NDArray[np.float32] | None = None,
     ) -> Weights: ...
     @staticmethod
     def dense(

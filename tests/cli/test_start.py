@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf
 import pytest
 
 import tersor
+from gguf_files import bpe_metadata, write_gguf
 from tersor.cli.main import run
 from tiny_models import save_tiny, save_tokenizer
 
+Q8 = gguf.GGMLQuantizationType.Q8_0
 # Everything else that is installed may not even be importable.
 ALLOWED = frozenset({
     "annotated_doc", "annotated_types", "click", "colorama", "jinja2",
@@ -47,6 +50,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "model" / "chat_template.jinja").write_text(template)
     tersor.quantize(home / "model", home / "w4", "w4", group_size=32)
     tersor.quantize(home / "model", home / "whole", "nf4", include=["lm_head", "embed_tokens"])
+    save_tiny("llama", home / "whole vocabulary", vocab_size=384)
+    metadata = bpe_metadata("gpt-2")
+    write_gguf(home / "whole vocabulary", home / "model.gguf", kind=Q8, metadata=metadata)
     return home
 
 
@@ -75,7 +81,7 @@ def imported(listed: str) -> set[str]:
     return {name for name in last if name not in own and not name.startswith("_")}
 
 
-@pytest.mark.parametrize("model", ["model", "w4", "whole"])
+@pytest.mark.parametrize("model", ["model", "w4", "whole", "model.gguf"])
 def test_generate(kept: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["generate", str(kept / model), "--prompt", "hello", "--max-new-tokens", "4"]
     assert run(command) == 0
@@ -83,7 +89,7 @@ def test_generate(kept: Path, model: str, capsys: pytest.CaptureFixture[str]) ->
     status, printed, listed = alone(COMMAND, *command)
     assert (status, printed) == (0, expected)
     found = imported(listed)
-    assert {"numpy", "tokenizers", "safetensors"} <= found
+    assert {"numpy", "tokenizers"} <= found
     assert not found & {"torch", "transformers", "accelerate", "compressed_tensors", "rich", "yaml"}
     assert found <= ALLOWED
     assert "jinja2" not in found

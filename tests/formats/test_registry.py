@@ -29,7 +29,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
 @pytest.mark.parametrize("method", ["gptqq", None, ["tersor"]])
 def test_a_description_by_somebody_else(method: object) -> None:
     config = {"quantization_config": {"quant_method": method}}
-    with pytest.raises(FormatError, match=r"it reads compressed-tensors and tersor; "):
+    said = r"it reads awq, compressed-tensors, gguf, gptq and tersor; "
+    with pytest.raises(FormatError, match=said):
         known_formats().describing(config, Path("x"))
 
 
@@ -41,7 +42,7 @@ def test_other_packages_are_looked_for_only_if_asked_for_what_is_not_here() -> N
     assert formats.named("tersor") is own.FORMAT
     assert formats.including(compressed_tensors.FORMAT).named("compressed-tensors")
     with pytest.raises(LookupError):
-        formats.named("gguf")
+        formats.named("toy")
 
 
 def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

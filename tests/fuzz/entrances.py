@@ -73,21 +73,21 @@ def _forward(model: Any) -> torch.Tensor:
 
 
 def _evaluate(folder: Path, **options: Any) -> list[float]:
-    found = tersor.evaluate(folder / "model", context=_CONTEXT, windows=1, **options)
+    found = tersor.evaluate(subject(folder), context=_CONTEXT, windows=1, **options)
     return [one.nll for one in found.evaluations]
 
 
 def _engine(folder: Path) -> list[float]:
-    return tersor.Engine(folder / "model").logits([0, 0, 0]).flatten().tolist()
+    return tersor.Engine(subject(folder)).logits([0, 0, 0]).flatten().tolist()
 
 
 def _generate(folder: Path) -> list[float]:
-    tersor.generate(folder / "model", "ab", max_new_tokens=_NEW)
+    tersor.generate(subject(folder), "ab", max_new_tokens=_NEW)
     return []
 
 
 def _chat(folder: Path) -> list[float]:
-    conversation = Conversation(tersor.Engine(folder / "model"), system="be kind")
+    conversation = Conversation(tersor.Engine(subject(folder)), system="be kind")
     for _ in conversation.answer("hello", max_new_tokens=_NEW):
         pass
     return []
@@ -118,7 +118,7 @@ QUANTIZE = Entrance(_quantize, command("quantize", *_OUT))
 PLAN = Entrance(plan, command("quantize", *_OUT, "--dry-run"))
 RESTORE = Entrance(_restore, command("restore", *_OUT))
 LOAD = Entrance(
-    lambda folder: _logits(folder / "model"),
+    lambda folder: _logits(subject(folder)),
     command("evaluate", "--text", "{}/text.txt", *_SCORED),
 )
 EVALUATE = Entrance(

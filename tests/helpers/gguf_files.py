@@ -39,11 +39,13 @@ def write_gguf(
     metadata: dict[str, Any] | None = None,
     extra: dict[str, np.ndarray] | None = None,
     drop: tuple[str, ...] = (),
+    blocks: dict[str, tuple[np.ndarray, gguf.GGMLQuantizationType]] | None = None,
 ) -> Path:
     """Convert a Hugging Face directory; matrices are stored as ``kind``, vectors as F32.
 
     ``metadata`` is added (or replaces: a value of None leaves a key out), ``extra`` tensors are
-    appended, tensors named in ``drop`` (by GGUF name) are left out.
+    appended, ``blocks`` too, which are quantized already; tensors named in ``drop`` (by GGUF name)
+    are left out.
     """
     config = json.loads((directory / "config.json").read_text())
     arch = ARCHITECTURES[config["model_type"]]
@@ -54,11 +56,36 @@ def write_gguf(
         if name not in drop:
             values = tensor.numpy()
             as_is = values.ndim == 1 or kind == gguf.GGMLQuantizationType.F32
-            data = values if as_is else gguf.quants.quantize(values, kind)
+            data = values if as_is else _blocks(values, kind)
             writer.add_tensor(name, data, raw_dtype=None if as_is else kind)
     for name, data in (extra or {}).items():
         writer.add_tensor(name, data)
+    for name, (data, of) in (blocks or {}).items():
+        writer.add_tensor(name, data, raw_dtype=of)
     return finish(writer, path)
+
+
+# Where the float16 numbers of a block begin, for types that the gguf package does not quantize.
+_HALVES = {"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "IQ4_NL": (0,), "IQ4_XS": (0,)}
+_HALVES |= dict.fromkeys(("Q4_K", "Q5_K"), (0, 2))
+
+
+def _blocks(values: np.ndarray, kind: gguf.GGMLQuantizationType) -> np.ndarray:
+    """Values quantized; where only llama.cpp does that, random blocks whose values are as large."""
+    if kind.name not in _HALVES:
+        return gguf.quants.quantize(values, kind)
+    size, nbytes = gguf.GGML_QUANT_SIZES[kind]
+    random = np.random.default_rng(values.size)
+    blocks = random.integers(0, 256, (values.size // size, nbytes), np.uint8)
+    for first in _HALVES[kind.name]:
+        numbers = random.uniform(0.5, 1, (len(blocks), 1)).astype(np.float16)
+        blocks[:, first : first + 2] = numbers.view(np.uint8)
+    found = gguf.dequantize(blocks, kind)
+    for first in _HALVES[kind.name]:
+        numbers = blocks[:, first : first + 2].copy().view(np.float16)
+        smaller = (numbers * (values.std() / found.std())).astype(np.float16)
+        blocks[:, first : first + 2] = smaller.view(np.uint8)
+    return blocks.reshape(*values.shape[:-1], -1)
 
 
 def finish(writer: gguf.GGUFWriter, path: Path) -> Path:

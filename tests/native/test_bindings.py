@@ -65,8 +65,8 @@ FUNCTIONS: dict[str, Arguments] = {
     "causal_attention": ["", *[floats(3)] * 4, 1.0],
     "read_seconds": [BYTES1, 1, 0],
     "pack_panels": [BYTES2, BYTES1, 1, 8, 1],
-    "linear": {**LINEAR, "fixed": None},
-    "float_linear": {**LINEAR, "levels": floats(1)},
+    "linear": {**LINEAR, "fixed": None, "minima": floats(3)},
+    "float_linear": {**LINEAR, "levels": floats(1), "minima": floats(3)},
     "dense_linear": ["", floats(2), halves(3), floats(2), 1],
     "sample": [floats(1), 1.0, 0, 1.0, 0.0, 0.5],
     "Weights.packed": {
@@ -78,6 +78,7 @@ FUNCTIONS: dict[str, Arguments] = {
         "fixed": None,
         "levels": floats(1),
         "bias": floats(1),
+        "minima": floats(3),
     },
     "Weights.dense": [halves(3), 1, floats(1)],
 }

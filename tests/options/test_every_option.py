@@ -167,6 +167,13 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "compare": lambda **given: tersor.compare(
             **{"source": model, "recipes": "vanilla-int8", "out": out, **scored, **given}
         ),
+        "import": lambda **given: tersor.import_checkpoint(
+            **{"source": model, "out": out, **given}
+        ),
+        "export": lambda **given: tersor.export(
+            **{"directory": model, "out": out, "format": "awq", **given}
+        ),
+        "check": lambda **given: tersor.check(**{"directory": model, **given}),
         "inspect": lambda **given: tersor.inspect(**{"source": model, **given}),
         "weight": lambda **given: tersor.explain_weight(
             **{"source": model, "tensor": "model.layers.0.self_attn.q_proj", **given}

@@ -124,8 +124,8 @@ def test_foreign_quantization_is_refused(tmp_path: Path) -> None:
     save_tiny("llama", tmp_path)
     config = tmp_path / "config.json"
     text = config.read_text().rstrip().removesuffix("}")
-    config.write_text(text + ', "quantization_config": {"quant_method": "awq"}}')
-    with pytest.raises(FormatError, match="quant_method 'awq'"):
+    config.write_text(text + ', "quantization_config": {"quant_method": "hqq"}}')
+    with pytest.raises(FormatError, match="quant_method 'hqq'"):
         tersor.load(tmp_path)
 
 

@@ -31,7 +31,7 @@ def open_source(
         SourceError: missing, corrupt, unsupported, or no model (``mistaken``).
     """
     path = Path(path)
-    refuse_mistaken(path, gguf=True)
+    refuse_mistaken(path)
     if path.is_file() and merge_adapter:
         raise OptionError("merge_adapter", f"has no effect on a file: {path}")
     if path.is_dir() or merge_adapter:

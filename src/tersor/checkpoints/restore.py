@@ -85,7 +85,7 @@ def restore(
 
 
 def _opened(path: Path, dtype: torch.dtype, merge_adapter: bool) -> Source:
-    refuse_mistaken(path, gguf=True)
+    refuse_mistaken(path)
     if path.is_file() and merge_adapter:
         raise OptionError("merge_adapter", f"has no effect on a file: {path}")
     if not path.is_dir() and not merge_adapter:

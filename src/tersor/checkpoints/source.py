@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tersor.errors import SourceError
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 GGUF_MAGIC = b"GGUF"
@@ -69,6 +70,18 @@ class Source(Protocol):
         Raises:
             SourceError: a companion that cannot be read or rebuilt.
             OutputError: disk full, no permission.
+        """
+        ...
+
+
+@runtime_checkable
+class FloatSource(Source, Protocol):
+    """A source whose values need no torch."""
+
+    def floats(self, name: str) -> "NDArray[Any] | None":
+        """A tensor in float32, or as uint16 the bits of bfloat16; ``None`` for other types.
+
+        Mapped if possible. Raises as :meth:`read`.
         """
         ...
 

@@ -13,7 +13,7 @@ from tersor.errors import OptionError, TersorError, readable
 from tersor.machine.memory import is_shortage
 
 _INTERRUPTED = 130
-_WRITING = ("restore", "quantize")
+_WRITING = ("restore", "quantize", "import", "export")
 """Commands with one output; those with several say themselves what is kept."""
 
 

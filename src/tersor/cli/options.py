@@ -11,7 +11,8 @@ Source = Annotated[
     typer.Argument(help="Hugging Face directory or GGUF file.", show_default=False),
 ]
 Directory = Annotated[
-    Path, typer.Argument(help="Model directory, quantized or not.", show_default=False)
+    Path,
+    typer.Argument(help="Model directory, quantized or not, or GGUF file.", show_default=False),
 ]
 
 

@@ -31,7 +31,7 @@ _WEIGHTS_FILE = "transformers_weights"
 class Format(ABC):
     """How quantized models lie on disk.
 
-    ``name``: by which it is chosen, and which descriptions have. ``suffixes``: of all tensors that
+    ``name``: by which it is chosen. ``suffixes``: of all tensors that
     it may store for a quantized linear, ``<module>.<suffix>``; ``input_suffixes``: of those that
     :meth:`decode_input` reads. ``container``: the files. ``preference``: formats that have one are
     tried in its order if none is asked for.
@@ -42,6 +42,11 @@ class Format(ABC):
     input_suffixes: ClassVar[tuple[str, ...]] = ()
     container: ClassVar[Container] = HUGGING_FACE
     preference: ClassVar[int | None] = None
+
+    @property
+    def method(self) -> str:
+        """What descriptions call it: its name, but for versions of one that have names here."""
+        return self.name
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -129,6 +134,13 @@ class Format(ABC):
 
     # The description
 
+    def as_described(self, description: Mapping[str, Any]) -> "Format":
+        """The format as one artifact has it, if there are versions of it; else itself.
+
+        Raises :class:`~tersor.errors.FormatError`.
+        """
+        return self
+
     @abstractmethod
     def description(self, contents: Contents, config: Mapping[str, Any]) -> dict[str, Any]:
         """What the artifact says of itself, besides the format's name; plain JSON types.
@@ -148,4 +160,4 @@ class Format(ABC):
         """The config of the artifact, from that of the source."""
         # The source's files have other names.
         rest = {key: value for key, value in config.items() if key != _WEIGHTS_FILE}
-        return {**rest, QUANTIZATION: {METHOD: self.name, **self.description(contents, config)}}
+        return {**rest, QUANTIZATION: {METHOD: self.method, **self.description(contents, config)}}

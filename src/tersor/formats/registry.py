@@ -32,7 +32,7 @@ class Formats:
     @classmethod
     def of(cls, *formats: Format) -> "Formats":
         """Just these."""
-        return cls({one.name: one for one in formats})
+        return cls({key: one for one in formats for key in (one.name, one.method)})
 
     def including(self, *formats: Format) -> "Formats":
         """These formats too; one of the same name is replaced."""
@@ -59,13 +59,13 @@ class Formats:
         method = settings.get(METHOD)
         found = self._find(method) if isinstance(method, str) else None
         if found is None:
-            *names, last = self.by_name
+            *names, last = dict.fromkeys(one.method for one in self.by_name.values())
             raise FormatError(
                 f"{path}: tersor does not read {METHOD} {method!r}; it reads "
                 f"{', '.join(names)} and {last}; `tersor restore` makes a plain model of fp8 and "
                 "mxfp4"
             )
-        return found
+        return found.as_described(settings)
 
     def preferred(self) -> Iterator[Format]:
         """Those that are tried, in this order, if none is asked for."""

@@ -3,6 +3,7 @@
 from tersor.grids.error import ErrorParts, error_parts, value_parts
 from tersor.grids.fit import Parameters, ScaleStorage, fit
 from tersor.grids.grid import BaseGrid, Grid, IntegerCodes
+from tersor.grids.kinds.affine import AffineGrid
 from tersor.grids.kinds.codebook import CodebookGrid, fp4, kmeans, log2, nf4
 from tersor.grids.kinds.integer import IntegerGrid, Symmetry
 from tersor.grids.kinds.small_float import FloatGrid
@@ -13,6 +14,7 @@ from tersor.grids.tensor import QuantizedTensor
 
 __all__ = [
     "ActivationScheme",
+    "AffineGrid",
     "BaseGrid",
     "CodebookGrid",
     "ErrorParts",

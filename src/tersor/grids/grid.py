@@ -54,6 +54,10 @@ class Grid(Protocol):
         """Type of the unpacked codes, one byte each."""
 
     @property
+    def zero_dtype(self) -> torch.dtype:
+        """Type of zero points: the codes', or float32 where they are minima, ``s·q + m``."""
+
+    @property
     def integers(self) -> IntegerCodes | None:
         """The codes as integers to calculate with; ``None`` if there is only a table of levels.
 
@@ -114,6 +118,11 @@ class BaseGrid:
     def code_dtype(self) -> torch.dtype:
         """``uint8``."""
         return torch.uint8
+
+    @property
+    def zero_dtype(self: Grid) -> torch.dtype:
+        """That of codes."""
+        return self.code_dtype
 
     @property
     def integers(self) -> IntegerCodes | None:

@@ -122,12 +122,17 @@ def artifact_of(source: Source, formats: Formats | None = None) -> Artifact:
     tensors that do not fit what it says of them, or a scale that is not finite. Only scales and the
     like are read of tensors.
     """
+    found = undecoded(source, formats)
+    _ = found.shapes
+    return found
+
+
+def undecoded(source: Source, formats: Formats | None = None) -> Artifact:
+    """The same, but no tensor has been held against its scheme yet."""
     format_ = (formats or known_formats()).describing(source.config, source.path)
     modules = _quantized_modules(source.tensors, format_)
     with _named(source.path):
-        found = Artifact(source, format_, format_.described(source.config[QUANTIZATION], modules))
-    _ = found.shapes
-    return found
+        return Artifact(source, format_, format_.described(source.config[QUANTIZATION], modules))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tersor.checkpoints.gateway.configuration import (
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
 from tersor.checkpoints.published.reading import as_published
-from tersor.checkpoints.source import Source, shapes_of
+from tersor.checkpoints.source import FloatSource, Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
 from tersor.formats import METHOD, QUANTIZATION, known_formats
 from tersor.formats.containers.huggingface import HUGGING_FACE
@@ -90,9 +90,9 @@ def load(
         artifact = artifact_of(source)
     shapes = shapes_of(plain) if artifact is None else artifact.shapes
     check_sizes(directory, plain.config, shapes)
-    if cache is not None and artifact is not None and artifact.format.container is HUGGING_FACE:
+    if cache is not None and artifact is not None and isinstance(source, FloatSource):
         cache.passed(artifact.schemes)
-    if plain is not source:
+    if plain is not source or (artifact is None and directory.is_file()):
         model = _from_source(plain, config, settings)
         return _generating(model, generation)
     if artifact is not None and artifact.format.container is not HUGGING_FACE:
@@ -235,4 +235,5 @@ def _own_description(artifact: Artifact) -> dict[str, Any]:
     from tersor.runtime.transformers_plugin import STORED_AS
 
     described = quantization_config(groups, sorted(artifact.transposed), artifact.experts)
-    return {METHOD: OWN.name, STORED_AS: artifact.format.name, **described}
+    stored = {**artifact.config[QUANTIZATION], METHOD: artifact.format.name}
+    return {METHOD: OWN.name, STORED_AS: stored, **described}

@@ -1,11 +1,11 @@
-"""A model directory that is to be run, looked at no more often than is needed."""
+"""A model that is to be run, looked at no more often than is needed."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tersor.checkpoints.huggingface.directory import SafetensorsDirectory, open_directory
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.as_stored import open_as_stored
+from tersor.checkpoints.source import FloatSource, Source
 from tersor.errors import SourceError
 from tersor.runtime.packed.cache import PackedCache
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class Opened:
     """A directory whose ``config.json`` fits its weights, and whose tensors fit their schemes.
+
+    Or a single file that is a model.
 
     ``cache``: its packed weights. ``quantized``: its quantized modules. If the very same files were
     opened before, the cache knows that all is sound, and only headers are read now; otherwise
@@ -27,7 +29,7 @@ class Opened:
         self._artifact: Artifact | None = None
         self._trusted = self.cache.quantized is not None
         if self.cache.quantized is not None:
-            self.source: Source = open_directory(directory)
+            self.source: Source = open_as_stored(directory)
             self.quantized = frozenset(self.cache.quantized)
             return
         from tersor.checkpoints.gateway.configuration import source_configuration
@@ -37,7 +39,7 @@ class Opened:
         source_configuration(stored.source)
         self.source, self._artifact = stored.source, stored.artifact
         self.quantized = frozenset(() if stored.artifact is None else stored.artifact.schemes)
-        if isinstance(self.source, SafetensorsDirectory):
+        if isinstance(self.source, FloatSource):
             self.cache.passed(self.quantized)
 
     @property
@@ -49,6 +51,14 @@ class Opened:
     def is_quantized(self) -> bool:
         """Whether it says that it is."""
         return "quantization_config" in self.config
+
+    @property
+    def rounds_floats(self) -> bool:
+        """Whether what is stored as floats may be rounded if nobody says otherwise.
+
+        Not in a file that says of each tensor which type it was given.
+        """
+        return self.is_quantized and self.source.path.is_dir()
 
     def refuse_changed(self) -> None:
         """Raise :class:`SourceError` if what was read is not what was checked another time."""

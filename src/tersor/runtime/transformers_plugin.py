@@ -26,7 +26,7 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from tersor.errors import FormatError
-from tersor.formats import Format, QuantizedLinear, StackedExperts, known_formats
+from tersor.formats import METHOD, Format, QuantizedLinear, StackedExperts, known_formats
 from tersor.formats.kinds.own import FORMAT
 from tersor.formats.kinds.own.description import WEIGHTS_KEY, schemes_of, stacked_experts
 from tersor.grids import Scheme
@@ -34,7 +34,7 @@ from tersor.models.in_transformers.names import Names
 from tersor.runtime.linears.simulated_inputs import attach
 
 STORED_AS = "stored_as"
-"""Key that only :func:`tersor.load` adds to a description in memory: the format of the tensors."""
+"""Key that only :func:`tersor.load` adds to a description in memory: what the artifact says."""
 
 
 @register_quantization_config(FORMAT.name)
@@ -107,7 +107,10 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
 
 def _stored_format(description: Mapping[str, Any]) -> Format:
     """The format of the tensors: another one's may be described as tersor's own describes them."""
-    return known_formats().named(str(description.get(STORED_AS, FORMAT.name)))
+    stored = description.get(STORED_AS)
+    if not isinstance(stored, Mapping):
+        return FORMAT
+    return known_formats().named(str(stored[METHOD])).as_described(stored)
 
 
 def _find_weights(config: Any) -> None:

@@ -6,10 +6,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from gguf_files import finish, interleaved, write_gguf
-from tersor.checkpoints.gguf.source import GGUFSource, _halves_from_pairs
+from tersor.checkpoints.gguf.header import GGUFTensor
+from tersor.checkpoints.gguf.pieces import Piece
+from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.restore import restore
 from tersor.errors import SourceError
+from tersor.families.gguf import Undo
 from tiny_models import save_tiny, tokens
 
 Q8 = gguf.GGMLQuantizationType.Q8_0
@@ -104,8 +107,10 @@ def test_rows_are_put_back_head_by_head():
     # Two heads of four rows: pairs (0, 2), (1, 3) of each head lie side by side in the file.
     stored = torch.tensor([0, 2, 1, 3, 10, 12, 11, 13]).reshape(8, 1)
     expected = torch.tensor([0, 1, 2, 3, 10, 11, 12, 13]).reshape(8, 1)
-    assert torch.equal(_halves_from_pairs(stored, 2), expected)
-    assert torch.equal(_halves_from_pairs(interleaved(expected, 2), 2), expected)
+    tensor = GGUFTensor("blk.0.attn_q.weight", (8, 1), 0, 0, 32)
+    order = Piece(tensor, 0, (8, 1), Undo.QUERY_ROWS, heads=2).row_order()
+    assert torch.equal(stored[order], expected)
+    assert torch.equal(interleaved(expected, 2)[order], expected)
 
 
 def test_llama_biases_are_permuted_too(tmp_path):

@@ -15,10 +15,10 @@ from tersor.errors import SourceError, UnsafeSource
 from tiny_models import save_tiny
 
 
-def said(path, *, gguf=False):
+def said(path):
     """What is said of a path, without the path; must be one line."""
     with pytest.raises(SourceError) as error:
-        refuse_mistaken(path, gguf=gguf)
+        refuse_mistaken(path)
     text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -75,10 +75,9 @@ def test_directories(names, words, tmp_path):
 
 def test_a_directory_with_gguf_files_alone(tmp_path):
     given = directory(tmp_path, "m-Q4.gguf", "config.json")
-    assert said(given, gguf=True).endswith("; give the file m-Q4.gguf itself")
-    assert said(given).endswith(f"tersor restore {given / 'm-Q4.gguf'} -o DIR")
+    assert said(given).endswith("; give the file m-Q4.gguf itself")
     (given / "a.gguf").touch()
-    assert said(given, gguf=True).endswith("give one of its files itself: a.gguf, m-Q4.gguf")
+    assert said(given).endswith("give one of its files itself: a.gguf, m-Q4.gguf")
 
 
 def test_a_download_cache_names_the_model_in_it(tmp_path):
@@ -105,7 +104,7 @@ def test_a_download_cache_names_the_model_in_it(tmp_path):
         ("model", b"", "an empty file; download it again"),
         ("m.zst", b"\x28\xb5\x2f\xfdxx", "an archive; unpack it"),
         ("m.bin.old", b"tjgg....", "the format before GGUF"),
-        ("notes.txt", b"x", "a file, not a model directory"),
+        ("notes.txt", b"x", "neither a GGUF file nor a directory"),
     ],
 )
 def test_files(name, content, words, tmp_path):
@@ -130,11 +129,10 @@ def test_archives(tmp_path):
     assert said(tmp_path / "state").startswith("pickled weights")
 
 
-def test_a_gguf_file_is_right_where_one_is_meant(tmp_path):
+def test_a_gguf_file_is_right(tmp_path):
     for name, content in (("m.gguf", b"x"), ("m", b"GGUF")):
         (tmp_path / name).write_bytes(content)
-        refuse_mistaken(tmp_path / name, gguf=True)
-        assert f"tersor restore {tmp_path / name} -o DIR" in said(tmp_path / name)
+        refuse_mistaken(tmp_path / name)
 
 
 def test_nothing_there(tmp_path, monkeypatch):

@@ -89,12 +89,24 @@ _KINDS = gguf.GGMLQuantizationType
 _FILES = {
     "llama": ("llama", _KINDS.F32, "bpe"),
     "llama q8": ("llama", _KINDS.Q8_0, "sentencepiece"),
+    "llama q4": ("llama", _KINDS.Q4_1, "bpe"),
     "qwen2": ("qwen2", _KINDS.F16, "bpe"),
     "gemma3": ("gemma3_text", _KINDS.F32, "sentencepiece"),
     "mixtral": ("mixtral", _KINDS.F32, "sentencepiece"),
     "gpt2": ("gpt2", _KINDS.F32, "bpe"),
 }
-_READ_BY = (entrances.RESTORE, entrances.QUANTIZE, entrances.PLAN)
+_READ_BY = (
+    *(entrances.RESTORE, entrances.QUANTIZE, entrances.PLAN),
+    *(entrances.GENERATE, entrances.LOAD),
+)
+_NOT_THE_ENGINE = ("mixtral", "gpt2")
+
+
+def _readers(family: str) -> tuple[entrances.Entrance, ...]:
+    return _READ_BY if family in _NOT_THE_ENGINE else (*_READ_BY, entrances.ENGINE)
+
+
 GGUF = Target(
-    {name: Seed(partial(_converted, *made), _READ_BY) for name, made in _FILES.items()}, _damage
+    {name: Seed(partial(_converted, *made), _readers(made[0])) for name, made in _FILES.items()},
+    _damage,
 )

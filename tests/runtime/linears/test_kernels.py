@@ -15,6 +15,7 @@ from calibrating import threads
 from tersor import _native
 from tersor.errors import MachineError, SchemeError
 from tersor.grids import (
+    AffineGrid,
     FloatGrid,
     Granularity,
     IntegerGrid,
@@ -50,6 +51,9 @@ SCHEMES = [
     TensorScheme(IntegerGrid(2, Symmetry.SIGNED_SCALE), G, 16),
     TensorScheme(IntegerGrid(2, Symmetry.NONE), G, 20),
     TensorScheme(IntegerGrid(2, Symmetry.FULL), C),
+    TensorScheme(AffineGrid(5), G, 64),
+    TensorScheme(AffineGrid(4), G, 32),
+    TensorScheme(AffineGrid(2), G, 16),
 ]
 CODEBOOKS = [
     TensorScheme(nf4(), G, 64),
@@ -94,7 +98,12 @@ def expected(x: Tensor, weight: QuantizedTensor, packed: PackedLinear) -> Tensor
 
 def assert_same(found: Tensor, exact: Tensor, x: Tensor, weight: QuantizedTensor) -> None:
     """Equal up to the rounding of float32 sums, whose terms are no larger than these."""
-    size = x.abs().double() @ weight.dequantize().abs().double().T
+    terms = weight.dequantize().abs().double()
+    if weight.zero_point is not None and weight.zero_point.is_floating_point():
+        minima = weight.zero_point.double().repeat_interleave(weight.scheme.group_size, 1)
+        minima = minima[:, : terms.shape[1]]
+        terms = (weight.dequantize() - minima).abs() + minima.abs()
+    size = x.abs().double() @ terms.T
     assert bool(((found.double() - exact).abs() <= 1e-6 * size + 1e-30).all())
 
 

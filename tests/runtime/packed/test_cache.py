@@ -270,7 +270,7 @@ def test_files_that_change_after_their_key_was_taken(
         exchanged(artifact / "model.safetensors", other / "model.safetensors")
         return open_directory(directory)
 
-    monkeypatch.setattr("tersor.runtime.opening.open_directory", exchange_and_open)
+    monkeypatch.setattr("tersor.runtime.opening.open_as_stored", exchange_and_open)
     with pytest.raises(SourceError, match="changed while it was being read"):
         Engine(artifact)
 

@@ -11,7 +11,7 @@ array a u32 element type, a u64 length and its elements.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from tersor.checkpoints.files import reading, refuse_lfs_pointer
+from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
 from tersor.checkpoints.source import GGUF_MAGIC
 from tersor.errors import SourceError
 
@@ -82,7 +83,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
 
     Raises:
         SourceError: not GGUF, an unsupported version, truncated, a split file, or a tensor that
-            lies outside the file.
+            lies outside the file or on another one.
     """
     refuse_lfs_pointer(path)
     with reading(path), path.open("rb") as file:
@@ -92,7 +93,8 @@ def read_gguf_header(path: Path) -> GGUFHeader:
         tensor_count, entry_count = parser.counts()
         metadata = dict(parser.entry() for _ in range(entry_count))
         infos = [parser.tensor() for _ in range(tensor_count)]
-        start = _aligned(file.tell(), _alignment(path, metadata))
+        alignment = _alignment(path, metadata)
+        start = _aligned(file.tell(), alignment)
     if not isinstance(metadata.get("general.architecture"), str):
         raise SourceError(f"{path}: names no general.architecture; convert the model again")
     _refuse_split(path, metadata)
@@ -109,6 +111,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
         tensors[info.name] = GGUFTensor(
             info.name, info.shape, info.ggml_type, start + info.offset, info.nbytes
         )
+    _refuse_misplaced(path, infos, alignment)
     return GGUFHeader(path, metadata, tensors)
 
 
@@ -190,15 +193,15 @@ def row_bytes(path: Path, name: str, ggml_type: int, columns: int) -> int:
     Raises:
         SourceError: an unknown type, or columns that do not fill whole blocks.
     """
-    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    try:
-        block, size = GGML_QUANT_SIZES[GGMLQuantizationType(ggml_type)]
-    except (ValueError, KeyError) as error:
-        raise SourceError(f"{path}: tensor {name!r} has the unknown type {ggml_type}") from error
-    if columns % block:
-        raise SourceError(f"{path}: tensor {name!r} has rows of {columns}, not whole blocks")
-    return int(columns // block * size)
+    known = BLOCK_TYPES.get(ggml_type)
+    if known is None:
+        raise SourceError(f"{path}: tensor {name!r} has the unknown type {ggml_type}")
+    if columns % known.values:
+        raise SourceError(
+            f"{path}: tensor {name!r} has rows of {columns}, not whole blocks of {known.values} "
+            f"({known.name}); download it again"
+        )
+    return columns // known.values * known.nbytes
 
 
 def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
@@ -210,6 +213,22 @@ def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
 
 def _aligned(position: int, alignment: int) -> int:
     return -(-position // alignment) * alignment
+
+
+def _refuse_misplaced(path: Path, tensors: Sequence[GGUFTensor], alignment: int) -> None:
+    """Every tensor begins at a multiple of the alignment, behind the one before it."""
+    end, before = 0, ""
+    for tensor in sorted(tensors, key=lambda one: one.offset):
+        if tensor.offset % alignment:
+            raise SourceError(
+                f"{path}: tensor {tensor.name!r} begins at byte {tensor.offset}, no multiple of "
+                f"{alignment}; do not trust this file"
+            )
+        if tensor.offset < end:
+            raise SourceError(
+                f"{path}: tensor {tensor.name!r} overlaps {before!r}; do not trust this file"
+            )
+        end, before = tensor.offset + tensor.nbytes, tensor.name
 
 
 def _refuse_split(path: Path, metadata: Mapping[str, Any]) -> None:

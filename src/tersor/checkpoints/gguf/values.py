@@ -13,6 +13,7 @@ from tersor.errors import SourceError
 
 # gguf.dequantize needs several times its output while it works: 16 MB of float32 at a time.
 _VALUES_AT_ONCE = 2**22
+_FLOAT32 = 0
 
 
 def float_rows(
@@ -26,8 +27,6 @@ def float_rows(
     Raises:
         SourceError: the file became shorter since its header was read.
     """
-    from gguf import GGMLQuantizationType, dequantize
-
     columns = tensor.shape[-1]
     width = row_bytes(path, tensor.name, tensor.ggml_type, columns)
     step = max(1, _VALUES_AT_ONCE // max(columns, 1))
@@ -39,11 +38,20 @@ def float_rows(
             )
         if raw.size != count * width:
             raise SourceError(f"{path}: changed while it was being read (tensor {tensor.name!r})")
-        kind = GGMLQuantizationType(tensor.ggml_type)
-        # NaN and infinity are for the reader of the values to refuse; numpy would only warn.
-        with np.errstate(all="ignore"):
-            values = dequantize(raw.reshape(count, width), kind)
-        yield start, values.reshape(count, columns)
+        yield start, _values(raw, tensor.ggml_type, count).reshape(count, columns)
+
+
+def _values(raw: npt.NDArray[np.uint8], ggml_type: int, rows: int) -> npt.NDArray[np.float32]:
+    if ggml_type == _FLOAT32:
+        return raw.view("<f4")
+    from gguf import GGMLQuantizationType, dequantize
+
+    # NaN and infinity are for the reader of the values to refuse; numpy would only warn.
+    with np.errstate(all="ignore"):
+        values: npt.NDArray[np.float32] = dequantize(
+            raw.reshape(rows, -1), GGMLQuantizationType(ggml_type)
+        )
+    return values
 
 
 def all_values(path: Path, tensor: GGUFTensor) -> npt.NDArray[np.float32]:

@@ -1,14 +1,16 @@
 """Hugging Face directories: ``config.json`` and safetensors, in one file or in shards."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from tersor.checkpoints.adapters.settings import ADAPTER_CONFIG, refuse_adapter
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.huggingface.companions import copy_companions, refuse_pointers
 from tersor.checkpoints.huggingface.config_fields import check_fields
-from tersor.checkpoints.huggingface.safetensors_file import StoredTensor, read_header
+from tersor.checkpoints.huggingface.safetensors_file import Infos, StoredTensor, read_header
 from tersor.checkpoints.huggingface.shards import check_shard, read_index
 from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.source import Source, TensorInfo, block_order, unknown_tensor
@@ -39,7 +41,7 @@ class SafetensorsDirectory:
         self.notes = (f"{SINGLE} is read; {INDEX} beside it is not",) if both else ()
         self.stored = {name: stored[name] for name in block_order(stored)}
 
-        self.tensors: Mapping[str, TensorInfo] = _Infos(self.stored)
+        self.tensors: Mapping[str, TensorInfo] = Infos(self.stored)
 
     def read(self, names: Iterable[str]) -> "dict[str, Tensor]":
         """The named tensors, each mapped by itself: see ``Source.read``."""
@@ -49,30 +51,15 @@ class SafetensorsDirectory:
         """Copy what is neither weights nor ``config.json``: see ``Source.copy_companions``."""
         return copy_companions(self.path, directory, self.config)
 
+    def floats(self, name: str) -> NDArray[Any] | None:
+        """See :class:`~tersor.checkpoints.source.FloatSource`."""
+        return self.find(name).floats()
+
     def find(self, name: str) -> StoredTensor:
         """One of ``stored``. Raises :class:`SourceError` for an unknown name."""
         if name not in self.stored:
             raise unknown_tensor(self.path, name)
         return self.stored[name]
-
-
-class _Infos(Mapping[str, TensorInfo]):
-    """``Source.tensors``; torch is needed for values, not for names."""
-
-    def __init__(self, stored: Mapping[str, StoredTensor]) -> None:
-        self._stored = stored
-
-    def __getitem__(self, name: str) -> TensorInfo:
-        return self._stored[name].info
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._stored
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
-
-    def __len__(self) -> int:
-        return len(self._stored)
 
 
 def open_directory(path: Path, *, allow_pickle: bool = False) -> Source:

@@ -8,11 +8,12 @@ whether the header is sound, and each tensor is mapped with its own extent.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,14 @@ class StoredTensor:
         """
         return self._bytes().view(self._numpy).reshape(self.shape)
 
+    def floats(self) -> NDArray[Any] | None:
+        """Values in float32, or the bits of bfloat16; ``None`` if they are no floats of a model."""
+        if self.kind == "BF16":
+            return self.array()
+        if self.kind in ("F64", "F32", "F16"):
+            return self.array().astype(np.float32, copy=False)
+        return None
+
     def tensor(self) -> "Tensor":
         """The same for torch. The mapping ends with the tensor's storage."""
         import torch
@@ -111,6 +120,33 @@ class StoredTensor:
             ) from error
         # The format does not promise alignment, kernels want it.
         return raw.copy() if self.offset % self._numpy.itemsize else raw
+
+
+class Described(Protocol):
+    """Anything that knows what is stored of it."""
+
+    @property
+    def info(self) -> TensorInfo:
+        """Name, torch's type and shape."""
+
+
+class Infos(Mapping[str, TensorInfo]):
+    """``Source.tensors``; torch is needed for values, not for names."""
+
+    def __init__(self, stored: Mapping[str, Described]) -> None:
+        self._stored = stored
+
+    def __getitem__(self, name: str) -> TensorInfo:
+        return self._stored[name].info
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

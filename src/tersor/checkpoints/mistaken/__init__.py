@@ -11,23 +11,22 @@ from tersor.errors import SourceError
 __all__ = ["refuse_mistaken"]
 
 
-def refuse_mistaken(path: Path, *, gguf: bool = False) -> None:
-    """Refuse what is no model directory; names are looked at, and the first bytes of a lone file.
+def refuse_mistaken(path: Path) -> None:
+    """Refuse what is neither a model directory nor a GGUF file.
 
-    ``gguf``: a GGUF file is right too. A directory with ``config.json`` and weights under names
-    that are read is taken for a model, whatever else it holds.
+    Names are looked at, and the first bytes of a lone file. A directory with ``config.json`` and
+    weights under names that are read is taken for a model, whatever else it holds.
 
     Raises:
         SourceError: says what lies there instead, and what to do with it.
     """
     with reading(path):
         if path.is_dir():
-            what = mistaken_directory(path, gguf=gguf)
+            what = mistaken_directory(path)
         elif path.is_file():
-            what = mistaken_file(path, gguf=gguf)
+            what = mistaken_file(path)
         elif path.exists():
-            or_file = " or a .gguf file" if gguf else ""
-            what = f"not a regular file; give a model directory{or_file}"
+            what = "not a regular file; give a model directory or a .gguf file"
         else:
             what = nothing_there(path)
     if what is not None:

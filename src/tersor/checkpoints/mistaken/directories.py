@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tersor.checkpoints.mistaken.absent import snapshots
-from tersor.checkpoints.mistaken.lone_files import UNFINISHED, listed, restore_first
+from tersor.checkpoints.mistaken.lone_files import UNFINISHED, listed
 
 WEIGHTS = (
     "model.safetensors", "model.safetensors.index.json",
@@ -34,21 +34,20 @@ class _Directory:
 
     path: Path
     names: frozenset[str]
-    gguf: bool
     lacks: str
 
     def ending(self, *endings: str) -> list[str]:
         return sorted(name for name in self.names if name.endswith(endings))
 
 
-def mistaken_directory(path: Path, *, gguf: bool) -> str | None:
+def mistaken_directory(path: Path) -> str | None:
     """What a directory is and what to do; ``None`` if it has a config and weights."""
     names = frozenset(entry.name for entry in path.iterdir())
     weights = any((path / name).exists() for name in WEIGHTS)
     if CONFIG in names and weights:
         return None
     lacks = f"weights ({WEIGHTS[0]} or {WEIGHTS[1]})" if CONFIG in names else CONFIG
-    directory = _Directory(path, names, gguf, lacks)
+    directory = _Directory(path, names, lacks)
     found = (recognise(directory) for recognise in _RECOGNISED)
     return next((what for what in found if what is not None), _nothing_known(directory))
 
@@ -90,8 +89,6 @@ def _only_gguf(found: _Directory) -> str | None:
     files = found.ending(".gguf")
     if not files:
         return None
-    if not found.gguf:
-        return f"holds GGUF and no {found.lacks}; {restore_first(found.path / files[0])}"
     if len(files) == 1:
         return f"holds no {found.lacks}; give the file {files[0]} itself"
     return f"holds no {found.lacks}; give one of its files itself: {listed(files)}"
@@ -142,7 +139,7 @@ def _holds_models(found: _Directory) -> str | None:
     if cached:
         return f"a download cache; give a model in it, {cached[0]} say"
     files = sorted(path for path in found.path.glob("*/*.gguf"))
-    if files and found.gguf:
+    if files:
         return f"not a model directory; give one of the files below it: {listed(files)}"
     return None
 

@@ -26,11 +26,12 @@ _ELSEWHERE = {
     ".pte": "an ExecuTorch program",
     ".engine": "a TensorRT engine",
 }
+_UNKNOWN = "neither a GGUF file nor a directory; give the directory with config.json"
 _OLD_GGML = (b"tjgg", b"fmgg", b"lmgg")
 
 
-def mistaken_file(path: Path, *, gguf: bool) -> str | None:
-    """What a file is and what to do; ``None`` for a GGUF file where that is right."""
+def mistaken_file(path: Path) -> str | None:
+    """What a file is and what to do; ``None`` for a GGUF file."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if path.name.endswith(UNFINISHED):
@@ -38,15 +39,10 @@ def mistaken_file(path: Path, *, gguf: bool) -> str | None:
     if head.startswith(LFS_POINTER):
         return "a Git LFS pointer, not the file itself; run: git lfs pull"
     if path.suffix == ".gguf" or head.startswith(GGUF_MAGIC):
-        return None if gguf else f"a GGUF file; {restore_first(path)}"
+        return None
     if not head:
         return "an empty file; download it again, and give the directory with config.json"
-    return _by_name(path) or _by_content(path, head) or _unknown(gguf)
-
-
-def restore_first(path: Path) -> str:
-    """How a model directory is made of a GGUF file."""
-    return f"make a model directory of it first: tersor restore {path} -o DIR"
+    return _by_name(path) or _by_content(path, head) or _UNKNOWN
 
 
 def _by_name(path: Path) -> str | None:
@@ -74,12 +70,6 @@ def _by_content(path: Path, head: bytes) -> str | None:
     if head.startswith(_ARCHIVES) or head[_TAR_AT:].startswith(_TAR):
         return "an archive; unpack it and give the directory with config.json"
     return None
-
-
-def _unknown(gguf: bool) -> str:
-    if gguf:
-        return "neither a GGUF file nor a directory; give the directory with config.json"
-    return "a file, not a model directory; give the directory with config.json"
 
 
 def _is_pickle(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_IN_ORDER_OF_HELP = ("quantizing", "measuring", "explaining", "running", "caching")
+_IN_ORDER_OF_HELP = ("quantizing", "measuring", "explaining", "exchanging", "running", "caching")
 
 
 def register() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tersor.errors import FormatError
+from tersor.errors import FormatError, SchemeError
 from tersor.formats.entry import Entry, needed_tensor
 from tersor.grids import Granularity, QuantizedTensor, Scheme, TensorScheme
 
@@ -88,6 +88,27 @@ def as_unsigned(codes: Tensor, bits: int) -> Tensor:
 def of_code_type(codes: Tensor, dtype: torch.dtype, bits: int) -> Tensor:
     """Integer codes, int8 or uint8, as the grid has them in memory."""
     return as_signed(codes, bits) if dtype is torch.int8 else as_unsigned(codes, bits)
+
+
+def unsigned_zeros(weight: QuantizedTensor) -> Tensor:
+    """The code of 0 in every group, uint8 like scales: ``2^(b−1)`` for symmetric integers."""
+    bits = weight.grid.bits
+    if weight.zero_point is None:
+        return torch.full(weight.scale.data.shape, 1 << (bits - 1), dtype=torch.uint8)
+    return as_unsigned(weight.zero_point, bits)
+
+
+def float16_scales(weight: QuantizedTensor) -> Tensor:
+    """Scales ``(out, groups)`` in float16. Raises :class:`SchemeError` unless it holds each."""
+    scale = weight.scale.value()
+    narrow = scale.to(torch.float16)
+    if not torch.equal(narrow.float(), scale):
+        lost = float(scale[narrow.float() != scale][0])
+        raise SchemeError(
+            f"float16 does not hold a scale of {lost:.6g}; choose a format with scales of another "
+            "type, compressed-tensors say"
+        )
+    return narrow
 
 
 SHAPE = "weight_shape"

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.checkpoints.huggingface.directory import SafetensorsDirectory
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import FloatSource, Source
 from tersor.errors import NonFiniteWeight, SourceError
 
 _SIGN, _INFINITE = 0x7FFF, 0x7F80
@@ -20,12 +19,9 @@ def tensor(source: Source, name: str) -> NDArray[Any]:
     """
     if name not in source.tensors:
         raise SourceError(f"{source.path} holds no tensor {name}")
-    if isinstance(source, SafetensorsDirectory):
-        stored = source.find(name)
-        if stored.kind == "BF16":
-            return stored.array()
-        if stored.kind in ("F64", "F32", "F16"):
-            return stored.array().astype(np.float32, copy=False)
+    found = source.floats(name) if isinstance(source, FloatSource) else None
+    if found is not None:
+        return found
     import torch
 
     values = source.read([name])[name]

@@ -189,12 +189,12 @@ def read_weights(
 
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
     themselves always do. ``dense_bits``: 8 packs what is stored as floats, 16 leaves it; by default
-    8 where the directory is quantized and activations are rounded too. Raises :class:`EngineError`
+    8 where a directory is quantized and activations are rounded too. Raises :class:`EngineError`
     for schemes that no kernel runs, and :class:`SourceError` or
     :class:`~tersor.errors.FormatError` for directories that cannot be read.
     """
     source = model.source
-    dense = dense_bits or (8 if model.is_quantized and integer else 16)
+    dense = dense_bits or (8 if model.rounds_floats and integer else 16)
     names = decoder_names(source.path, source.tensors)
     reader = _Reader(model, integer, dense, threads, names)
     for layer in range(shape.layers):

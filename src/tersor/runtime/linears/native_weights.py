@@ -16,6 +16,7 @@ def packed_weights(
 
     ``integer``: round activations to int8. ``bias``: ``(out,)``.
     """
+    more = {} if packed.minima is None else {"minima": packed.minima}
     made = _native.Weights.packed(
         codes=packed.codes,
         scales=packed.scales,
@@ -29,9 +30,10 @@ def packed_weights(
         fixed=packed.fixed,
         levels=packed.levels,
         bias=with_zero(packed, packed.fixed, bias, threads),
+        **more,
     )
-    zeros = 0 if packed.zeros is None else packed.zeros.nbytes
-    return made, packed.codes.nbytes + packed.scales.nbytes + zeros
+    parts = (packed.codes, packed.scales, packed.zeros, packed.minima)
+    return made, sum(part.nbytes for part in parts if part is not None)
 
 
 def dense_weights(weight: NDArray[Any], bias: Floats | None) -> tuple[_native.Weights, int]:

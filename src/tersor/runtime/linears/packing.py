@@ -57,12 +57,18 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
             threads=threads,
             levels=levels,
         )
-    zeros = weight.zero_point
+    given = weight.zero_point
+    are_minima = grid.zero_dtype.is_floating_point
+    zeros = None if given is None or are_minima else _unsigned(given, integers.lowest)
+    zero = integers.zero - integers.lowest
+    if zeros is not None and (zeros == zeros.flat[0]).all():
+        zero, zeros = int(zeros.flat[0]), None
     return pack_codes(
         _unsigned(weight.codes, integers.lowest),
         scales,
-        None if zeros is None else _unsigned(zeros, integers.lowest),
-        zero=integers.zero - integers.lowest,
+        zeros,
+        minima=given.float().numpy() if given is not None and are_minima else None,
+        zero=zero,
         bits=grid.bits if grid.bits in (2, 3, 4) else 8,
         group=size,
         threads=threads,

@@ -6,7 +6,7 @@ exact integers, scaled in float32 (``native/kernels``). The level of instruction
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class _Native(TypedDict):
     zero: int
     group: int
     bits: int
+    minima: NotRequired[Floats]
 
 
 class FixedInput(NamedTuple):
@@ -52,7 +53,8 @@ class PackedLinear:
     bfloat16; ``zeros``: likewise, uint8, or ``None`` if ``zero`` is every group's. ``group``:
     columns that share a scale, of weights and of activations. ``levels``: float32 ``(16,)``, what
     the codes of a codebook stand for; ``None`` if they are integers. ``rounded``: the scheme rounds
-    activations itself; ``fixed``: how, if it does not go by their range.
+    activations itself; ``fixed``: how, if it does not go by their range. ``minima``: what is added
+    to all weights of a group, like ``scales`` but float32; ``None`` if nothing is.
     """
 
     codes: Bytes
@@ -66,10 +68,11 @@ class PackedLinear:
     levels: Floats | None = None
     rounded: bool = False
     fixed: FixedInput | None = None
+    minima: Floats | None = None
 
     def native(self) -> _Native:
         """What the native linears take of it."""
-        return {
+        taken: _Native = {
             "packed": self.codes,
             "scales": self.scales,
             "zeros": self.zeros,
@@ -77,6 +80,9 @@ class PackedLinear:
             "group": self.group,
             "bits": self.bits,
         }
+        if self.minima is not None:
+            taken["minima"] = self.minima
+        return taken
 
 
 def pack_codes(
@@ -89,11 +95,13 @@ def pack_codes(
     group: int,
     threads: int,
     levels: Floats | None = None,
+    minima: Floats | None = None,
 ) -> PackedLinear:
     """Codes ``(out, in)`` of ``bits`` bits, not negative, in panels.
 
-    ``scales`` and ``zeros``: ``(out, groups)``, ``(out, 1)`` or ``(1, 1)``; ``zero``: the code of 0
-    where there are no zeros. ``group``: columns that share a scale, of activations too.
+    ``scales``, ``zeros`` and ``minima``: ``(out, groups)``, ``(out, 1)`` or ``(1, 1)``; ``zero``:
+    the code of 0 where there are no zeros. ``group``: columns that share a scale, of activations
+    too.
     """
     rows, columns = codes.shape
     groups = -(-columns // group)
@@ -109,6 +117,7 @@ def pack_codes(
         group,
         bits,
         levels,
+        minima=None if minima is None else panels(minima, rows, groups),
     )
 
 

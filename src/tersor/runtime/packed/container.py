@@ -20,7 +20,7 @@ from tersor.checkpoints.files import flush_to_disk, map_bytes
 from tersor.checkpoints.output.staging import Staging
 from tersor.errors import SchemeError
 
-VERSION = 6
+VERSION = 7
 _MAGIC = b"TERSORPK"
 _ALIGNED = 64
 _DIGEST = 32

@@ -18,7 +18,9 @@ _CODE = (".py", ".so")
 
 
 def contents_key(directory: Path) -> str:
-    """Stands for what the files of a model directory hold that weights are read from.
+    """Stands for what the files of a model hold that weights are read from.
+
+    ``directory``: where they are, or the only file.
 
     Every file's device, inode, size and times, of which nothing can set the time of change: a copy
     over a file, another file in its place and a write that puts the other time back all change the
@@ -26,6 +28,8 @@ def contents_key(directory: Path) -> str:
 
     Raises :class:`OSError` and :class:`~tersor.errors.SourceError`.
     """
+    if directory.is_file():
+        return _state([directory])
     names = ["config.json", SINGLE]
     if not (directory / SINGLE).exists():
         names = ["config.json", INDEX, *sorted(set(read_index(directory / INDEX).values()))]
@@ -35,8 +39,10 @@ def contents_key(directory: Path) -> str:
 def directory_key(directory: Path) -> str:
     """The same for all plain files of a directory that a tokenizer may be read from.
 
-    Raises :class:`OSError`.
+    Or for the only file of a model. Raises :class:`OSError`.
     """
+    if directory.is_file():
+        return _state([directory])
     found = [*directory.iterdir(), *(directory / TEMPLATES).glob("*")]
     return _state(sorted(path for path in found if path.is_file()))
 

@@ -19,7 +19,7 @@ from tersor.runtime.packed.container import (
     write_container,
 )
 
-_ARRAYS = ("codes", "scales", "zeros", "levels")
+_ARRAYS = ("codes", "scales", "zeros", "levels", "minima")
 _NUMBERS = ("zero", "rows", "columns", "group", "bits")
 
 
@@ -79,6 +79,7 @@ def _linear(arrays: Arrays, name: str, entry: Mapping[str, Any]) -> PackedLinear
         arrays[f"{name}/scales"],
         arrays.get(f"{name}/zeros"),
         levels=arrays.get(f"{name}/levels"),
+        minima=arrays.get(f"{name}/minima"),
         rounded=bool(entry["rounded"]),
         fixed=_fixed(entry["fixed"]),
         **numbers,
@@ -104,6 +105,8 @@ def _check(linear: PackedLinear) -> None:
     }
     if linear.zeros is not None:
         expected["zeros"] = ((np.uint8,), parameters)
+    if linear.minima is not None:
+        expected["minima"] = ((np.float32,), parameters)
     if linear.levels is not None:
         expected["levels"] = ((np.float32,), (1 << bits,))
     for kind, (dtypes, shape) in expected.items():

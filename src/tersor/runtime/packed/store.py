@@ -39,7 +39,9 @@ class Kept:
     @property
     def gone(self) -> bool:
         """Whether the artifact has been deleted, or is not where it was."""
-        return self.artifact is not None and not (self.artifact / "config.json").exists()
+        if self.artifact is None or self.artifact.is_file():
+            return False
+        return not (self.artifact / "config.json").exists()
 
 
 class Store:

@@ -1,0 +1,92 @@
+"""Other tools' formats: import, export, check."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tersor.cli.app import app
+from tersor.cli.options import Directory, Force, Json, Out
+from tersor.cli.printing.progress import bars
+
+if TYPE_CHECKING:
+    from tersor.pipeline.exchange.convert import ConvertResult
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Directory of GPTQ, AWQ or compressed-tensors, or GGUF file.", show_default=False
+        ),
+    ],
+    out: Out,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Turn what others quantized into an artifact with the same codes."""
+    import tersor
+
+    with bars() as watch:
+        progress = watch("import")
+        made = tersor.import_checkpoint(source, out, force=force, progress=progress)
+    _say(made, as_json)
+
+
+@app.command()
+def export(
+    directory: Directory,
+    out: Out,
+    format: Annotated[  # noqa: A002 - as it is called in the field
+        str,
+        typer.Option(
+            "--format",
+            help="gptq, gptq-v2, awq, compressed-tensors or tersor.",
+            show_default=False,
+        ),
+    ],
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a quantized model in another format with the same codes."""
+    import tersor
+
+    with bars() as watch:
+        progress = watch("export")
+        made = tersor.export(directory, out, format, force=force, progress=progress)
+    _say(made, as_json)
+
+
+@app.command()
+def check(directory: Directory, as_json: Json = False) -> None:
+    """Read all of a model, and say in one line each what is wrong."""
+    import tersor
+    from tersor.cli.printing.show import print_json
+
+    found = tersor.check(directory)
+    if as_json:
+        print_json(found.to_dict())
+    elif found.sound:
+        kind = found.format or "not quantized"
+        print(f"sound: {found.tensors} tensors, {kind}")
+    else:
+        for problem in found.problems:
+            print(problem)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+def _say(made: "ConvertResult", as_json: bool) -> None:
+    from tersor.cli.printing.show import print_json
+    from tersor.report import size
+
+    if as_json:
+        print_json(made.to_dict())
+        return
+    print(
+        f"{made.modules} linears with the same codes, {size(made.bytes)} of {made.format}, "
+        f"in {made.directory}"
+    )
+    for note in made.notes:
+        print(f"note: {note}")

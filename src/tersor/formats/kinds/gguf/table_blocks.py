@@ -1,0 +1,50 @@
+"""Blocks whose codes of 4 bits stand for integers of a table.
+
+Their values are those integers times scales, so they are integers of 8 bits to everybody here.
+Layouts and table: https://github.com/ggml-org/llama.cpp, ``ggml-common.h``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tersor.formats.kinds.gguf.bits import Bytes, halves, less, spread
+from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
+from tersor.grids import IntegerGrid, Symmetry
+
+_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+
+
+class IQ4_NL(Blocks):  # noqa: N801 - llama.cpp's name
+    """d, 32 codes: ``d·level``."""
+
+    name, grid, group = "IQ4_NL", IntegerGrid(8, Symmetry.FULL), 32
+
+    def parameters(self, blocks: Bytes) -> Parameters:
+        """d."""
+        return Parameters(halves(blocks, 0).astype(np.float16))
+
+    def codes(self, blocks: Bytes) -> NDArray[Any]:
+        """The levels."""
+        return _levels(spread(blocks[:, 2:], 4))
+
+
+class IQ4_XS(Blocks):  # noqa: N801
+    """d, the upper two and the lower four bits of eight scales with a sign, 256 codes."""
+
+    name, grid, group = "IQ4_XS", IntegerGrid(8, Symmetry.FULL), 32
+
+    def parameters(self, blocks: Bytes) -> Parameters:
+        """``d·(scale − 32)``."""
+        high, low = spread(blocks[:, 2:4], 2, runs=2), spread(blocks[:, 4:8], 4, runs=4)
+        scales = less(low | high << np.uint8(4), 32)
+        return Parameters(halves(blocks, 0) * scales.astype(np.float32))
+
+    def codes(self, blocks: Bytes) -> NDArray[Any]:
+        """The levels."""
+        return _levels(spread(blocks[:, 8:], 4, runs=8))
+
+
+def _levels(codes: Bytes) -> NDArray[np.int8]:
+    return np.array(_LEVELS, np.int8)[codes]

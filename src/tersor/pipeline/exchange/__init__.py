@@ -1,0 +1,1 @@
+"""The same codes in another format: nothing is quantized a second time."""

@@ -1,0 +1,207 @@
+"""A quantized model, whatever its format, written in another one with the same codes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tersor.checkpoints.files import json_text
+from tersor.checkpoints.output.directory import OutputDirectory
+from tersor.checkpoints.source import TensorInfo
+from tersor.errors import ReadBackError, SchemeError
+from tersor.formats import QUANTIZATION, Contents, Format, Formats, Matrix, QuantizedLinear
+from tersor.formats.containers.huggingface import HUGGING_FACE
+from tersor.grids import IntegerGrid, Scheme, Symmetry
+from tersor.models.architecture import Architecture
+from tersor.models.describing import describe
+from tersor.pipeline.planning.layout import chosen_format
+from tersor.runtime.artifact import Artifact, artifact_of, open_artifact
+from tersor.version import own_version
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What was made. ``modules``: quantized ones, whose codes, scales and zeros are the source's.
+
+    ``bytes``: of all tensors; ``notes``: what else is to be said.
+    """
+
+    source: Path
+    directory: Path
+    source_format: str
+    format: str
+    modules: int
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "version": own_version(),
+            "source": str(self.source),
+            "directory": str(self.directory),
+            "source_format": self.source_format,
+            "format": self.format,
+            "modules": self.modules,
+            "bytes": self.bytes,
+            "notes": list(self.notes),
+        }
+
+
+def convert(
+    source: Path,
+    out: Path,
+    format_: Format | None = None,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Write the artifact at ``source`` to ``out`` in ``format_``, by default the first that fits.
+
+    Every linear is decoded and encoded before anything is written, and what was written is read
+    back and held against it. ``progress``: called with linears done and all, of both.
+
+    Raises :class:`SchemeError` if the format cannot hold it, with the reason,
+    :class:`~tersor.errors.FormatError` and :class:`~tersor.errors.SourceError` for a source that
+    cannot be read, and :class:`~tersor.errors.OutputError`.
+    """
+    place = HUGGING_FACE if format_ is None else format_.container
+    OutputDirectory(out, source=source, force=force, kind=place).check()
+    artifact = open_artifact(source)
+    architecture = describe(artifact.config, artifact.shapes)
+    work = _Work(artifact, _simplest(artifact), progress)
+    target, note = chosen_format(work.contents(architecture), format_)
+    expected = work.planned(target)
+    needed = sum(info.nbytes for info in expected)
+    config = target.config(
+        work.contents(architecture),
+        {key: value for key, value in artifact.config.items() if key != QUANTIZATION},
+    )
+    container = target.container
+    with OutputDirectory(
+        out, needed_bytes=needed, source=source, force=force, kind=container
+    ) as staging:
+        with container.writer(staging, expected, config) as writer:
+            for tensors in work.written(target):
+                writer.add(tensors)
+        container.describe(staging, artifact.source, config, _texts(artifact))
+        made = staging if container.file is None else staging / container.file
+        _verify(artifact_of(container.open(made), Formats.of(target)), work)
+    notes = (note,) if note else ()
+    modules = len(artifact.schemes)
+    return ConvertResult(source, out, artifact.format.name, target.name, modules, needed, notes)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """``schemes``: of every module as it will be written."""
+
+    artifact: Artifact
+    schemes: dict[str, Scheme]
+    progress: Progress | None
+
+    def contents(self, architecture: Architecture) -> Contents:
+        shapes = self.artifact.shapes
+        matrices = []
+        for module, scheme in self.schemes.items():
+            rows, columns = shapes[f"{module}.weight"]
+            is_transposed = module in self.artifact.transposed
+            shape = (columns, rows) if is_transposed else (rows, columns)
+            role = architecture.role(f"{module}.weight", shape)
+            matrices.append(Matrix(module, shape, role, scheme, is_transposed))
+        kept = [
+            name.removesuffix(".weight")
+            for name in self.artifact.plain_names()
+            if name.endswith(".weight") and len(shapes[name]) == 2
+        ]
+        return Contents(architecture, tuple(matrices), tuple(kept))
+
+    def linear(self, module: str) -> QuantizedLinear:
+        """One linear as it will be written."""
+        found, scheme = self.artifact.linear(module), self.schemes[module]
+        if scheme == found.scheme:
+            return found
+        weight = replace(found.weight, zero_point=None, scheme=scheme.weights)
+        return replace(found, weight=weight, scheme=scheme)
+
+    def planned(self, target: Format) -> list[TensorInfo]:
+        """Everything that will be written. Raises :class:`SchemeError` naming the module."""
+        found = []
+        for done, module in enumerate(self.schemes):
+            try:
+                encoded = target.encode(self.linear(module))
+            except SchemeError as error:
+                raise SchemeError(f"{module}: {error}") from error
+            found += [
+                TensorInfo(f"{module}.{suffix}", tensor.dtype, tuple(tensor.shape))
+                for suffix, tensor in encoded.items()
+            ]
+            self._report(done)
+        tensors = self.artifact.source.tensors
+        return found + [target.kept(tensors[name]) for name in self.artifact.plain_names()]
+
+    def written(self, target: Format) -> Iterator[dict[str, Tensor]]:
+        """The same, with values."""
+        for done, module in enumerate(self.schemes, len(self.schemes)):
+            encoded = target.encode(self.linear(module))
+            yield {f"{module}.{suffix}": tensor for suffix, tensor in encoded.items()}
+            self._report(done)
+        for name in self.artifact.plain_names():
+            kept = target.kept(self.artifact.source.tensors[name])
+            yield {name: self.artifact.source.read([name])[name].to(kept.dtype).contiguous()}
+
+    def _report(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done + 1, 2 * len(self.schemes))
+
+
+def _simplest(artifact: Artifact) -> dict[str, Scheme]:
+    """The scheme of every module, symmetric where all zero points are in the middle.
+
+    Checkpoints of other tools store zero points in any case. All linears of one scheme stay of one.
+    """
+    found: dict[str, Scheme] = {}
+    for scheme in dict.fromkeys(artifact.schemes.values()):
+        modules = [module for module, own in artifact.schemes.items() if own == scheme]
+        symmetric = _symmetric(scheme)
+        centred = symmetric is not None and all(_is_centred(artifact, one) for one in modules)
+        found |= dict.fromkeys(modules, symmetric if centred and symmetric else scheme)
+    return {module: found[module] for module in artifact.schemes}
+
+
+def _symmetric(scheme: Scheme) -> Scheme | None:
+    """The same without zero points; ``None`` if it has none, or others than integers."""
+    grid = scheme.weights.grid
+    if grid.symmetric or grid.name != f"int{grid.bits}":
+        return None
+    plain = IntegerGrid(grid.bits, Symmetry.FULL, signed=grid.code_dtype is torch.int8)
+    return replace(scheme, weights=replace(scheme.weights, grid=plain))
+
+
+def _is_centred(artifact: Artifact, module: str) -> bool:
+    weight = artifact.linear(module).weight
+    assert weight.zero_point is not None
+    middle = 0 if weight.grid.code_dtype is torch.int8 else 1 << (weight.grid.bits - 1)
+    return bool((weight.zero_point == middle).all())
+
+
+def _texts(artifact: Artifact) -> dict[str, str]:
+    """What the new one says of where it comes from."""
+    return {
+        "tersor.json": json_text(
+            {"converted_from": artifact.format.name, "source": artifact.source.path.name}
+        )
+    }
+
+
+def _verify(made: Artifact, work: _Work) -> None:
+    """Raise :class:`ReadBackError` unless every linear means what it was."""
+    for module in work.schemes:
+        meant, found = work.linear(module).weight, made.linear(module).weight
+        if not torch.equal(meant.dequantize(), found.dequantize()):
+            raise ReadBackError(f"{module} reads back differently; nothing was published")

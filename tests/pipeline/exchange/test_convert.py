@@ -1,0 +1,101 @@
+"""Artifacts in other formats: the same codes, there and back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tersor
+from gguf_files import write_gguf
+from tersor.errors import FormatError, OutputError, SchemeError
+from tersor.formats import known_formats
+from tersor.pipeline.exchange.convert import convert
+from tersor.runtime.artifact import open_artifact
+from tersor.runtime.engine.engine import Engine
+from tiny_models import save_tiny, save_tokenizer, tiny
+
+IDS = [3, 1, 44, 5, 90, 7]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models quantized with and without zero points."""
+    home = tmp_path_factory.mktemp("home")
+    tiny("llama").to(torch.bfloat16).save_pretrained(home / "model")
+    save_tokenizer(home / "model")
+    tersor.quantize(home / "model", home / "w4", "w4", group_size=32)
+    tersor.quantize(home / "model", home / "asymmetric", "w4", group_size=32, asymmetric=True)
+    return home
+
+
+def logits(path: Path) -> np.ndarray:
+    return Engine(path).logits(IDS)
+
+
+def weights(path: Path) -> bytes:
+    return (path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        *(("w4", name) for name in ("gptq", "gptq-v2", "awq")),
+        *(("asymmetric", name) for name in ("gptq-v2", "awq")),
+    ],
+)
+def test_there_and_back(home: Path, tmp_path: Path, made: str, name: str) -> None:
+    there = convert(home / made, tmp_path / "there", known_formats().named(name))
+    assert (there.format, there.source_format) == (name, "compressed-tensors")
+    assert there.modules == len(open_artifact(home / made).schemes)
+    assert np.array_equal(logits(tmp_path / "there"), logits(home / made))
+    back = convert(tmp_path / "there", tmp_path / "back")
+    assert back.format == "compressed-tensors"
+    schemes = {str(scheme) for scheme in open_artifact(tmp_path / "back").schemes.values()}
+    assert any("asymmetric" in one for one in schemes) is (made == "asymmetric")
+    assert np.array_equal(logits(tmp_path / "back"), logits(home / made))
+    convert(tmp_path / "back", tmp_path / "again", known_formats().named(name))
+    convert(tmp_path / "again", tmp_path / "back again")
+    assert weights(tmp_path / "again") == weights(tmp_path / "there")
+    assert weights(tmp_path / "back again") == weights(tmp_path / "back")
+    assert (tmp_path / "back" / "tokenizer.json").exists()
+
+
+def test_a_checkpoint_is_loaded_and_scored_as_it_is(home: Path, tmp_path: Path) -> None:
+    convert(home / "asymmetric", tmp_path / "there", known_formats().named("gptq-v2"))
+    ids = torch.tensor([IDS])
+    with torch.inference_mode():
+        for kernels in (True, False):
+            one, two = (
+                tersor.load(each, kernels=kernels)(ids).logits
+                for each in (tmp_path / "there", home / "asymmetric")
+            )
+            torch.testing.assert_close(one, two)
+
+
+def test_a_gguf_file_becomes_a_directory(home: Path, tmp_path: Path) -> None:
+    import gguf
+
+    save_tiny("llama", tmp_path / "model", hidden_size=96, head_dim=24)
+    kinds = gguf.GGMLQuantizationType
+    for kind in (kinds.Q4_0, kinds.Q8_0):
+        path = write_gguf(tmp_path / "model", tmp_path / f"{kind.name}.gguf", kind=kind)
+        made = convert(path, tmp_path / kind.name)
+        assert np.array_equal(logits(tmp_path / kind.name), logits(path)), made
+    path = write_gguf(tmp_path / "model", tmp_path / "m.gguf", kind=kinds.Q4_1)
+    with pytest.raises(SchemeError, match=r"no format can hold .* grid affine4"):
+        convert(path, tmp_path / "out")
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    home: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SchemeError, match="less 1; choose gptq-v2"):
+        convert(home / "asymmetric", tmp_path / "out", known_formats().named("gptq"))
+    with pytest.raises(SchemeError, match="tersor reads GGUF files and does not write them"):
+        convert(home / "w4", tmp_path / "out", known_formats().named("gguf"))
+    with pytest.raises(FormatError, match="is not quantized"):
+        convert(home / "model", tmp_path / "out")
+    with pytest.raises(OutputError, match="exists already"):
+        convert(home / "w4", home / "asymmetric", known_formats().named("awq"))
+    assert list(tmp_path.iterdir()) == []
