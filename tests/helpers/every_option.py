@@ -179,6 +179,16 @@ OPTIONS = [
     ),
     Option(("quantize",), "max_kl", (0, -1, "nan", 101), (0.01, 100), (), ("plan",), ("5", True)),
     # Sensitivities.
+    Option(
+        ("sensitivity",),
+        "out",
+        (FOLDER, "page.txt", "/nowhere/page.html"),
+        (),
+        (),
+        ("sensitivity",),
+        (3, ""),
+        "-o",
+    ),
     Option(("sensitivity",), "source", (NOWHERE, FOLDER), (), (), (), (), "SOURCE"),
     Option(("sensitivity",), "recipe", ("w44", NOWHERE), ("w4",)),
     Option(

@@ -7,6 +7,8 @@ from tersor.checkpoints.opening import open_source
 from tersor.errors import OptionError
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, limits, one_path, some_paths, some_words, yes_or_no
+from tersor.pages import page_place, write_page
+from tersor.pages.sensitivity import sensitivity_page
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.sensitivity.labels import variants
 from tersor.pipeline.sensitivity.measure import Protocol, sensitivities
@@ -29,6 +31,7 @@ def sensitivity(
     tokens: int = 4096,
     window: int = 128,
     seed: int = 0,
+    out: AnyPath | None = None,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     watch: Watch = lambda _: None,
@@ -42,7 +45,7 @@ def sensitivity(
     windows of ``window`` (of files of ``calibration``, or the mixture that comes with tersor).
     ``exact``: and measured, part after part; ``exact_sample``: of that many parts, drawn by
     ``seed``, which also draws what gradients are taken of. Figures are kept, and a run goes on
-    where one ended.
+    where one ended. ``out``: an HTML file to write a report into, which replaces one that exists.
     ``watch``: given the name of a piece of work, returns what is called with how much of it is
     done and how much there is, or ``None``.
 
@@ -61,13 +64,14 @@ def sensitivity(
         exact=None if exact else sample or 0,
         seed=limits.SEED(seed),
     )
+    page = None if out is None else page_place(one_path("out", out))
     chosen = known_recipe("recipe", recipe)
     opened = open_source(
         found,
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
     )
-    return sensitivities(
+    result = sensitivities(
         prepared(opened, chosen),
         chosen,
         variants(chosen, labels),
@@ -76,3 +80,6 @@ def sensitivity(
         protocol=protocol,
         watch=watch,
     )
+    if page is not None:
+        write_page(page, sensitivity_page(result))
+    return result

@@ -1,5 +1,5 @@
 """Results as pages for people: one file per page, each from a result to a ``Page``."""
 
-from tersor.pages.writing import write_page
+from tersor.pages.writing import page_place, write_page
 
-__all__ = ["write_page"]
+__all__ = ["page_place", "write_page"]

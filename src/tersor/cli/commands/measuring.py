@@ -160,6 +160,9 @@ def sensitivity(
     tokens: Annotated[int, typer.Option(help="Tokens to predict.")] = 4096,
     window: Annotated[int, typer.Option(help="Tokens of a window.")] = 128,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML report to write.", show_default=False)
+    ] = None,
     allow_pickle: AllowPickle = False,
     merge_adapter: MergeAdapter = False,
     as_json: Json = False,
@@ -180,11 +183,12 @@ def sensitivity(
             tokens=tokens,
             window=window,
             seed=seed,
+            out=out,
             allow_pickle=allow_pickle,
             merge_adapter=merge_adapter,
             watch=watch,
         )
-    show_sensitivity(result, as_json)
+    show_sensitivity(result, as_json, out)
 
 
 @app.command()

@@ -7,13 +7,15 @@ from tersor.cli.printing.show import print_json
 from tersor.report import duration, figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tersor.pipeline.sensitivity.result import Sensitivity, SensitivityResult
 
 _MOST, _LEAST = 8, 4
 
 
-def sensitivity(found: "SensitivityResult", as_json: bool) -> None:
-    """Findings first, then a row for each role, then single parts."""
+def sensitivity(found: "SensitivityResult", as_json: bool, page: "Path | None" = None) -> None:
+    """Findings first, then a row for each role, then single parts; ``page``: what was written."""
     if as_json:
         print_json(found.to_dict())
         return
@@ -28,6 +30,8 @@ def sensitivity(found: "SensitivityResult", as_json: bool) -> None:
     for scheme in found.schemes:
         _print_parts(found, scheme)
     _print_facts(found)
+    if page is not None:
+        say(f"written    {page}")
 
 
 def _print_parts(found: "SensitivityResult", scheme: str) -> None:

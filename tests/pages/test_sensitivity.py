@@ -1,0 +1,56 @@
+"""The page of sensitivities: every part in it, findings that are those of the result."""
+
+from pathlib import Path
+
+import pytest
+
+from tersor.errors import OutputError
+from tersor.pages import page_place
+from tersor.pages.sensitivity import sensitivity_page
+from tersor.pipeline.sensitivity.result import Sensitivity, SensitivityResult, spearman
+from tersor.report.html import Picture, Table, render
+
+
+def result(exact: bool = True) -> SensitivityResult:
+    rows = tuple(
+        Sensitivity(
+            f"layers.{b}.{role}", role, b, scheme, 1, 64, 40, kl, kl * 1.1 if exact else None
+        )
+        for scheme, factor in (("w3", 4.0), ("w4", 1.0))
+        for b in range(3)
+        for role, kl in (("q", 0.01 * factor * (b + 1)), ("up", 0.02 * factor), ("expert", 0.0))
+    )
+    return SensitivityResult(
+        Path("m/model"),
+        "w4",
+        "linear",
+        "mean",
+        rows,
+        "a text",
+        9,
+        spearman(rows) if exact else {},
+        ("measured without the recipe's scaling",),
+        3.0,
+    )
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_every_part_is_in_the_page(exact: bool) -> None:
+    page = sensitivity_page(result(exact))
+    html = render(page)
+    assert html.count("layers.2.up") >= 2
+    assert page.findings[0].startswith("w3: attention is ")
+    assert ("Spearman" in html) == exact
+    tables = [
+        part for section in page.sections for part in section.parts if isinstance(part, Table)
+    ]
+    assert [len(t.rows) for t in tables if t.columns[0] == "linear"] == [9, 9]
+    pictures = [p for section in page.sections for p in section.parts if isinstance(p, Picture)]
+    assert len(pictures) == 2 + exact
+    assert "Measured without the recipe&#39;s scaling." in html
+
+
+@pytest.mark.parametrize("name", ["page.txt", "", "none/page.html"])
+def test_where_no_page_can_be(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        page_place(tmp_path / name)
