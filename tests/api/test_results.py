@@ -36,13 +36,19 @@ def results(places: Path) -> dict[str, Any]:
         "compare": compared,
         "bench": tersor.bench(out, prompt_tokens=8, new_tokens=2, repetitions=1),
         "cache": tersor.cache_contents(),
+        "explain": tersor.explain("-1,2"),
+        "weight": tersor.explain_weight(model, "layers.0.mlp.up_proj", effect=False),
+        "inspect": tersor.inspect(model, activations=False),
+        "codes": tersor.inspect(out),
+        "pair": tersor.inspect(out, out),
     }
 
 
+LOOKED_AT = ["explain", "weight", "inspect", "codes", "pair"]
 NAMES = ["plan", "quantize", "evaluate", "compare", "bench", "cache"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *LOOKED_AT])
 def test_every_result_is_a_frozen_value_of_plain_json(name: str, results: dict[str, Any]) -> None:
     result = results[name]
     document = result.to_dict()
