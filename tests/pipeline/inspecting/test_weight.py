@@ -236,3 +236,17 @@ def test_weights_that_were_scaled_first_are_not_held_against_others(
     assert isinstance(seen, tersor.ArtifactInspection)
     assert all(view.lost is None for view in seen.matrices)
     assert "norm.weight" in seen.notes[0]
+
+
+@pytest.mark.parametrize("name", ["awq", "gptq"])
+def test_formats_that_lay_out_codes_in_another_way(name: str, places: Path, tmp_path: Path) -> None:
+    tersor.quantize(places / "model", tmp_path / "w4", "w4", group_size=32)
+    tersor.export(tmp_path / "w4", tmp_path / name, format=name)
+    place: dict[str, Any] = {"row": 9, "column": 33, "base": places / "model", "effect": False}
+    found = tersor.explain_weight(tmp_path / name, Q_PROJ, **place)
+    other = tersor.explain_weight(tmp_path / "w4", Q_PROJ, **place)
+    assert found.packed is None
+    assert f"where format {name} has the bits" in found.notes[-1]
+    assert found.path.restored == pytest.approx(other.path.restored, rel=1e-3)
+    seen = tersor.inspect(tmp_path / name, tmp_path / "w4", base=places / "model")
+    assert isinstance(seen, tersor.PairInspection)

@@ -111,6 +111,8 @@ def explain_one(
     path = follow(found.quantized, row, column, found.weight, found.bounds)
     packed = _packed(found, row, column, path.code)
     notes = list(found.notes)
+    if packed is None:
+        notes.append(f"where format {found.format.name} has the bits of this code is not shown")
     share = None
     if effect and found.weight is not None:
         share = _effect(found, (row, column), notes)
@@ -218,6 +220,9 @@ def _place(found: _Matrix, row: int | None, column: int | None) -> tuple[int, in
 
 
 def _packed(found: _Matrix, row: int, column: int, code: int) -> PackedCode | None:
+    """In formats that store a code with others of its row; ``None`` in all others."""
+    if "weight_packed" not in found.format.suffixes:
+        return None
     alone = found.quantized.rows(row, row + 1)
     tensors = found.format.encode(QuantizedLinear(alone, found.scheme))
     return packed_code(tensors, found.module, column, found.scheme.weights.grid.bits, code)
