@@ -110,7 +110,7 @@ def _roles(found: ModelInspection) -> Section:
             rounded(role.reach),
             rounded(role.column_ratio),
             rounded(role.input_ratio),
-            *(rounded(dict(role.sqnr_db)[name]) for name in _SQNR),
+            *(rounded(dict(role.sqnr_db)[name]) for name in _SQNR.values()),
         )
         for role in found.roles
     )
@@ -122,13 +122,19 @@ def _roles(found: ModelInspection) -> Section:
             Table(
                 ("role", "matrices", "kurtosis", "largest / σ", "column", "input", *_SQNR),
                 rows,
-                "Signal to noise in dB.",
+                "Signal to noise in dB, by bits and what shares a scale.",
             ),
         ),
     )
 
 
-_SQNR = ("8 bits channel", "4 bits channel", "4 bits g64", "3 bits g64", "2 bits g64")
+_SQNR = {
+    "8 channel": "8 bits channel",
+    "4 channel": "4 bits channel",
+    "4 g64": "4 bits g64",
+    "3 g64": "3 bits g64",
+    "2 g64": "2 bits g64",
+}
 
 
 def _inputs(found: ModelInspection) -> Iterator[Section]:
@@ -143,6 +149,12 @@ def _inputs(found: ModelInspection) -> Iterator[Section]:
 
 
 def _stand_out(found: ModelInspection) -> Iterator[Section]:
+    yield Section(
+        "What stands out",
+        "The three matrices that lose most, have the longest tails, the most outlier columns, the "
+        "largest inputs; each once.",
+        (),
+    )
     for one in found.unusual:
         view = one.view
         yield Section(

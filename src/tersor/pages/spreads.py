@@ -131,7 +131,7 @@ def histogram_picture(view: MatrixView, *, asymmetric: bool) -> Picture:
         draw,
         alt=f"Histogram of the weights with the {len(levels)} levels of a 4-bit grid as lines",
         caption=f"Weights, and the {len(levels)} levels of 4 bits with one scale for the matrix: "
-        f"{share:.1%} of the weights lie within 3 standard deviations, and {inside} levels.",
+        f"{share:.1%} of the weights lie within 3 standard deviations, and of the levels {inside}.",
         height=2.4,
     )
 

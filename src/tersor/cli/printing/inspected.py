@@ -31,9 +31,11 @@ def model(found: "ModelInspection", as_json: bool) -> None:
     say("What stands out:", 2)
     for one in found.unusual:
         say(f"  {one.view.module}: {one.why}", 4)
-    print("\nSignal to noise in dB, medians, by bits and by what shares a scale:")
+    print()
+    say("Signal to noise in dB, medians, by bits and by what shares a scale:", 2)
     print_table(_losses(found), ("bits",))
-    print("\nBy role, medians; 4 and 8 bits per channel, g64: dB:")
+    print()
+    say("By role, medians; 8 and 4 bits in dB, one scale per channel or group of 64:", 2)
     print_table(_roles(found), ("role",))
     if found.text is not None:
         say(f"inputs: {found.text}", 2)
@@ -131,7 +133,8 @@ def pair(found: "PairInspection", as_json: bool) -> None:
         print_table(rows, ("role",))
     gains = [one for one in found.differences if one.gained is not None][:_WORST]
     if gains:
-        print(f"\nLargest differences, in dB that {two} lost less:")
+        print()
+        say(f"Largest differences, in dB that {two} lost less:", 2)
         rows = [
             {
                 "matrix": gain.module,
