@@ -77,7 +77,7 @@ TYPES = {
     'tersor.plan("m")': "tersor.pipeline.planning.plan.Plan",
     'tersor.restore("m", "out")': "pathlib.Path",
     'tersor.evaluate("m")': "tersor.pipeline.studies.found.EvaluateResult",
-    'tersor.compare("m", "w4", "out")': "tersor.pipeline.studies.compare.CompareResult",
+    'tersor.compare("m", "w4", "out")': "tersor.pipeline.studies.comparison.CompareResult",
     'tersor.generate("m", "hi")': "str",
     'tersor.stream("m", "hi")': "typing.Iterator[str]",
     'tersor.converse("m")': "tersor.runtime.conversation.chat.Conversation",

@@ -1,9 +1,7 @@
 """Names and formulas of GPTQ, AWQ, SmoothQuant and OPTQ: answer 4."""
 
-from claimed.claim import Claim, Finding, Verdict, judged, under_conditions, wrong
+from claimed.claim import Claim, Finding, judged, under_conditions, wrong
 from claimed.study import Study
-
-import tersor
 
 
 def _gptq_name(study: Study) -> Finding:
@@ -109,13 +107,13 @@ def _better_than_nearest(study: Study) -> Finding:
 
 
 def _bias(study: Study) -> Finding:
-    notes = study.notes(tersor.load_recipe("gptq").to_dict() | {"correction": "bias"})
-    said = next((note for note in notes if "bias" in note), "")
-    return Finding(
-        Verdict.OPEN if said else Verdict.CONDITIONS,
-        f"Only where a linear has a bias that can take it. This model has none ({said or 'none'}); "
-        "tersor.transforms.bias_correction does it for those that have.",
-        "仅当线性层带 bias 时才能补偿。本模型没有 bias；带 bias 的模型由 tersor.transforms.bias_correction 处理。",
+    plain, corrected = study.kl("w4"), study.kl(study.variant("w4", correction="bias"))
+    return under_conditions(
+        f"It repairs the mean of an output's error and nothing else. Here biases are added, where "
+        f"the model had none: KL of w4 from {plain:.3f} to {corrected:.3f}. Error feedback (gptq, "
+        f"{study.kl('gptq'):.3f}) repairs much more.",
+        f"只能修正输出误差的均值。此模型原本没有 bias,故另行加入:w4 的 KL 从 {plain:.3f} 变为 {corrected:.3f}。"
+        f"误差反馈(gptq,{study.kl('gptq'):.3f})的修正大得多。",
     )
 
 

@@ -3,6 +3,7 @@
 Everything is measured when it is first asked for, and kept for the claims that follow.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -78,6 +79,13 @@ class Study:
         kept: tuple[float, float] = self.found[name]
         return kept
 
+    def variant(self, preset: str, **changes: Any) -> str:
+        """A preset with keys changed, as the file of a recipe."""
+        file = self.out / f"{preset}-{'-'.join(changes)}.yaml"
+        document = tersor.load_recipe(preset).to_dict() | changes | {"name": file.stem}
+        file.write_text(json.dumps(document))
+        return str(file)
+
     def seconds(self, recipe: str) -> float:
         """Of quantizing."""
         return float(self._made(recipe).seconds)
@@ -86,10 +94,6 @@ class Study:
         """Of the artifact and of the original."""
         plan = self._made(recipe, **changes).plan
         return plan.bytes, plan.source_bytes
-
-    def notes(self, recipe: dict[str, Any]) -> tuple[str, ...]:
-        """What a plan has to say."""
-        return tersor.plan(self.model, recipe).notes
 
     def tokens(self) -> Tensor:
         """One window of the text, int64 ``(1, 512)``."""
@@ -121,9 +125,10 @@ class Study:
 
 
 def _named(recipe: str, changes: dict[str, Any]) -> str:
+    name = Path(recipe).stem
     if not changes:
-        return recipe
-    return f"{recipe}-{sha256(repr(sorted(changes.items())).encode()).hexdigest()[:8]}"
+        return name
+    return f"{name}-{sha256(repr(sorted(changes.items())).encode()).hexdigest()[:8]}"
 
 
 @cache

@@ -46,19 +46,18 @@ def _shape(study: Study) -> Finding:
 def _step(study: Study) -> Finding:
     wider, lost = [], []
     for _, weight in study.matrices():
-        rows = weight.abs()
-        without = torch.quantile(rows, 0.999, dim=1)
-        wider.append(float((rows.amax(dim=1) / without).median()))
+        sizes = weight.abs().flatten()
+        wider.append(float(sizes.amax() / sizes.kthvalue(int(0.999 * len(sizes))).values))
         one = _error(weight, _scheme(8, Granularity.TENSOR))
         each = _error(weight, _scheme(8, Granularity.CHANNEL))
         lost.append(one / each)
     found = torch.tensor([wider, lost]).median(dim=1).values
     return judged(
         float(found[0]) > 1.1,
-        f"The one weight in a thousand that is largest makes the step of a row {found[0]:.2f} "
+        f"The one weight in a thousand that is largest makes the step of a matrix {found[0]:.1f} "
         f"times as wide (median). With one step for the whole matrix the mean squared error is "
-        f"{found[1]:.1f} times that with one for each row.",
-        f"每行千分之一的最大权重使步长变为 {found[0]:.2f} 倍(中位数)。整个矩阵共用一个步长时，均方误差是每行一个步长时的 "
+        f"{found[1]:.1f} times that with one for each row, where an outlier spoils only its own row.",
+        f"矩阵中最大的千分之一权重使步长变为 {found[0]:.1f} 倍(中位数)。整个矩阵共用一个步长时，均方误差是每行一个步长时的 "
         f"{found[1]:.1f} 倍。",
     )
 

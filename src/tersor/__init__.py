@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.sensitivity.result import SensitivityResult
-    from tersor.pipeline.studies.compare import CompareResult
+    from tersor.pipeline.studies.comparison import CompareResult
     from tersor.pipeline.studies.found import EvaluateResult
     from tersor.recipes import Preset, Recipe, list_presets, load_recipe
     from tersor.runtime.conversation.chat import Conversation
@@ -121,7 +121,7 @@ _HOMES = {
     "stream": "tersor.api.running",
     "BenchResult": "tersor.runtime.measuring.bench",
     "CacheContents": "tersor.runtime.packed.contents",
-    "CompareResult": "tersor.pipeline.studies.compare",
+    "CompareResult": "tersor.pipeline.studies.comparison",
     "Conversation": "tersor.runtime.conversation.chat",
     "Engine": "tersor.runtime.engine.engine",
     "EvaluateResult": "tersor.pipeline.studies.found",

@@ -9,13 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tersor
-import tersor.pipeline.studies.compare as pipeline
+import tersor.pipeline.studies.quantizing as pipeline
 from calibrating import small
 from tersor.checkpoints.output.staging import Lock
 from tersor.cli.main import run
 from tersor.errors import OutputError
 from tersor.recipes import dump
 from tiny_models import save_text, save_tiny, save_tokenizer
+
+TABLES = ["compare.csv", "compare.html", "compare.json", "compare.md"]
+STUDY = "study.json"
 
 
 @pytest.fixture
@@ -40,8 +43,7 @@ def test_a_directory_whose_parents_are_missing(
 ) -> None:
     out = model.parent / "new" / "out"
     assert compare(model, "vanilla-int8,nf4", out) == 0, capsys.readouterr().err
-    tables = ["compare.csv", "compare.json", "compare.md"]
-    assert inside(out) == [*tables, "nf4", "vanilla-int8"]
+    assert inside(out) == [*TABLES, "nf4", STUDY, "vanilla-int8"]
     assert compare(model, "log2", out) == 0  # beside what is there
     assert "log2" in inside(out)
 
@@ -95,12 +97,12 @@ def test_what_is_complete_is_named_and_kept(
         (out / "compare.csv").touch()
     with pytest.warns(UserWarning, match=rf"complete and kept: \S*out/nf4; {tables}"):
         assert compare(model, "nf4,log2", out) == status
-    assert inside(out) == [*before, "nf4"]
+    assert inside(out) == [*before, "nf4", STUDY]
     assert "no output" not in capsys.readouterr().err
     capsys.readouterr()
     left[0] = 1
     assert compare(model, "log2", model.parent / "other") == status  # nothing is complete
-    assert not (model.parent / "other").exists()
+    assert inside(model.parent / "other") == [STUDY]  # what the original predicts was measured
 
 
 def test_outputs_are_looked_at_before_any_work(

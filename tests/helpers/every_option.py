@@ -104,6 +104,7 @@ OPTIONS = [
     Option(_SCORED, "skip", (-1, 31, 2**20 + 1), (0, 30), (), _SCORED, _NUMBERS),
     Option(_SCORED, "text", (NOWHERE, FOLDER), (TEXT,), (), _SCORED, (3, "")),
     Option(("compare",), "calibration", (NOWHERE,), (TEXT,), ("--recipes", "gptq"), ()),
+    Option(("compare",), "bits", (1, 9, "4,", "x"), (2, 8), (), ("compare",), (True, [2.5])),
     Option(("compare",), "recipes", ("w44", "", "w4,"), ("w8a8",), (), ("compare",), (3, [])),
     Option(
         ("evaluate",), "directory", (NOWHERE, FOLDER), (), (), ("evaluate",), (3, ""), "DIRECTORY"
@@ -111,7 +112,7 @@ OPTIONS = [
     Option(("compare",), "source", (NOWHERE, FOLDER), (), (), ("compare",), (3, ""), "SOURCE"),
     Option(("evaluate",), "base", (NOWHERE, FOLDER), (MODEL,), (), ("evaluate",), (3, "")),
     Option(
-        ("evaluate",),
+        ("evaluate", "compare"),
         "tasks",
         ("", "next_numbr", "a,"),
         ("next_number",),
@@ -120,7 +121,7 @@ OPTIONS = [
         ([], 3),
     ),
     Option(
-        ("evaluate",),
+        ("evaluate", "compare"),
         "task_path",
         (NOWHERE, TEXT),
         (FOLDER,),
@@ -129,7 +130,7 @@ OPTIONS = [
         (3,),
     ),
     Option(
-        ("evaluate",),
+        ("evaluate", "compare"),
         "limit",
         (-1, 0, _LARGE),
         (1, _LARGE - 1),
@@ -284,7 +285,7 @@ SWITCHES = {
         "as_json",
     ),
     "evaluate": ("engine", "update_card", "as_json"),
-    "compare": ("force", "allow_pickle", "merge_adapter", "as_json"),
+    "compare": ("speed", "force", "allow_pickle", "merge_adapter", "as_json"),
     "explain": ("asymmetric", "effect", "allow_pickle", "merge_adapter", "force", "as_json"),
     "inspect": ("asymmetric", "activations", "allow_pickle", "merge_adapter", "force", "as_json"),
     "sensitivity": ("exact", "allow_pickle", "merge_adapter", "as_json"),

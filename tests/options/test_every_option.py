@@ -247,6 +247,7 @@ def test_python_at_the_bounds(option: Option, call: str, places: dict[str, Path]
         ("quantize", "allow_pickle"),
         ("quantize", "merge_adapter"),
         ("compare", "force"),
+        ("compare", "speed"),
         ("compare", "merge_adapter"),
     ],
 )

@@ -47,6 +47,8 @@ def test_presets_have_such_names() -> None:
         ("Original", "compare"),
         ("compare.csv", "compare"),
         ("compare.json", "compare"),
+        ("compare.html", "compare"),
+        ("study.json", "compare"),
         ("compare.MD", "compare"),
     ],
 )

@@ -2,19 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tersor.evaluation import find_tasks
 from tersor.machine.memory import shortage_named
-from tersor.options import AnyPath, one_path, refuse_without, several, some_paths, yes_or_no
+from tersor.options import AnyPath, limits, one_path, refuse_without, several, some_paths, yes_or_no
+from tersor.pages import write_page
+from tersor.pages.study import study_page
 from tersor.pipeline.studies import evaluate as studies
-from tersor.pipeline.studies.compare import CompareResult, Watch, compare_recipes
+from tersor.pipeline.studies.compare import compare_recipes
+from tersor.pipeline.studies.comparison import REPORT, CompareResult
 from tersor.pipeline.studies.effort import Begun
 from tersor.pipeline.studies.evaluate import Protocol
 from tersor.pipeline.studies.found import EvaluateResult
+from tersor.pipeline.studies.measuring import Measures, Watch
+from tersor.pipeline.studies.widths import crossed
 from tersor.recipes import AnyRecipe, Recipe, known_recipe
 from tersor.runtime.engine.options import EngineOptions
+from tersor.runtime.measuring.bench import Timing
 from tersor.runtime.origin import recipe_of
 
 Progress = Callable[[int, int], None]
@@ -94,9 +102,14 @@ def compare(
     *,
     text: AnyPath | Sequence[AnyPath] = (),
     calibration: AnyPath | Sequence[AnyPath] = (),
+    bits: int | Sequence[int] = (),
     context: int | None = None,
     windows: int | None = 8,
     skip: int = 0,
+    speed: bool = False,
+    tasks: str | Sequence[str] | None = None,
+    task_path: AnyPath | None = None,
+    limit: int | None = None,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
@@ -106,28 +119,42 @@ def compare(
     """Quantize ``source`` by every recipe into ``out`` and measure each on the same text.
 
     Each recipe is given as to :func:`~tersor.quantize`, and each result is in a directory of its
-    name; ``compare.csv``, ``compare.json`` and ``compare.md`` are beside them. ``text``,
-    ``context``, ``windows`` and ``skip``: as of :func:`~tersor.evaluate`, but 8 windows where
-    nothing is said. ``calibration``, ``allow_pickle``, ``merge_adapter``, ``force``: as of
+    name; ``compare.html`` is the report, and ``compare.csv``, ``compare.json`` and ``compare.md``
+    have the rows. ``bits``: every recipe at each of these widths. ``text``, ``context``,
+    ``windows`` and ``skip``: as of :func:`~tersor.evaluate`, but 8 windows where nothing is said.
+    ``speed``: also time what the engine runs. ``tasks``, ``task_path``, ``limit``: as of
+    :func:`~tersor.evaluate`. What was made and measured in ``out`` before, from the same model,
+    texts, recipe and versions, is not made again, so that a study goes on where it was interrupted,
+    and grows; ``force`` makes all anew. ``calibration``, ``allow_pickle``, ``merge_adapter``: as of
     :func:`~tersor.quantize`. ``watch``: given the name of a piece of work, returns what is called
-    with how much of it is done and how much there is, or ``None``. ``begun``: called with what
-    the scoring of all of them will take, before anything is scored or quantized.
+    with how much of it is done and how much there is, or ``None``. ``begun``: called with what the
+    scoring of all of them will take, before anything is scored or quantized.
 
     Raises a :class:`~tersor.errors.TersorError`; artifacts that are complete stay.
     """
+    refuse_without("tasks", tasks is not None, {"task_path": task_path, "limit": limit})
+    chosen = several("recipes", recipes, known_recipe, str, PathLike, Mapping, Recipe)
+    place = one_path("out", out)
+    asked = None if tasks is None else find_tasks(tasks, include_path=task_path, limit=limit)
+    timing = Timing() if yes_or_no("speed", speed) else None
     return compare_recipes(
         one_path("source", source),
-        several("recipes", recipes, known_recipe, str, PathLike, Mapping, Recipe),
-        one_path("out", out),
+        crossed(chosen, several("bits", bits, _width, Integral)),
+        place,
         text=some_paths("text", text),
         calibration=some_paths("calibration", calibration),
-        protocol=Protocol(context, windows, skip),
+        measures=Measures(Protocol(context, windows, skip), timing, asked),
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
         force=yes_or_no("force", force),
         watch=watch,
         begun=begun,
+        written=lambda found: write_page(place / REPORT, study_page(found)),
     )
+
+
+def _width(_: str, given: Any) -> int:
+    return limits.BITS(given)
 
 
 def _path_or_none(name: str, path: AnyPath | None) -> Path | None:

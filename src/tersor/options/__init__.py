@@ -19,6 +19,7 @@ from tersor.options.given import (
     several,
     some_paths,
     some_words,
+    whole_numbers,
     yes_or_no,
 )
 from tersor.options.nearest import did_you_mean, nearest
@@ -38,5 +39,6 @@ __all__ = [
     "several",
     "some_paths",
     "some_words",
+    "whole_numbers",
     "yes_or_no",
 ]

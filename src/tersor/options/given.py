@@ -68,6 +68,16 @@ def comma_separated(name: str, value: str) -> list[str]:
     return parts
 
 
+def whole_numbers(name: str, value: str) -> list[int]:
+    """``2,3,4`` as numbers. Raises :class:`OptionError` naming what is none."""
+    found = []
+    for word in comma_separated(name, value):
+        if not word.isascii() or not word.isdigit():
+            raise OptionError(name, f"must be whole numbers with commas between them, not {word!r}")
+        found.append(int(word))
+    return found
+
+
 def refuse_without(needed: str, given: object, others: Mapping[str, object]) -> None:
     """Raise :class:`OptionError` for the first of ``others`` that is set, if ``needed`` is not."""
     if given:

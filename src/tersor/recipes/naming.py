@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tersor.errors import RecipeError
 
 ORIGINAL = "original"
-TABLES = ("compare.csv", "compare.json", "compare.md")
+TABLES = ("compare.csv", "compare.json", "compare.md", "compare.html", "study.json")
 
 _LONGEST = 100
 _SEPARATORS = frozenset("/\\:")

@@ -27,7 +27,22 @@ from tersor.cli.options import (
     several_recipe_names,
 )
 from tersor.cli.printing.progress import bars
-from tersor.options import comma_separated, limits
+from tersor.options import comma_separated, limits, whole_numbers
+
+TaskNames = Annotated[
+    str | None,
+    typer.Option(
+        help="lm-eval tasks, comma-separated (needs tersor\\[tasks]).", show_default=False
+    ),
+]
+TaskPath = Annotated[
+    Path | None,
+    typer.Option(
+        help="Directory with further lm-eval tasks; Python that they name is run.",
+        show_default=False,
+    ),
+]
+TaskLimit = Annotated[int | None, typer.Option(help="Documents per task.", show_default="all")]
 
 
 @app.command()
@@ -46,22 +61,9 @@ def evaluate(
     activation_bits: ActivationBits = 8,
     cache: CacheType = "auto",
     dense_bits: DenseBits = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(
-            help="lm-eval tasks, comma-separated (needs tersor\\[tasks]).", show_default=False
-        ),
-    ] = None,
-    task_path: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory with further lm-eval tasks; Python that they name is run.",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Documents per task.", show_default="all")
-    ] = None,
+    tasks: TaskNames = None,
+    task_path: TaskPath = None,
+    limit: TaskLimit = None,
     update_card: Annotated[
         bool, typer.Option("--update-card", help="Write the loss into DIR/README.md.")
     ] = False,
@@ -108,15 +110,27 @@ def compare(
     out: Out,
     text: Texts = None,
     calibration: CalibrationTexts = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Each recipe at these widths, as 2,3,4.", show_default="the recipe's own"
+        ),
+    ] = None,
     context: Context = None,
     windows: Windows = 8,
     skip: Skip = 0,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Also time what tersor's engine runs.")
+    ] = False,
+    tasks: TaskNames = None,
+    task_path: TaskPath = None,
+    limit: TaskLimit = None,
     force: Force = False,
     allow_pickle: AllowPickle = False,
     merge_adapter: MergeAdapter = False,
     as_json: Json = False,
 ) -> None:
-    """Quantize by several recipes and print what each one cost."""
+    """Quantize by several recipes, print what each one cost, and write a report."""
     import tersor
     from tersor.cli.printing import show
 
@@ -130,6 +144,11 @@ def compare(
             context=context,
             windows=windows,
             skip=skip,
+            bits=() if bits is None else whole_numbers("bits", bits),
+            speed=speed,
+            tasks=None if tasks is None else comma_separated("tasks", tasks),
+            task_path=task_path,
+            limit=limit,
             allow_pickle=allow_pickle,
             merge_adapter=merge_adapter,
             force=force,
@@ -219,10 +238,11 @@ def demo(
         if recipes is None:
             say(demo.shortened(windows), 2)
         show.comparison(result, out, False)
-        both = (out / "original", result.results[-1].directory)
+        both = (out / "original", result.artifacts[-1].directory)
         before, after = (
             tersor.bench(one, prompt_tokens=128, new_tokens=32, progress=watch(f"time {one}"))
             for one in both
         )
     show.speeds(before, after)
     show.asked(demo.QUESTION, {one: demo.answer(one) for one in both})
+    show.report(out)

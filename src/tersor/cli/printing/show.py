@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tersor.evaluation import Evaluation
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
-    from tersor.pipeline.studies.compare import CompareResult
+    from tersor.pipeline.studies.comparison import CompareResult
     from tersor.pipeline.studies.effort import Effort
     from tersor.pipeline.studies.found import EvaluateResult
     from tersor.recipes import Preset
@@ -136,10 +136,17 @@ def comparison(made: "CompareResult", out: Path, as_json: bool) -> None:
     if as_json:
         print_json(made.to_dict())
         return
-    print_table(for_people([row.to_dict() for row in made.rows]), ("recipe", "text"))
+    print_table(made.table(), ("recipe", "text"))
     for line in made.lines():
         say(line, 2)
-    say(f"written: {out / 'compare.csv'}, compare.json, compare.md", 2)
+    if any(row.best for row in made.rows):
+        say("best: nothing as small loses less", 2)
+    say(f"written: {out / 'compare.html'} (the report), compare.csv, compare.json, compare.md", 2)
+
+
+def report(out: Path) -> None:
+    """Where the report of a study lies, as a browser takes it."""
+    say(f"report: {(out / 'compare.html').absolute().as_uri()}", 2)
 
 
 def bench(found: "BenchResult", as_json: bool) -> None:
