@@ -15,9 +15,10 @@ def row(recipe: str, size: int, kl: float, text: str = "wiki.txt") -> CompareRow
     return CompareRow(recipe, "W4A16", 4.25, size, text, 20 + kl, kl, kl, 3 * kl, 1 - kl, 1.5)
 
 
-def result(
-    *rows: CompareRow, travel: tuple[float, ...] | None = (0.01, 0.04, 0.02)
-) -> CompareResult:
+TRAVEL = (0.01, 0.04, 0.02)
+
+
+def result(*rows: CompareRow, travel: tuple[float, ...] | None = TRAVEL) -> CompareResult:
     artifacts = [
         ComparedArtifact(one.recipe, Path(one.recipe), {}, (), 1.5, travel)
         for one in rows
