@@ -12,6 +12,7 @@ Each part's share of the mean squared error is ``mean(e · part)``; the shares a
 """
 
 from dataclasses import dataclass
+from math import log10
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class ErrorParts:
             return float("inf")
         if self.signal <= 0:
             return float("-inf")
-        return float(10 * torch.log10(torch.tensor(self.signal / self.mse, dtype=torch.float64)))
+        return 10 * log10(self.signal / self.mse)
 
 
 def error_parts(

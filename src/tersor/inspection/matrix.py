@@ -1,7 +1,8 @@
 """All there is to see of one matrix, as it is or as its codes are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -38,17 +39,19 @@ class MatrixView:
         """Number of weights."""
         return self.shape[0] * self.shape[1]
 
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[int, str], ErrorParts]:
+        return {(one.bits, one.granularity): one.parts for one in self.losses}
+
     def loss(self, bits: int, granularity: str) -> ErrorParts | None:
         """The error at a width and granularity; ``None`` if its rows are too short for groups."""
-        found = (
-            one.parts for one in self.losses if one.bits == bits and one.granularity == granularity
-        )
-        return next(found, None)
+        return self._by_name.get((bits, granularity))
 
     def sqnr(self, bits: int, granularity: str) -> float | None:
         """Its signal to noise in decibels; groups of short rows are their channel."""
         parts = self.loss(bits, granularity) or self.loss(bits, "channel")
-        return None if parts is None or not isfinite(parts.sqnr_db) else parts.sqnr_db
+        sqnr = None if parts is None else parts.sqnr_db
+        return sqnr if sqnr is not None and isfinite(sqnr) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
