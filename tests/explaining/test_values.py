@@ -111,3 +111,9 @@ def test_what_does_not_go_together(given: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError) as raised:
         explain_values(VALUES, **given)  # type: ignore[arg-type]
     assert said in str(raised.value)
+
+
+def test_idle_codes_are_noticed() -> None:
+    assert "half of the codes are idle" in " ".join(findings(explain_values("1,2.3,4", 4)))
+    for found in (explain_values("1,2.3,4", 4, asymmetric=True), explain_values("-1,2.3,4", 4)):
+        assert "idle" not in " ".join(findings(found))

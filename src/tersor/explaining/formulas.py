@@ -155,6 +155,12 @@ def findings(found: Explanation) -> Iterator[str]:
             f"{number(worst.error, 4)}. Half a step, the most that rounding alone can lose, is "
             f"{number(half, 4)}."
         )
+    one_sided = found.low is not None and found.high is not None and found.low * found.high >= 0
+    if found.symmetric and one_sided and len(found.steps) > 1 and worst.error != 0:
+        yield (
+            "All values lie on one side of 0, so half of the codes are idle: --asymmetric uses "
+            "them."
+        )
     cut = [step for step in found.steps if step.clipping != 0]
     if cut:
         low, high = map(number, found.reach)

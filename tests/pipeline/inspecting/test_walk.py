@@ -128,6 +128,8 @@ def test_options_without_effect(places: Path, tmp_path: Path) -> None:
         tersor.inspect(places / "model", base=places / "model")
     with pytest.raises(OptionError, match=r"^asymmetric has no effect"):
         tersor.inspect(places / "w4", asymmetric=True)
+    with pytest.raises(OptionError, match=r"^activations has no effect"):
+        tersor.inspect(places / "w4", activations=False)
     save_tiny("llama", tmp_path, hidden_size=32)
     with pytest.raises(OptionError, match=r"is \(32, 160\), in "):
         tersor.inspect(places / "w4", base=tmp_path)

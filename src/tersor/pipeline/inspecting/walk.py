@@ -54,8 +54,9 @@ def inspected(
         if base is not None:
             raise OptionError("base", f"has no effect: {path} is not quantized itself")
         return inspect_model(opened, asymmetric=asymmetric, activations=activations, watch=watch)
-    if asymmetric:
-        raise OptionError("asymmetric", f"has no effect on a model that is quantized: {path}")
+    for name, given in (("asymmetric", asymmetric), ("activations", not activations)):
+        if given:
+            raise OptionError(name, f"has no effect on a model that is quantized: {path}")
     second = None if other is None else open_either(other)
     if isinstance(second, Original):
         raise OptionError("other", f"{other} is not quantized; give it as {{}}", "base")
