@@ -2,25 +2,20 @@
 
 from itertools import pairwise
 
-import torch
 from claimed.claim import Claim, Finding, Verdict, under_conditions
 from claimed.study import Study
 
-import tersor
+# Patterns that leave alone all but what is named.
+ALL_BUT_ONE = (r"re:.*layers\.(?!15\.).*",)
+ALONE = {
+    "q, k, v": (r"re:.*\.mlp\..*", "re:.*o_proj"),
+    "attention": (r"re:.*\.mlp\..*",),
+    "FFN": (r"re:.*\.self_attn\..*",),
+}
 
 
 def _travel(study: Study) -> Finding:
-    original = tersor.load(study.model)
-    tokens = study.tokens()
-    with torch.inference_mode():
-        before = original(input_ids=tokens, output_hidden_states=True).hidden_states
-        after = tersor.load(study.artifact("w4"), kernels=False)(
-            input_ids=tokens, output_hidden_states=True
-        ).hidden_states
-    share = [
-        float((b.double() - a.double()).square().sum() / a.double().square().sum())
-        for a, b in zip(before, after, strict=True)
-    ][1:]
+    share = study.travel("w4")
     falls = sum(later < sooner for sooner, later in pairwise(share))
     return under_conditions(
         f"Both happen. With w4 the relative squared error of the hidden states is {share[0]:.3f} "
@@ -35,7 +30,7 @@ def _travel(study: Study) -> Finding:
 
 
 def _robust(study: Study) -> Finding:
-    one = study.kl("w4", exclude=("re:.*layers\\.(?!15\\.).*",))
+    one = study.kl("w4", exclude=ALL_BUT_ONE)
     every = study.kl("w4")
     return under_conditions(
         f"Small errors are taken well: 4 bits in one block of 30 (the 16th) cost KL {one:.4f}, in "
@@ -46,16 +41,13 @@ def _robust(study: Study) -> Finding:
 
 
 def _sensitivity(study: Study) -> Finding:
-    attention = [r"re:.*\.mlp\..*"]
-    feed_forward = [r"re:.*\.self_attn\..*"]
-    values = [r"re:.*\.mlp\..*", "re:.*o_proj"]
     losses = {
         "q, k, v": (
-            study.kl("w4", exclude=tuple(values)),
+            study.kl("w4", exclude=ALONE["q, k, v"]),
             study.share("q_proj", "k_proj", "v_proj"),
         ),
-        "attention": (study.kl("w4", exclude=tuple(attention)), study.share("self_attn")),
-        "FFN": (study.kl("w4", exclude=tuple(feed_forward)), study.share("mlp")),
+        "attention": (study.kl("w4", exclude=ALONE["attention"]), study.share("self_attn")),
+        "FFN": (study.kl("w4", exclude=ALONE["FFN"]), study.share("mlp")),
     }
     each = {name: kl / weights for name, (kl, weights) in losses.items()}
     listed = ", ".join(

@@ -3,6 +3,14 @@
 from claimed.claim import Claim, Finding, Verdict, judged, under_conditions
 from claimed.study import Study
 
+EMBEDDING = ("embed_tokens",)
+SIZES = (0, 128, 64, 32)
+
+
+def _grouped(size: int) -> dict[str, int]:
+    """Options of `w4`, which has groups of 64 by itself."""
+    return {} if size == 64 else {"group_size": size}
+
 
 def _int8(study: Study) -> Finding:
     each, one = study.worse("vanilla-int8"), study.worse("int8-per-tensor")
@@ -42,11 +50,10 @@ def _int4_is_worse(study: Study) -> Finding:
 
 
 def _groups(study: Study) -> Finding:
-    sizes = (0, 128, 64, 32)
-    found = [study.kl("w4", group_size=size) for size in sizes]
+    found = [study.kl("w4", **_grouped(size)) for size in SIZES]
     listed = ", ".join(
         f"{'per channel' if size == 0 else f'g{size}'} {kl:.3f}"
-        for size, kl in zip(sizes, found, strict=True)
+        for size, kl in zip(SIZES, found, strict=True)
     )
     return judged(
         found == sorted(found, reverse=True),
@@ -79,8 +86,8 @@ def _activations(study: Study) -> Finding:
 
 
 def _storage(study: Study) -> Finding:
-    made, original = study.bytes("vanilla-int8")
-    whole, _ = study.bytes("vanilla-int8", include=("embed_tokens",))
+    made, original = study.row("vanilla-int8").bytes, study.original.bytes
+    whole = study.row("vanilla-int8", include=EMBEDDING).bytes
     return under_conditions(
         f"Of what is quantized, yes: 8 bits and a scale per row. The file shrinks to "
         f"{made / original:.2f}, because the embedding stays as it is, and to {whole / original:.2f} "
@@ -91,8 +98,8 @@ def _storage(study: Study) -> Finding:
 
 
 def _memory(study: Study) -> Finding:
-    made, original = study.bytes("w4")
-    whole, _ = study.bytes("w4", include=("embed_tokens",))
+    made, original = study.row("w4").bytes, study.original.bytes
+    whole = study.row("w4", include=EMBEDDING).bytes
     linears, others = 32 * (4 * 4096**2 + 3 * 4096 * 11008), 2 * 32000 * 4096
     seven = (linears * 4.25 / 8 + others * 2) / 1e9
     all_of_it = (linears + others) * 4.25 / 8 / 1e9

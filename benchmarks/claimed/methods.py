@@ -9,10 +9,10 @@ def _gptq_name(study: Study) -> Finding:
     return wrong(
         "GPTQ is 'Accurate Post-Training Quantization for Generative Pre-trained Transformers' "
         "(arXiv:2210.17323). It chooses codes; nothing in it depends on a GPU: tersor runs it on a "
-        f"CPU (KL {found:.3f} instead of {nearest:.3f}, in {study.seconds('gptq'):.0f} s).",
+        f"CPU (KL {found:.3f} instead of {nearest:.3f}, in {study.row('gptq').seconds:.0f} s).",
         "GPTQ 是“Accurate Post-Training Quantization for Generative Pre-trained Transformers”"
         f"(arXiv:2210.17323)。它决定的是编码，与 GPU 无关：tersor 在 CPU 上运行(KL 从 {nearest:.3f} 降到 "
-        f"{found:.3f}，用时 {study.seconds('gptq'):.0f} 秒)。",
+        f"{found:.3f}，用时 {study.row('gptq').seconds:.0f} 秒)。",
     )
 
 
@@ -107,7 +107,7 @@ def _better_than_nearest(study: Study) -> Finding:
 
 
 def _bias(study: Study) -> Finding:
-    plain, corrected = study.kl("w4"), study.kl(study.variant("w4", correction="bias"))
+    plain, corrected = study.kl("w4"), study.changed("w4", correction="bias").kl_mean or 0.0
     return under_conditions(
         f"It repairs the mean of an output's error and nothing else. Here biases are added, where "
         f"the model had none: KL of w4 from {plain:.3f} to {corrected:.3f}. Error feedback (gptq, "

@@ -44,7 +44,7 @@ def _int4(study: Study) -> Finding:
 def _float_activations(study: Study) -> Finding:
     four = study.artifact("w4")
     rounded, kept = study.rates(four), study.rates(four, activation_bits=16)
-    loss = study.evaluation("w4", engine=True).kl_mean or 0.0
+    loss = study.engine_kl("w4")
     plain = study.kl("w4")
     return judged(
         loss >= plain - 0.02,

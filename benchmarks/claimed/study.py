@@ -1,13 +1,12 @@
 """What claims are held against: a model, artifacts of it, their loss and their speed.
 
-Everything is measured when it is first asked for, and kept for the claims that follow.
+Losses are those of `tersor.compare` in one directory, which measures nothing twice: a run that was
+interrupted goes on. Speed is measured when it is first asked for.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,12 +15,29 @@ import torch
 from torch import Tensor
 
 import tersor
-from tersor.calibration.text import evaluation_file, open_text, pack
-from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.checkpoints.opening import open_source
-from tersor.evaluation import Evaluation
+from tersor.pipeline.studies.comparison import CompareResult
+from tersor.pipeline.studies.rows import CompareRow
+from tersor.recipes import Adjustments, Recipe
 
 LINEARS = (".self_attn.", ".mlp.")
+SKIP = 512
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A preset with options of `tersor.quantize`; ``keys``: of its document, changed."""
+
+    preset: str
+    changes: tuple[tuple[str, Any], ...] = ()
+    keys: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """Under a name of its own."""
+        recipe = tersor.load_recipe(tersor.load_recipe(self.preset).to_dict() | dict(self.keys))
+        given = Adjustments(**dict(self.changes)).apply(recipe)
+        return replace(given, name=_named(self))
 
 
 @dataclass(frozen=True)
@@ -36,69 +52,80 @@ class Study:
     text: Path | None
     calibration: Path | None
     windows: int = 8
-    found: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, CompareResult] = field(default_factory=dict)
+    rated: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def artifact(self, recipe: str, **changes: Any) -> Path:
-        """The model quantized by a recipe, changed by options of ``tersor.quantize``."""
-        return self._made(recipe, **changes).directory
+    def compare(self, *variants: Variant) -> None:
+        """Quantize and score them all, in one go."""
+        recipes = [variant.recipe for variant in variants]
+        reads = self.calibration is not None and any(one.needs_calibration for one in recipes)
+        found = tersor.compare(
+            self.model,
+            recipes,
+            self.out,
+            text=[self.text] if self.text else (),
+            calibration=[self.calibration] if reads and self.calibration else (),
+            windows=self.windows,
+            skip=SKIP,
+        )
+        self.compared.update({recipe.name: found for recipe in recipes})
 
-    def evaluation(self, recipe: str, *, engine: bool = False, **changes: Any) -> Evaluation:
-        """What an artifact lost, dequantized or by the engine."""
-        name = f"loss {_named(recipe, changes)} {engine}"
-        if name not in self.found:
-            result = tersor.evaluate(
-                self.artifact(recipe, **changes),
-                base=self.model,
-                text=[self.text] if self.text else (),
-                windows=self.windows,
-                skip=512,
-                engine=engine,
-            )
-            self.found[name] = result.evaluations[0]
-        kept: Evaluation = self.found[name]
-        return kept
+    def row(self, preset: str, **changes: Any) -> CompareRow:
+        """What became of one; options are those of `tersor.quantize`."""
+        return self._row(Variant(preset, tuple(changes.items())))
 
-    def kl(self, recipe: str, **changes: Any) -> float:
+    def changed(self, preset: str, **keys: Any) -> CompareRow:
+        """The same with keys of its document changed."""
+        return self._row(Variant(preset, keys=tuple(keys.items())))
+
+    @property
+    def original(self) -> CompareRow:
+        """The model itself."""
+        return next(iter(self.compared.values())).rows[0]
+
+    def kl(self, preset: str, **changes: Any) -> float:
         """Mean KL divergence from the original in nats."""
-        found = self.evaluation(recipe, **changes).kl_mean
+        found = self.row(preset, **changes).kl_mean
         assert found is not None
         return found
 
-    def worse(self, recipe: str, **changes: Any) -> float:
+    def worse(self, preset: str) -> float:
         """By how much perplexity grew, as a share."""
-        found = self.evaluation(recipe, **changes)
-        assert found.base_perplexity is not None
-        return found.perplexity / found.base_perplexity - 1
+        found = self.row(preset)
+        return found.perplexity / self.original.perplexity - 1
+
+    def travel(self, preset: str) -> tuple[float, ...]:
+        """Relative squared error of the hidden states behind each block."""
+        self.row(preset)
+        (found,) = [a for a in self.compared[preset].artifacts if a.recipe == preset]
+        assert found.travel is not None
+        return found.travel
+
+    def engine_kl(self, preset: str) -> float:
+        """The same divergence with everything that the engine rounds."""
+        self.row(preset)
+        found = tersor.evaluate(
+            self.out / preset,
+            base=self.model,
+            text=[self.text] if self.text else (),
+            windows=self.windows,
+            skip=SKIP,
+            engine=True,
+        )
+        return found.evaluations[0].kl_mean or 0.0
 
     def rates(self, directory: Path, **options: Any) -> tuple[float, float]:
         """Tokens per second of a prompt of 512, and of the next 64; medians of five."""
-        name = f"rates {directory.name} {options}"
-        if name not in self.found:
+        name = f"{directory.name} {options}"
+        if name not in self.rated:
             found = tersor.bench(directory, repetitions=5, **options)
-            self.found[name] = (median(found.prefill), median(found.decode))
-        kept: tuple[float, float] = self.found[name]
-        return kept
+            self.rated[name] = (median(found.prefill), median(found.decode))
+        return self.rated[name]
 
-    def variant(self, preset: str, **changes: Any) -> str:
-        """A preset with keys changed, as the file of a recipe."""
-        file = self.out / f"{preset}-{'-'.join(changes)}.yaml"
-        document = tersor.load_recipe(preset).to_dict() | changes | {"name": file.stem}
-        file.write_text(json.dumps(document))
-        return str(file)
-
-    def seconds(self, recipe: str) -> float:
-        """Of quantizing."""
-        return float(self._made(recipe).seconds)
-
-    def bytes(self, recipe: str, **changes: Any) -> tuple[int, int]:
-        """Of the artifact and of the original."""
-        plan = self._made(recipe, **changes).plan
-        return plan.bytes, plan.source_bytes
-
-    def tokens(self) -> Tensor:
-        """One window of the text, int64 ``(1, 512)``."""
-        file = open_text(self.text) if self.text else evaluation_file()
-        return pack(load_tokenizer(self.model), [file], 512, 1).tokens
+    def artifact(self, preset: str) -> Path:
+        """Its directory."""
+        self.row(preset)
+        return self.out / preset
 
     def share(self, *parts: str) -> float:
         """Of the weights inside the blocks, those of linears that have a part in their name."""
@@ -113,22 +140,30 @@ class Study:
             if name.endswith(".weight") and any(part in name for part in LINEARS):
                 yield name, source.read([name])[name].float()
 
-    def _made(self, recipe: str, **changes: Any) -> Any:
-        name = f"made {_named(recipe, changes)}"
-        if name not in self.found:
-            given = dict(changes)
-            if self.calibration is not None and tersor.load_recipe(recipe).needs_calibration:
-                given["calibration"] = [self.calibration]
-            out = self.out / _named(recipe, changes)
-            self.found[name] = tersor.quantize(self.model, out, recipe, force=True, **given)
-        return self.found[name]
+    def _row(self, variant: Variant) -> CompareRow:
+        name = _named(variant)
+        if name not in self.compared:
+            self.compare(variant)
+        return next(row for row in self.compared[name].rows if row.recipe == name)
 
 
-def _named(recipe: str, changes: dict[str, Any]) -> str:
-    name = Path(recipe).stem
-    if not changes:
-        return name
-    return f"{name}-{sha256(repr(sorted(changes.items())).encode()).hexdigest()[:8]}"
+def _named(variant: Variant) -> str:
+    changed = {**dict(variant.changes), **dict(variant.keys)}
+    return "-".join([variant.preset, *(f"{k}-{_plain(v)}" for k, v in changed.items())])
+
+
+def _plain(value: Any) -> str:
+    text = "+".join(value) if isinstance(value, tuple) else str(value)
+    return "".join(letter for letter in text if letter.isalnum() or letter in "_+") or "all"
+
+
+def variants(names: Mapping[str, Any]) -> tuple[Variant, ...]:
+    """From ``preset: [options, …]``."""
+    return tuple(
+        Variant(preset, tuple(options.items()))
+        for preset, many in names.items()
+        for options in many
+    )
 
 
 @cache
