@@ -108,3 +108,9 @@ def test_needs_calibration() -> None:
     assert replace(W4, overrides=(Override("a", static.scheme, MinMax()),)).needs_calibration
     skipped = Override("a", None, ImportanceWeighted())
     assert not replace(W4, overrides=(skipped,)).needs_calibration
+
+
+def test_no_recipe_rounds_to_the_grid_of_gguf_files() -> None:
+    weights = {"grid": "affine", "bits": 4, "granularity": "group", "group_size": 32}
+    with pytest.raises(RecipeError, match="nothing rounds to the grid affine4, which GGUF files"):
+        load_recipe({"name": "mine", "weights": weights})

@@ -54,8 +54,8 @@ class Grid(Protocol):
         """Type of the unpacked codes, one byte each."""
 
     @property
-    def zero_dtype(self) -> torch.dtype:
-        """Type of zero points: the codes', or float32 where they are minima, ``s·q + m``."""
+    def has_minima(self) -> bool:
+        """Whether zero points are float32 minima m of groups, ``s·q + m``, and no codes."""
 
     @property
     def integers(self) -> IntegerCodes | None:
@@ -120,9 +120,9 @@ class BaseGrid:
         return torch.uint8
 
     @property
-    def zero_dtype(self: Grid) -> torch.dtype:
-        """That of codes."""
-        return self.code_dtype
+    def has_minima(self) -> bool:
+        """Zero points, if there are any, are codes."""
+        return False
 
     @property
     def integers(self) -> IntegerCodes | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tersor.errors import SchemeError
 from tersor.grids.grid import Grid
+from tersor.grids.kinds.affine import AffineGrid
 from tersor.grids.kinds.codebook import fp4, kmeans, log2, nf4
 from tersor.grids.kinds.integer import IntegerGrid, Symmetry
 from tersor.grids.kinds.small_float import FloatGrid
@@ -19,6 +20,7 @@ GRIDS: dict[str, Callable[..., Grid]] = {
     "kmeans": kmeans,
     "fp8_e4m3": partial(FloatGrid, "fp8_e4m3"),
     "fp8_e5m2": partial(FloatGrid, "fp8_e5m2"),
+    "affine": AffineGrid,
 }
 """What makes a grid; it takes ``bits`` if there are several widths. Inverse: ``Grid.written``."""
 

@@ -17,7 +17,7 @@ class QuantizedTensor:
 
     - ``codes``: ``(out, in)``, unpacked, of the grid's code type
     - ``scale``: ``(out, groups)``; ``(out, 1)`` per channel, ``(1, 1)`` per tensor
-    - ``zero_point``: like ``scale``, of the grid's type for it; ``None`` if the grid is symmetric
+    - ``zero_point``: like ``scale``, codes, or float32 minima; ``None`` if the grid is symmetric
     - ``codebook``: float32 ``(levels,)`` if the levels were fitted to this tensor
     """
 

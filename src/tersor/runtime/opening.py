@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tersor.checkpoints.as_stored import open_as_stored
+from tersor.checkpoints.gguf.stored import StoredGGUF
 from tersor.checkpoints.source import FloatSource, Source
 from tersor.errors import SourceError
 from tersor.runtime.packed.cache import PackedCache
@@ -56,9 +57,9 @@ class Opened:
     def rounds_floats(self) -> bool:
         """Whether what is stored as floats may be rounded if nobody says otherwise.
 
-        Not in a file that says of each tensor which type it was given.
+        Not in a GGUF file: somebody chose the type of each of its tensors.
         """
-        return self.is_quantized and self.source.path.is_dir()
+        return self.is_quantized and not isinstance(self.source, StoredGGUF)
 
     def refuse_changed(self) -> None:
         """Raise :class:`SourceError` if what was read is not what was checked another time."""

@@ -82,7 +82,7 @@ def _converted(family: str, kind: gguf.GGMLQuantizationType, vocabulary: str, fo
     made = seeds.model(folder / "original", family, vocab_size=384)
     metadata = bpe_metadata("gpt-2") if vocabulary == "bpe" else sentencepiece_metadata()
     write_gguf(made, folder / "model.gguf", kind=kind, metadata=metadata)
-    (folder / "text.txt").write_text("a text to score", encoding="utf-8")
+    (folder / "text.txt").write_text("a text to score, and a few more words", encoding="utf-8")
 
 
 _KINDS = gguf.GGMLQuantizationType

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
 
 import tersor
-from gguf_files import write_gguf
+from gguf_files import bpe_metadata, write_gguf
 from tersor.errors import FormatError, OutputError, SchemeError
 from tersor.formats import known_formats
 from tersor.pipeline.exchange.convert import convert
@@ -73,18 +74,26 @@ def test_a_checkpoint_is_loaded_and_scored_as_it_is(home: Path, tmp_path: Path) 
             torch.testing.assert_close(one, two)
 
 
-def test_a_gguf_file_becomes_a_directory(home: Path, tmp_path: Path) -> None:
-    import gguf
-
-    save_tiny("llama", tmp_path / "model", hidden_size=96, head_dim=24)
-    kinds = gguf.GGMLQuantizationType
-    for kind in (kinds.Q4_0, kinds.Q8_0):
-        path = write_gguf(tmp_path / "model", tmp_path / f"{kind.name}.gguf", kind=kind)
-        made = convert(path, tmp_path / kind.name)
-        assert np.array_equal(logits(tmp_path / kind.name), logits(path)), made
-    path = write_gguf(tmp_path / "model", tmp_path / "m.gguf", kind=kinds.Q4_1)
-    with pytest.raises(SchemeError, match=r"no format can hold .* grid affine4"):
-        convert(path, tmp_path / "out")
+@pytest.mark.parametrize(
+    "kind", ["Q4_0", "Q8_0", "Q4_1", "Q2_K", "Q5_K", "Q6_K", "IQ4_XS", "MXFP4"]
+)
+def test_a_gguf_file_becomes_a_directory(tmp_path: Path, kind: str) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 16, "vocab_size": 384}
+    save_tiny("llama", tmp_path / "model", **shape, num_attention_heads=16)
+    metadata = bpe_metadata("gpt-2")
+    of = gguf.GGMLQuantizationType[kind]
+    path = write_gguf(tmp_path / "model", tmp_path / "m.gguf", kind=of, metadata=metadata)
+    made = convert(path, tmp_path / "there")
+    assert made.source_format == "gguf"
+    assert np.array_equal(logits(tmp_path / "there"), logits(path))
+    assert tersor.check(tmp_path / "there").sound
+    again = convert(tmp_path / "there", tmp_path / "again")
+    assert again.format == made.format
+    assert weights(tmp_path / "again") == weights(tmp_path / "there")
+    with torch.inference_mode():
+        ids = torch.tensor([IDS])
+        one, two = (tersor.load(p, kernels=False)(ids).logits for p in (path, tmp_path / "there"))
+    torch.testing.assert_close(one, two)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(

@@ -27,6 +27,7 @@ SUFFIXES = (
     "weight_shape",
     "weight_scale",
     "weight_zero_point",
+    "weight_minimum",
     "weight_global_scale",
     "weight_codebook",
     "input_scale",
@@ -42,7 +43,10 @@ def layout(scheme: Scheme, shape: tuple[int, int], dtype: torch.dtype) -> dict[s
     weights, storage = scheme.weights, storage_for(scheme)
     entries = storage.codes(weights, shape)
     entries["weight_scale"] = _scale(weights, dtype, scale_shape(weights, shape))
-    if not weights.grid.symmetric:
+    if weights.grid.has_minima:
+        minima = Entry(torch.float32, scale_shape(weights, shape), parameter=True)
+        entries["weight_minimum"] = minima
+    elif not weights.grid.symmetric:
         entries["weight_zero_point"] = storage.zero_point(weights, shape)
     if weights.scale_format is ScaleFormat.E4M3:
         entries["weight_global_scale"] = Entry(torch.float32, (1,), parameter=True, divisor=True)
@@ -58,7 +62,10 @@ def encode(linear: QuantizedLinear) -> dict[str, Tensor]:
     storage = storage_for(linear.scheme)
     tensors = storage.encode(weight)
     tensors["weight_scale"] = weight.scale.data.reshape(scale_shape(weights, weight.shape))
-    if weight.zero_point is not None:
+    if weight.zero_point is not None and weights.grid.has_minima:
+        minima = weight.zero_point.reshape(scale_shape(weights, weight.shape))
+        tensors["weight_minimum"] = minima
+    elif weight.zero_point is not None:
         tensors["weight_zero_point"] = storage.encode_zero_point(weight.zero_point, weights)
     if weight.scale.global_scale is not None:
         tensors["weight_global_scale"] = weight.scale.global_scale
@@ -87,7 +94,9 @@ def decode(
         tensors.get("weight_global_scale"),
     )
     zero_point = tensors.get("weight_zero_point")
-    if zero_point is not None:
+    if weights.grid.has_minima:
+        zero_point = tensors["weight_minimum"].reshape(per_row)
+    elif zero_point is not None:
         zero_point = storage.decode_zero_point(zero_point, weights, per_row)
     weight = QuantizedTensor(
         storage.decode(tensors, weights, shape),

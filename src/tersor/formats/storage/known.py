@@ -39,7 +39,6 @@ def no_storage(scheme: Scheme) -> str:
     return (
         f"codes of {weights.grid.bits} bits and type {weights.grid.code_dtype}, "
         f"scales {weights.scale_format}"
-        + (", minima in float" if weights.grid.zero_dtype.is_floating_point else "")
     )
 
 

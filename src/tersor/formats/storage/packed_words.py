@@ -33,12 +33,11 @@ class PackedWords(Storage):
     """
 
     def holds(self, scheme: Scheme) -> bool:
-        """Integer codes, whatever they mean, with scales of the model's type and no minima."""
+        """Integer codes, whatever they mean, with scales of the model's type."""
         weights = scheme.weights
         return (
             weights.grid.code_dtype in (torch.int8, torch.uint8)
             and weights.scale_format is ScaleFormat.FLOAT
-            and not weights.grid.zero_dtype.is_floating_point
         )
 
     def codes(self, weights: TensorScheme, shape: tuple[int, int]) -> dict[str, Entry]:

@@ -1,7 +1,7 @@
 """Integers with a minimum in float: ``w' = s·q + m``.
 
 What llama.cpp's types ending in ``_1``, and its K-quants of 2, 4 and 5 bits, are made of. A minimum
-is no multiple of the scale, so no zero point says the same.
+is no multiple of the scale, so no zero point says the same. No recipe rounds to this grid.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tersor.errors import SchemeError
 from tersor.grids.grid import BaseGrid, IntegerCodes
 
 
@@ -18,6 +19,10 @@ class AffineGrid(BaseGrid):
     """Codes ``0 … 2^bits − 1``; what other grids call a zero point is the minimum m, float32."""
 
     bits: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise SchemeError(f"affine codes of {self.bits} bits are not supported; use 2 to 8")
 
     @property
     def name(self) -> str:
@@ -30,9 +35,9 @@ class AffineGrid(BaseGrid):
         return False
 
     @property
-    def zero_dtype(self) -> torch.dtype:
-        """float32."""
-        return torch.float32
+    def has_minima(self) -> bool:
+        """They are what it is for."""
+        return True
 
     @property
     def integers(self) -> IntegerCodes:

@@ -189,9 +189,9 @@ def read_weights(
 
     ``integer``: round activations to int8 for integer weights; schemes that quantize activations
     themselves always do. ``dense_bits``: 8 packs what is stored as floats, 16 leaves it; by default
-    8 where a directory is quantized and activations are rounded too. Raises :class:`EngineError`
-    for schemes that no kernel runs, and :class:`SourceError` or
-    :class:`~tersor.errors.FormatError` for directories that cannot be read.
+    8 where a directory is quantized and activations are rounded too, and 16 for a GGUF file.
+    Raises :class:`EngineError` for schemes that no kernel runs, and :class:`SourceError` or
+    :class:`~tersor.errors.FormatError` for models that cannot be read.
     """
     source = model.source
     dense = dense_bits or (8 if model.rounds_floats and integer else 16)

@@ -58,7 +58,7 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
             levels=levels,
         )
     given = weight.zero_point
-    are_minima = grid.zero_dtype.is_floating_point
+    are_minima = grid.has_minima
     zeros = None if given is None or are_minima else _unsigned(given, integers.lowest)
     zero = integers.zero - integers.lowest
     if zeros is not None and (zeros == zeros.flat[0]).all():
