@@ -11,6 +11,7 @@ import tersor
 from tersor.calibration.text import calibration_files, pack
 from tersor.cli.main import run
 from tersor.errors import OptionError, SourceError
+from tersor.pipeline.inspecting.opened import open_original
 from tersor.runtime.companions import model_tokenizer
 from tersor.runtime.load import load
 from tiny_models import save_tiny, save_tokenizer
@@ -79,6 +80,25 @@ def test_other_families(family: str, tmp_path: Path) -> None:
         view = next(v for v in seen.matrices if v.module == "transformer.h.0.mlp.c_fc")
         assert view.shape == (160, 64)
     assert all(view.inputs is not None for view in seen.matrices)
+
+
+def test_a_stack_of_experts_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny("qwen3_moe", tmp_path, fused=True)
+    original = open_original(tmp_path)
+    read: list[str] = []
+    whole = type(original.source).read
+
+    def counted(self: Any, names: Any) -> Any:
+        names = list(names)
+        read.extend(names)
+        return whole(self, names)
+
+    monkeypatch.setattr(type(original.source), "read", counted)
+    experts = [module for module in original.holders if ".experts." in module]
+    shapes = {tuple(original.matrix(module).shape) for module in experts}
+    assert len(experts) == 2 * 4 * 3
+    assert shapes == {(96, 64), (64, 96)}
+    assert len(read) == 4
 
 
 def test_a_model_that_reads_no_text_is_looked_at_all_the_same(tmp_path: Path) -> None:

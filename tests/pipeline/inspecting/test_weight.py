@@ -185,6 +185,13 @@ def test_what_is_refused(
     assert said in str(raised.value)
 
 
+def test_a_model_beyond_memory_is_not_loaded(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tersor.machine.memory.machine_bytes", lambda: 1000)
+    found = tersor.explain_weight(places / "model", Q_PROJ, group_size=16)
+    assert found.effect is None
+    assert "--no-effect leaves this out" in found.notes[0]
+
+
 def test_a_tied_head(tmp_path: Path) -> None:
     save_tiny("gpt2", tmp_path)
     with pytest.raises(OptionError, match=r"is the embedding too; give transformer\.wte"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from tersor.errors import SourceError
 from tersor.explaining.effect import Effect, LogitShare, OutputShare
+from tersor.machine.memory import refuse_beyond_memory
 from tersor.models.experts import unfuse
 from tersor.models.in_transformers.names import Names, Slot
 from tersor.pipeline.inspecting.opened import Original
@@ -30,8 +32,10 @@ def effect_of(
     whole matrix replaced.
 
     Raises :class:`~tersor.errors.SourceError` if the model cannot be loaded, has no tokenizer, or
-    does not hold the matrix as it is stored.
+    does not hold the matrix as it is stored, and :class:`~tersor.errors.OutOfMemory`.
     """
+    sizes = (prod(info.shape) for info in original.source.tensors.values())
+    refuse_beyond_memory(4 * sum(sizes), "the model in float32", "--no-effect leaves this out")
     tokenizer, _ = source_tokenizer(original.source)
     ids = torch.tensor([tokenizer(TEXT)["input_ids"]])
     model: Any = load_source(original.source)

@@ -1,8 +1,8 @@
 """Models to look at, quantized or not, and their matrices by published name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 
@@ -31,6 +31,11 @@ class Original:
     def holders(self) -> Mapping[str, str]:
         """Published name of every matrix, without ``.weight`` → tensor on disk that holds it."""
         return {module: disk for module, (disk, _) in self._found.items()}
+
+    @cached_property
+    def _tensor(self) -> Callable[[str], Tensor]:
+        """Reads a tensor on disk; the last one is kept, since experts of a stack come in a row."""
+        return lru_cache(maxsize=1)(lambda disk: self.source.read([disk])[disk])
 
     def weights(self, module: str) -> int:
         """How many a matrix has."""
@@ -63,8 +68,7 @@ class Original:
     def matrix(self, module: str) -> Tensor:
         """A matrix ``(out, in)`` as it is stored. ``module`` is one of :attr:`holders`."""
         disk, name = self.holders[module], f"{module}.weight"
-        tensor = self.source.read([disk])[disk]
-        weight = unfuse(self.architecture, disk, tensor)[name]
+        weight = unfuse(self.architecture, disk, self._tensor(disk))[name]
         return weight.T.contiguous() if self.architecture.is_transposed(name) else weight
 
 
