@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from local_task import save_task
 from tersor.errors import MissingExtra, RecipeError
-from tersor.evaluation import evaluate_tasks
+from tersor.evaluation import evaluate_tasks, find_tasks
 
 _WORDS = 20
 
@@ -70,6 +70,23 @@ def test_a_local_task(task_directory: Path, model: Any, tokenizer: PreTrainedTok
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert dict(os.environ) == environment
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_digest_knows_what_is_asked(task_directory: Path) -> None:
+    def digest(limit: int | None = None) -> str:
+        return find_tasks(["next_number"], include_path=task_directory, limit=limit).digest()
+
+    first = digest()
+    assert digest() == first
+    assert digest(limit=3) != first
+    questions = task_directory / "questions.jsonl"
+    questions.write_text(questions.read_text().replace("w3", "w4"))
+    other = digest()
+    assert other != first
+    file = task_directory / "next_number.yaml"
+    file.write_text(file.read_text().replace("{{question}}", "Q: {{question}}"))
+    assert digest() not in {first, other}
 
 
 def test_an_unknown_task_is_corrected(

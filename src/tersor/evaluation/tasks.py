@@ -1,10 +1,13 @@
 """Accuracy on tasks, measured by lm-eval through a model that is already in memory."""
 
+import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,20 @@ class Tasks:
     loaded: tuple[Any, ...]
     limit: int | None
     num_fewshot: int | None
+
+    def digest(self) -> str:
+        """Of what is asked: lm-eval's version, every task as it is defined, and its documents."""
+        found = hashlib.sha256(repr((version("lm_eval"), self.limit, self.num_fewshot)).encode())
+        for loaded in self.loaded:
+            inside = loaded.get_all_tasks() if hasattr(loaded, "get_all_tasks") else [loaded]
+            for task in inside:
+                defined = json.dumps(task.dump_config(), sort_keys=True, default=str)
+                found.update(f"{task.task_name}\0{defined}".encode())
+                shots = self.num_fewshot or task.config.num_fewshot
+                examples = (task.fewshot_docs() if shots else None) or ()
+                for document in (*task.eval_docs, *examples):
+                    found.update(repr(document).encode())
+        return found.hexdigest()[:32]
 
     def by_model(
         self, model: "nn.Module", tokenizer: "PreTrainedTokenizerBase", *, batch_size: int = 1

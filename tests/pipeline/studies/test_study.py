@@ -116,7 +116,14 @@ def lost_record(model: Path) -> None:
     (model.parent / "out" / FILE).unlink()
 
 
-@pytest.mark.parametrize("change", [changed_model, changed_artifact, lost_record])
+def changed_tokenizer(model: Path) -> None:
+    file = model / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 77}))
+
+
+@pytest.mark.parametrize(
+    "change", [changed_model, changed_tokenizer, changed_artifact, lost_record]
+)
 def test_what_may_be_old_is_not_used(model: Path, done: list[str], change: Any) -> None:
     study(model, ["nf4"])
     change(model)
@@ -126,6 +133,18 @@ def test_what_may_be_old_is_not_used(model: Path, done: list[str], change: Any) 
     assert done == []
     study(model, ["nf4"], force=True)
     assert "quantize nf4" in done
+
+
+def test_other_code_is_another_study(
+    model: Path, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study(model, ["nf4"])
+    done.clear()
+    for module in (quantizing, measuring):
+        monkeypatch.setattr(module, "code_digest", lambda: "other")
+    with pytest.raises(OutputError, match="out/nf4: exists already"):
+        study(model, ["nf4"])
+    assert done == []
 
 
 def test_force_makes_all_anew(model: Path, done: list[str]) -> None:

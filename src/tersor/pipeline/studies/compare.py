@@ -69,13 +69,12 @@ def compare_recipes(
         open_text(path)
     source = open_source(source_path, allow_pickle=allow_pickle, merge_adapter=merge_adapter)
     plans = [make_plan(prepared(source, recipe), recipe) for recipe in recipes]
-    kept = Kept(out, anew=force)
     # Reading a model takes a while: its key is asked for when all else is found to be well.
     of_source = cache(partial(source_key, source))
-    kept = Kept(out, anew=force)
-    quantizing = Quantizing(of_source, out, kept, calibration, force, watch)
     complete: list[Path] = []
     with results_in(out), _saying_what_is_kept(out, complete):
+        kept = Kept(out, anew=force)
+        quantizing = Quantizing(of_source, out, kept, calibration, force, watch)
         measuring = Measuring(of_source, out, kept, text, measures, watch, begun)
         if source_path.is_dir():
             measuring.look_at(source, source_path)

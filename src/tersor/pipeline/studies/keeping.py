@@ -6,6 +6,7 @@ found is never an old one.
 
 import hashlib
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,9 +63,17 @@ def key_of(*parts: Any) -> str:
 
 
 def source_key(source: Source) -> str:
-    """Of the weights and the config of a model, wherever it lies. Reads all of it once."""
+    """Of weights, config, tokenizer and all that travels with a model, wherever it lies.
+
+    Reads all of it once.
+    """
     digests = {name: tensor_digest(source.read([name]).values()) for name in sorted(source.tensors)}
-    return key_of(digests, dict(source.config))
+    with tempfile.TemporaryDirectory() as folder:
+        names = source.copy_companions(Path(folder))
+        files = {
+            name: hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest() for name in names
+        }
+    return key_of(digests, files, dict(source.config))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tersor.pipeline.studies.keeping import Kept, key_of
 from tersor.pipeline.studies.timing import Rates, conditions, rates_of
 from tersor.runtime.load import load, load_source
 from tersor.runtime.measuring.bench import Timing
-from tersor.version import versions
+from tersor.version import code_digest, versions
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 _TRAVELLING = 512
@@ -89,7 +89,7 @@ class Measuring:
     @cached_property
     def original(self) -> str:
         """The key of the original itself."""
-        return key_of("original", self._of_source(), versions())
+        return key_of("original", self._of_source(), versions(), code_digest())
 
     def begin(self, artifacts: Sequence[str]) -> None:
         """Take note of how many models there are to score; what is said before it starts."""
@@ -129,7 +129,7 @@ class Measuring:
         tasks = self._measures.tasks
         if tasks is None:
             return {}
-        of = key_of("tasks", key, tasks.names, tasks.limit, tasks.num_fewshot)
+        of = key_of("tasks", key, tasks.digest())
         if of not in self._kept:
             self._kept.add(of, _accuracies(evaluate_directory_tasks(directory, tasks)))
         found: Mapping[str, float] = self._kept.get(of)

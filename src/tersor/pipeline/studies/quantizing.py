@@ -13,7 +13,7 @@ from tersor.pipeline.planning import Plan
 from tersor.pipeline.quantize import quantize_to
 from tersor.pipeline.result import QuantizeResult
 from tersor.pipeline.studies.keeping import Kept, key_of
-from tersor.version import versions
+from tersor.version import code_digest, versions
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 """Given the name of a piece of work, returns the progress callback for it."""
@@ -56,7 +56,8 @@ class Quantizing:
         if recipe.needs_calibration:
             texts = [open_text(path).identity.sha256 for path in self.calibration]
         steps = recipe.to_dict() | {"description": ""}
-        return key_of("artifact", self.of_source(), steps, texts, plan.format, level(), versions())
+        made_by = (level(), versions(), code_digest())
+        return key_of("artifact", self.of_source(), steps, texts, plan.format, *made_by)
 
     def before(self, plan: Plan, key: str) -> Made | None:
         """The artifact of an earlier run, if it is there and no file of it has changed."""
