@@ -99,6 +99,12 @@ def _restore(folder: Path, **options: Any) -> list[float]:
     return _logits_of_result(out, folder)
 
 
+def _import(folder: Path) -> list[float]:
+    out = folder / "results" / "out"
+    tersor.import_checkpoint(subject(folder), out)
+    return _logits_of_result(out, folder)
+
+
 def subject(folder: Path) -> Path:
     """The model that is damaged: a directory or a GGUF file."""
     file = folder / "model.gguf"
@@ -117,6 +123,7 @@ _MADE = ("--max-new-tokens", str(_NEW))
 QUANTIZE = Entrance(_quantize, command("quantize", *_OUT))
 PLAN = Entrance(plan, command("quantize", *_OUT, "--dry-run"))
 RESTORE = Entrance(_restore, command("restore", *_OUT))
+IMPORT = Entrance(_import, command("import", *_OUT))
 LOAD = Entrance(
     lambda folder: _logits(subject(folder)),
     command("evaluate", "--text", "{}/text.txt", *_SCORED),

@@ -32,8 +32,10 @@ def talkative(folder: Path) -> Path:
     return directory
 
 
-def artifact(folder: Path, recipe: str, family: str = "llama") -> Path:
-    """A tiny model quantized by a preset."""
+def artifact(
+    folder: Path, recipe: str, family: str = "llama", format_name: str | None = None
+) -> Path:
+    """A tiny model quantized by a preset, in a format that is asked for or the first that fits."""
     original = model(folder / "original", family, **(_EVEN if family == "llama" else {}))
     directory = folder / "model"
     text = save_text(folder / "text.txt", 300)
@@ -45,6 +47,7 @@ def artifact(folder: Path, recipe: str, family: str = "llama") -> Path:
         chosen,
         **(small if chosen.needs_calibration else {}),
         calibration=[text] if chosen.needs_calibration else [],
+        format=format_name,
     )
     for path in sorted((folder / "original").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

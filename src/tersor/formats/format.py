@@ -111,6 +111,13 @@ class Format(ABC):
     ) -> QuantizedLinear:
         """Inverse of :meth:`encode`, bit for bit, for tensors that :meth:`check` let through."""
 
+    def read_back(self, linear: QuantizedLinear) -> QuantizedLinear:
+        """A linear as :meth:`decode` makes it of what :meth:`encode` made.
+
+        It means the same; a format may say it in other words, as one that always has zero points.
+        """
+        return linear
+
     def decode_input(self, tensors: Mapping[str, Tensor]) -> InputParameters | None:
         """Parameters of static activations; ``None`` if there are none.
 

@@ -196,7 +196,8 @@ class _Run:
         encoded = self.plan.written_as.encode(linear)
         stored = {f"{module.module}.{suffix}": t for suffix, t in encoded.items()}
         parts = error_parts(weight, rounded.tensor, rounded.bounds)
-        record = with_errors(record, parts, linear_digest(linear))
+        digest = linear_digest(self.plan.written_as.read_back(linear))
+        record = with_errors(record, parts, digest)
         record = replace(record, aimed_db=rounded.aimed_db)
         return stored, with_calibration(record, rounded.note, seen.tokens, seen.output_error)
 

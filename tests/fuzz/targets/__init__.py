@@ -3,6 +3,7 @@
 from fuzz.target import Target
 from fuzz.targets import (
     beside_weights,
+    exchanged,
     gguf_file,
     json_files,
     packed_cache,
@@ -26,6 +27,7 @@ TARGETS: dict[str, Target] = {
     "values": weights.VALUES,
     "pickle": weights.PICKLE,
     "gguf": gguf_file.GGUF,
+    "exchanged": exchanged.EXCHANGED,
     "recipe": recipe_files.RECIPE,
     "packed": packed_cache.CACHE,
     "text": texts.TEXT,

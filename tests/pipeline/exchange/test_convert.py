@@ -108,3 +108,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(OutputError, match="exists already"):
         convert(home / "w4", home / "asymmetric", known_formats().named("awq"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["gptq", "gptq-v2", "awq"])
+def test_a_model_is_quantized_right_into_a_format(home: Path, tmp_path: Path, name: str) -> None:
+    tersor.quantize(home / "model", tmp_path / "out", "w4", group_size=32, format=name)
+    assert tersor.check(tmp_path / "out").sound
+    found = logits(tmp_path / "out")
+    # Scales are float16 here and bfloat16 there.
+    assert np.abs(found - logits(home / "w4")).max() < 0.2 * np.abs(found).max()

@@ -2,14 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tersor.errors import FormatError, SchemeError
 from tersor.formats.entry import Entry, needed_tensor
-from tersor.grids import Granularity, QuantizedTensor, Scheme, TensorScheme
+from tersor.formats.linear import QuantizedLinear
+from tersor.grids import (
+    Granularity,
+    IntegerGrid,
+    QuantizedTensor,
+    ScaleFormat,
+    Scheme,
+    StoredScale,
+    Symmetry,
+    TensorScheme,
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,19 @@ def unsigned_zeros(weight: QuantizedTensor) -> Tensor:
     if weight.zero_point is None:
         return torch.full(weight.scale.data.shape, 1 << (bits - 1), dtype=torch.uint8)
     return as_unsigned(weight.zero_point, bits)
+
+
+def with_zeros(linear: QuantizedLinear) -> QuantizedLinear:
+    """The same integers as formats have them that always store zero points: unsigned codes.
+
+    Scales are float16. Raises :class:`SchemeError` as :func:`float16_scales`.
+    """
+    weight, bits = linear.weight, linear.weight.grid.bits
+    grid = IntegerGrid(bits, Symmetry.NONE, signed=False)
+    weights = replace(weight.scheme, grid=grid)
+    scale = StoredScale(float16_scales(weight), ScaleFormat.FLOAT)
+    codes, zeros = as_unsigned(weight.codes, bits), unsigned_zeros(weight)
+    return QuantizedLinear(QuantizedTensor(codes, scale, zeros, weights), Scheme(weights))
 
 
 def float16_scales(weight: QuantizedTensor) -> Tensor:

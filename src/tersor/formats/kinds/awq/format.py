@@ -18,6 +18,7 @@ from tersor.formats.storage.kind import (
     float16_scales,
     of_code_type,
     unsigned_zeros,
+    with_zeros,
 )
 from tersor.grids import (
     Granularity,
@@ -81,6 +82,10 @@ class AwqFormat(Format):
             "qzeros": _packed(unsigned_zeros(weight)),
             "scales": float16_scales(weight).T.contiguous(),
         }
+
+    def read_back(self, linear: QuantizedLinear) -> QuantizedLinear:
+        """With zero points, and unsigned codes."""
+        return with_zeros(linear)
 
     def shape_of(
         self, tensors: Mapping[str, Tensor], scheme: Scheme, module: str

@@ -20,6 +20,7 @@ from tersor.formats.storage.kind import (
     float16_scales,
     of_code_type,
     unsigned_zeros,
+    with_zeros,
 )
 from tersor.grids import (
     Granularity,
@@ -97,6 +98,10 @@ class GptqFormat(Format):
             "scales": float16_scales(weight).T.contiguous(),
             "g_idx": groups.to(torch.int32),
         }
+
+    def read_back(self, linear: QuantizedLinear) -> QuantizedLinear:
+        """With zero points, and unsigned codes."""
+        return with_zeros(linear)
 
     def shape_of(
         self, tensors: Mapping[str, Tensor], scheme: Scheme, module: str

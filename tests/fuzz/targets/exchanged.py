@@ -1,0 +1,32 @@
+"""Checkpoints of other tools: values, descriptions and headers."""
+
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from fuzz import entrances, seeds
+from fuzz.target import Seed, Target
+from fuzz.targets.json_files import damage_json
+from fuzz.targets.safetensors_header import damage_header
+from fuzz.targets.weights import damage_values
+
+_DAMAGES = (
+    *(damage_values, damage_values),
+    partial(damage_json, "config.json", "quantization_config"),
+    partial(damage_header, "model.safetensors"),
+)
+_READ_BY = (*entrances.ARTIFACT, entrances.IMPORT)
+
+
+def _damage(folder: Path, random: Random) -> str:
+    return random.choice(_DAMAGES)(folder, random)
+
+
+_SEEDS = {"gptq": "w4", "gptq-v2": "w4-asym", "awq": "w4-asym"}
+EXCHANGED = Target(
+    {
+        name: Seed(partial(seeds.artifact, recipe=recipe, format_name=name), _READ_BY)
+        for name, recipe in _SEEDS.items()
+    },
+    _damage,
+)
