@@ -131,10 +131,19 @@ class SensitivityResult:
 
 
 def spearman(rows: Iterable[Sensitivity]) -> dict[str, float]:
-    """Rank correlation of estimate and exact divergence; of schemes with three rows at least."""
+    """Rank correlation of estimate and exact divergence; of schemes with three rows at least.
+
+    Head and embedding are left out: they are measured in either case.
+    """
     from scipy.stats import spearmanr
 
-    both = [row for row in rows if row.estimate is not None and row.exact is not None]
+    both = [
+        row
+        for row in rows
+        if row.estimate is not None
+        and row.exact is not None
+        and row.role not in ("head", "embedding")
+    ]
     found = {}
     for scheme in ("", *dict.fromkeys(row.scheme for row in both)):
         of = [row for row in both if scheme in ("", row.scheme)]
