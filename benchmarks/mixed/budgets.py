@@ -106,7 +106,7 @@ def with_exact(found: Choosing) -> tuple[Choosing, float]:
         found.request.source,
         recipe,
         variants(recipe, own),
-        outside=[],
+        wanted=lambda module, _: module not in found.space.outside,
         protocol=Protocol(tokens=_EXACT_TOKENS, exact=None),
     )
     exact = {(row.part, row.scheme): row.kl for row in measured.rows}

@@ -23,7 +23,7 @@ from tersor.calibration.text import TextFile, open_text
 from tersor.checkpoints.opening import open_source
 from tersor.pipeline.sensitivity.candidates import alone, candidates, rounded_block
 from tersor.pipeline.sensitivity.estimates.gradients import backward
-from tersor.pipeline.sensitivity.estimates.scores import SCORES
+from tersor.pipeline.sensitivity.estimates.scores import SCORES, Windows
 from tersor.pipeline.sensitivity.exact import exact_divergence
 from tersor.pipeline.sensitivity.labels import variants
 from tersor.pipeline.sensitivity.original import Original
@@ -66,8 +66,8 @@ def measured(arguments: argparse.Namespace) -> tuple[dict[str, Figures], dict[st
                     scores = figures.setdefault(f"{module} {label}", {})
                     for name, score in SCORES.items():
                         if score.labels == labels:
-                            seen_here = seen.get(f"{module}.weight", ())
-                            scores[name] = score.of(seen_here, change) / original.positions
+                            windows = Windows.of(seen[f"{module}.weight"])
+                            scores[name] = score.of(windows, change) / original.positions
                     key = f"{module} {label}"
                     if module in drawn and key not in exact:
                         exact[key] = exact_divergence(original, {f"{module}.weight": tensor})

@@ -110,8 +110,7 @@ def choosing(
         request.source,
         recipe,
         variants(recipe, list(dict.fromkeys([*labels, *beside]))),
-        inside=labels,
-        outside=beside,
+        wanted=lambda module, label: space.wants(module, label, labels),
         protocol=Protocol(),
         watch=watch,
     )

@@ -62,6 +62,12 @@ class Space:
         """The labels for head and embedding: some widths in the recipe's own groups."""
         return [k for k in self.own_labels() if self.schemes[k].grid.bits in _OUTSIDE_WIDTHS]
 
+    def wants(self, module: str, label: Label, labels: Collection[Label]) -> bool:
+        """Whether a label may be chosen for a module; ``labels``: of linears of blocks."""
+        if module in self.outside:
+            return label in self.outside_labels()
+        return label in labels and module in self._inside and self._fits(module, label)
+
     def bytes_of(self, module: str, label: Label) -> int:
         """What a module takes, as a plan says it."""
         if label == KEPT:
@@ -90,6 +96,10 @@ class Space:
         if any_widths:
             return [list(self.schemes)]
         return [by_width[low] + by_width[high] for low, high in pairwise(_WIDTHS)]
+
+    @cached_property
+    def _inside(self) -> frozenset[str]:
+        return frozenset(module for bundle in self.bundles for module in bundle)
 
     @cached_property
     def _planned(self) -> Mapping[str, ModulePlan]:

@@ -1,6 +1,6 @@
 """Matrices as each scheme would have them, rounded by the recipe's method."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from tersor.rounding import Gptq, Rounded
 
 Label = str
 """The label of a candidate: ``w4``, ``w3g32``."""
+Wanted = Callable[[str, Label], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +59,11 @@ def candidates(
     source: Source,
     recipe: Recipe,
     variants: Mapping[Label, Recipe],
-    *,
-    inside: Collection[Label] | None = None,
-    outside: Collection[Label] | None = None,
+    wanted: Wanted = lambda _, __: True,
 ) -> Candidates:
     """Every linear by the schemes of ``variants`` of one recipe; head and embedding likewise.
 
-    But for what the recipe excludes. ``inside``: the labels of linears of blocks, if not all, and
-    ``outside`` those of head and embedding.
+    But for what the recipe excludes. ``wanted``: called with module and label.
     Raises as :func:`make_plan` does.
     """
     added = outside_of(describe(source.config, shapes_of(source)))
@@ -78,16 +76,11 @@ def candidates(
             for unit in plan.units
             for tensor in unit.tensors
             for module in tensor.modules
-            if module.scheme is not None
-            and _wanted(label, outside if module.module in added else inside)
+            if module.scheme is not None and wanted(module.module, label)
         }
         for label, scheme in schemes.items()
     }
     return Candidates(recipe, plan, schemes, modules)
-
-
-def _wanted(label: Label, labels: Collection[Label] | None) -> bool:
-    return labels is None or label in labels
 
 
 def outside_of(architecture: Architecture) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tersor.byte_sizes import human_bytes
 from tersor.calibration.memory import ActivationMemory
+from tersor.calibration.precision import Precision
 from tersor.calibration.text import TextFile
 from tersor.checkpoints.source import Source
 from tersor.grids import QuantizedTensor
@@ -18,13 +19,14 @@ from tersor.pipeline.planning import ModulePlan
 from tersor.pipeline.sensitivity.candidates import (
     Candidates,
     Label,
+    Wanted,
     alone,
     candidates,
     rounded_alone,
     rounded_block,
 )
 from tersor.pipeline.sensitivity.estimates.gradients import Seen, backward
-from tersor.pipeline.sensitivity.estimates.scores import DEFAULT, SCORES
+from tersor.pipeline.sensitivity.estimates.scores import DEFAULT, SCORES, Windows
 from tersor.pipeline.sensitivity.exact import exact_divergence, outside_divergence
 from tersor.pipeline.sensitivity.kept import Kept, Key
 from tersor.pipeline.sensitivity.original import Original
@@ -61,8 +63,7 @@ def sensitivities(
     variants: Mapping[Label, Recipe],
     *,
     by: str = "linear",
-    inside: Collection[Label] | None = None,
-    outside: Collection[Label] | None = None,
+    wanted: Wanted = lambda _, __: True,
     texts: Sequence[TextFile] = (),
     protocol: Protocol = Protocol(),
     watch: Watch = lambda _: None,
@@ -70,8 +71,8 @@ def sensitivities(
     """What quantizing each part of ``source`` alone does, for each of the ``variants``.
 
     ``recipe``: how matrices are rounded. ``texts``: without any, the mixture of tersor.
-    ``inside``: the variants of linears of blocks, if not all; ``outside``: those of head and
-    embedding. The model is in memory in float32, and the codes of all variants.
+    ``wanted``: called with every module and label. The model is in memory in float32, and the codes
+    of all variants.
 
     Raises :class:`~tersor.errors.SourceError` for a model that cannot be run block by block, and
     :class:`~tersor.errors.OutOfMemory` where it cannot fit.
@@ -79,7 +80,7 @@ def sensitivities(
     started = time.perf_counter()
     plain, notes = alone(recipe)
     every = {label: alone(variant)[0] for label, variant in variants.items()}
-    chosen = candidates(source, plain, every, inside=inside, outside=outside)
+    chosen = candidates(source, plain, every, wanted)
     run = _Run(source, chosen, units_of(chosen.architecture, chosen.names(), by), protocol)
     rows, read = run.rows(texts, watch)
     return SensitivityResult(
@@ -170,6 +171,7 @@ class _Run:
             "candidates": [f"{k} {m.scheme}" for k, m in self._plans()],
             "text": read.record.sha256,
             "scored": scored,
+            "computed": str(Precision.AUTO.dtype()),
             "protocol": protocol,
             "first": list(read.record.first_tokens),
             "parts": [unit.name for unit in self.units],
@@ -267,24 +269,31 @@ class _Measuring:
         total = len(original.calls)
         inside = {f"{m}.weight" for m in self._candidates.names()}
         seed, labels = self._protocol.seed, score.labels
-        for block, seen in backward(original, inside, seed, labels=labels):
+        dtype = Precision.AUTO.dtype()
+        for block, seen in backward(original, inside, seed, labels=labels, dtype=dtype):
             names = [f"{m}.weight" for m in self._candidates.names() if self._block(m) == block]
             weights = {name: original.weight(name) for name in names}
             made = rounded_block(
                 self._candidates, original.source, weights, seen, block, original.windows
             )
-            for (module, label), tensor in made.items():
-                found[module, label] = self._score(seen, f"{module}.weight", tensor)
+            for module, windows in self._scored(seen, names):
+                for label in self._candidates.schemes:
+                    if (module, label) in made:
+                        change = made[module, label].dequantize() - weights[f"{module}.weight"]
+                        found[module, label] = score.of(windows, change) / self._run.positions
+            found |= {key: 0.0 for key in made if key not in found}  # experts without a token
             if self._protocol.exact != 0:
                 self._run.quantized |= made
             if progress is not None:
                 progress(total - block, total)
         return found
 
-    def _score(self, seen: Seen, name: str, tensor: QuantizedTensor) -> float:
-        windows = [w for w in seen.get(name, ()) if w.number < self._original.windows]
-        change = tensor.dequantize() - self._original.weight(name)
-        return SCORES[self._protocol.score].of(windows, change) / self._run.positions
+    def _scored(self, seen: Seen, names: Sequence[str]) -> Iterator[tuple[str, Windows]]:
+        """Module and what it read and got back, of those that tokens reached."""
+        for name in names:
+            windows = [w for w in seen.get(name, ()) if w.number < self._original.windows]
+            if windows:
+                yield name.removesuffix(".weight"), Windows.of(windows)
 
     def _block(self, module: str) -> int | None:
         return self._original.architecture.block_of(f"{module}.weight")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -16,13 +17,15 @@ from tersor.models.architecture import Architecture
 from tersor.pipeline.planning.logits import head_of, trainable_logits
 
 _ROWS = 256
+_TOGETHER = 4
+_KEPT = 10**9
 Progress = Callable[[int, int], None]
 
 
 class Original:
     """A model and a text in windows, of the first ``scored`` of which positions ``first …`` count.
 
-    One window at a time goes through a block, so that what a linear reads is one window's.
+    ``pieces``: windows that go through a block together, all of them scored or none.
     """
 
     def __init__(
@@ -47,6 +50,9 @@ class Original:
         self.first, self._memory = first, memory
         self.windows = len(tokens) if scored is None else scored
         """How many are scored."""
+        self._rows = gcd(self.windows, len(tokens), _TOGETHER)
+        self.pieces = [slice(i, i + self._rows) for i in range(0, len(tokens), self._rows)]
+        self._base: dict[int, Tensor] = {}
         self.calls: list[BlockCall] = []
         self.inputs: list[Tensor] = []
         """Of every block, fp32 ``(n, T, hidden)``."""
@@ -115,10 +121,10 @@ class Original:
     def divergence(self, output: Tensor, head: Tensor) -> float:
         """The same for a final norm's output ``(n, T, hidden)`` and a head ``(vocab, hidden)``."""
         totals = torch.empty(self.positions, dtype=torch.float64)
-        rows, base = self.scored(output), self.scored(self.output)
+        rows = self.scored(output)
         for start in range(0, len(rows), _ROWS):
             piece = slice(start, start + _ROWS)
-            now, before = self._logits(rows[piece], head), self._logits(base[piece], self.head)
+            now, before = self._logits(rows[piece], head), self._before(piece)
             _native.divergence(now.numpy(), before.numpy(), totals[piece].numpy())
         mean = float(totals.mean())
         if not mean < float("inf"):
@@ -129,28 +135,26 @@ class Original:
         """Rows ``(positions, …)`` of what there is for every token ``(n, T, …)``."""
         return per_token[: self.windows, self.first : -1].flatten(0, 1)
 
-    def gradient(self, labels: bool, seed: int) -> Tensor:
+    def gradient(self, labels: bool, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Of ``Σ log p(y)`` over scored positions, by the final norm's output.
 
-        Of the windows that are scored, ``(n, T, hidden)``.
-
-        ``y``: the text's next token with ``labels``, else drawn from the prediction.
+        Of the windows that are scored, ``(n, T, hidden)``. ``y``: the text's next token with
+        ``labels``, else drawn from the prediction. ``dtype``: what products are computed in.
         """
         generator = torch.Generator().manual_seed(seed)
-        rows = self.scored(self.output)
+        head, rows = self.head.to(dtype), self.scored(self.output)
         following = self.tokens[: self.windows, self.first + 1 :].flatten()
         found = torch.empty_like(rows)
         for start in range(0, len(rows), _ROWS):
             piece = slice(start, start + _ROWS)
-            logits = self._logits(rows[piece], self.head)
+            logits = self._rule((rows[piece].to(dtype) @ head.T).float())
             slope = logits.softmax(-1)
-            drawn = torch.multinomial(slope, 1, generator=generator)[:, 0]
-            chosen = following[piece] if labels else drawn
+            chosen = following[piece] if labels else _drawn(slope, generator)
             slope.neg_()
             slope[torch.arange(len(slope)), chosen] += 1
             if self._rule.cap:
                 slope *= 1 - (logits / self._rule.cap).square()
-            found[piece] = self._rule.scale * (slope @ self.head)
+            found[piece] = self._rule.scale * (slope.to(dtype) @ head).float()
         whole = torch.zeros_like(self.output[: self.windows])
         whole[:, self.first : -1] = found.view(len(whole), -1, whole.shape[-1])
         return whole
@@ -158,11 +162,21 @@ class Original:
     def _logits(self, rows: Tensor, head: Tensor) -> Tensor:
         return self._rule(rows @ head.T)
 
+    def _before(self, piece: slice) -> Tensor:
+        """The original's logits of some scored positions; kept if they are not many."""
+        rows = self.scored(self.output)[piece]
+        if 4 * self.positions * len(self.head) > _KEPT:
+            return self._logits(rows, self.head)
+        if piece.start not in self._base:
+            self._base[piece.start] = self._logits(rows, self.head)
+        return self._base[piece.start]
+
     def _left(self, hidden: Tensor) -> Tensor:
         return torch.cat(
             [
-                self.decoder.leave(self.tokens[i : i + 1], hidden[i : i + 1])
-                for i in range(len(hidden))
+                self.decoder.leave(self.tokens[piece], hidden[piece])
+                for piece in self.pieces
+                if piece.start < len(hidden)
             ]
         )
 
@@ -174,7 +188,11 @@ class Original:
     ) -> Tensor:
         tokens = self.tokens[:windows]
         return torch.cat(
-            list(self.decoder.walk(tokens, visit, rows=1, memory=self._memory, progress=progress))
+            list(
+                self.decoder.walk(
+                    tokens, visit, rows=self._rows, memory=self._memory, progress=progress
+                )
+            )
         )
 
     def _refuse_shared(self, call: BlockCall) -> None:
@@ -185,3 +203,10 @@ class Original:
                 f"{self.source.path}: {type(call.block).__name__} shares keys and values with "
                 "other blocks, so single blocks cannot be run again"
             )
+
+
+def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """A token for each row ``(rows, vocab)``, by the inverse of the distribution function."""
+    below = probabilities.cumsum(-1)
+    wanted = torch.rand(len(below), 1, generator=generator) * below[:, -1:]
+    return torch.searchsorted(below, wanted).clamp_max(below.shape[-1] - 1)[:, 0]

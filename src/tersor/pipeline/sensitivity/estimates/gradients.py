@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,29 +21,33 @@ Seen = Mapping[str, Sequence[Window]]
 
 
 def backward(
-    original: Original, names: Collection[str], seed: int, *, labels: bool
+    original: Original,
+    names: Collection[str],
+    seed: int,
+    *,
+    labels: bool,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[tuple[int, Seen]]:
     """Blocks from the last to the first, each with what its linears ``names`` read and got back.
 
     Gradients are those of ``Σ log p(y)`` over scored positions (``Original.gradient``); of windows
-    that are not scored ``g`` is empty, ``(0, out)``.
+    that are not scored ``g`` is empty, ``(0, out)``. ``dtype``: what products are computed in.
     """
     original.load()
-    gradient = _through_norm(original, original.gradient(labels, seed))
-    for call in reversed(original.calls):
+    gradient = _through_norm(original, original.gradient(labels, seed, dtype))
+    for call in reversed([replace(call, dtype=dtype) for call in original.calls]):
         found: dict[str, list[Window]] = {}
-        for window in range(len(original.tokens)):
-            hidden = original.inputs[call.index][window : window + 1]
-            with _watched(original, call, names, _Notes(window, found)) as watch:
-                if window >= original.windows:
+        for piece in original.pieces:
+            hidden = original.inputs[call.index][piece]
+            with _watched(original, call, names, _Notes(piece.start, found)) as watch:
+                if piece.start >= original.windows:
                     with torch.no_grad(), watch:
-                        call(hidden, window)
+                        call(hidden, piece.start)
                     continue
                 hidden = hidden.detach().clone().requires_grad_()
                 with torch.enable_grad(), watch:
-                    output = call(hidden, window)
-                back = gradient[window : window + 1]
-                gradient[window] = torch.autograd.grad(output, hidden, back)[0][0]
+                    output = call(hidden, piece.start)
+                gradient[piece] = torch.autograd.grad(output, hidden, gradient[piece])[0]
         yield call.index, found
 
 
@@ -51,10 +55,11 @@ def _through_norm(original: Original, gradient: Tensor) -> Tensor:
     """From the final norm's output to the last block's."""
     last = original.calls[-1]
     found = torch.zeros_like(gradient)
-    for window in range(original.windows):
-        piece = slice(window, window + 1)
+    for piece in original.pieces:
+        if piece.start >= original.windows:
+            break
         with torch.no_grad():
-            hidden = last(original.inputs[last.index][piece], window)
+            hidden = last(original.inputs[last.index][piece], piece.start)
         hidden = hidden.detach().clone().requires_grad_()
         with torch.enable_grad():
             output = original.decoder.leave(original.tokens[piece], hidden)
@@ -64,7 +69,11 @@ def _through_norm(original: Original, gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Notes:
-    """What linears see while window ``number`` goes through them."""
+    """What linears see while the windows from ``number`` on go through them.
+
+    Rows that are sent to experts are no windows any more, and count as one: draws of different
+    windows are independent, as those of different positions are.
+    """
 
     number: int
     found: dict[str, list[Window]]
@@ -75,20 +84,23 @@ class _Notes:
 
     def product(self, name: str, x: Tensor, output: Tensor, rows: slice) -> None:
         """Keep a product's input, and its output's gradient as soon as it is known."""
-        read = x.detach().reshape(-1, x.shape[-1])
+        read = x.detach().to(output.dtype)
         if not output.requires_grad:
             width = len(range(*rows.indices(output.shape[-1])))
-            self._keep(name, read, read.new_empty(0, width))
+            self._keep(name, read, read.new_empty(*read.shape[:-2], 0, width))
             return
 
         def came_back(gradient: Tensor) -> None:
-            flat = gradient.reshape(-1, gradient.shape[-1])[:, rows]
-            self._keep(name, read, flat.detach().clone())
+            self._keep(name, read, gradient[..., rows].detach().clone())
 
         output.register_hook(came_back)  # type: ignore[no-untyped-call]
 
     def _keep(self, name: str, x: Tensor, g: Tensor) -> None:
-        self.found.setdefault(name, []).append(Window(self.number, x, g))
+        windows = self.found.setdefault(name, [])
+        if x.ndim == 2:
+            windows.append(Window(self.number, x, g))
+            return
+        windows += [Window(self.number + i, *both) for i, both in enumerate(zip(x, g, strict=True))]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ Every score is a divergence in nats, summed over all positions of the windows, b
 first order, which only rank.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 class Window:
     """What one linear read of window ``number``, and what came back.
 
-    ``x``: fp32 ``(tokens, in)``. ``g``: the gradient by its output, fp32 ``(tokens, out)``.
+    ``x``: ``(tokens, in)``. ``g``: the gradient by its output, ``(tokens, out)``. Both in the type
+    in which products are computed.
     """
 
     number: int
@@ -30,7 +31,33 @@ class Window:
     g: Tensor
 
 
-Windows = Sequence[Window]
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows one after the other: ``x (tokens, in)``, ``g (tokens, out)``; ``lengths`` of each."""
+
+    x: Tensor
+    g: Tensor
+    lengths: list[int]
+
+    @staticmethod
+    def of(windows: Sequence[Window]) -> "Windows":
+        """At least one window."""
+        x, g = (_joined([getattr(w, side) for w in windows]) for side in ("x", "g"))
+        return Windows(x, g, [len(w.x) for w in windows])
+
+    def each(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """``x`` and ``g`` of every window, fp32."""
+        pairs = (torch.split(side, self.lengths) for side in (self.x, self.g))
+        for x, g in zip(*pairs, strict=True):
+            yield x.float(), g.float()
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    # torch.cat copies bfloat16 value by value: twenty times as long.
+    whole = parts[0].new_empty(sum(map(len, parts)), parts[0].shape[1])
+    for target, part in zip(torch.split(whole, [len(p) for p in parts]), parts, strict=True):
+        target.copy_(part)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -45,12 +72,12 @@ class Score:
 
 def windows_independent(windows: Windows, change: Tensor) -> float:
     """``½ Σ_n (g_n · ΔW)²`` over windows: the second order itself, no part of it left out."""
-    return 0.5 * sum(float(_moved(w, change).sum(dtype=torch.float64)) ** 2 for w in windows)
+    return 0.5 * sum(float(m.sum(dtype=torch.float64)) ** 2 for m in _moved(windows, change))
 
 
 def tokens_independent(windows: Windows, change: Tensor) -> float:
     """``½ Σ_s (g_y[s] · ΔW x[s])²``: the changes that two tokens read go their own ways."""
-    return 0.5 * sum(float(_moved(w, change).square().sum(dtype=torch.float64)) for w in windows)
+    return 0.5 * sum(float(m.square().sum(dtype=torch.float64)) for m in _moved(windows, change))
 
 
 def tokens_around_mean(windows: Windows, change: Tensor) -> float:
@@ -59,46 +86,43 @@ def tokens_around_mean(windows: Windows, change: Tensor) -> float:
     With ``m`` the mean of ``ΔW x``: ``½ Σ_n (Σ_s g_y[s] · m)² + ½ Σ_s (g_y[s] · (ΔW x[s] − m))²``.
     A shift of all values moves every output of attention alike, and one of all keys moves none.
     """
-    total = sum(len(w.x) for w in windows)
-    if not total:
-        return 0.0
-    mean = change @ (sum(w.x.sum(0) for w in windows) / total)
-    found = 0.0
-    for w in windows:
-        own = ((w.x @ change.T - mean) * w.g).sum(-1)
-        common = float((w.g.sum(0) * mean).sum(dtype=torch.float64))
-        found += common**2 + float(own.square().sum(dtype=torch.float64))
-    return 0.5 * found
+    g, moved = windows.g, windows.x @ change.to(windows.x.dtype).T
+    common = (g @ moved.mean(0)).float()
+    own = torch.mul(moved, g, out=moved).sum(-1, dtype=torch.float32) - common
+    shared = [part.sum(dtype=torch.float64) for part in torch.split(common, windows.lengths)]
+    squares = own.square().sum(dtype=torch.float64)
+    return 0.5 * float(squares + sum(one.square() for one in shared))
 
 
 def outputs_independent(windows: Windows, change: Tensor) -> float:
     """``½ Σ_s Σ_o (g_y[s, o] · (ΔW x[s])[o])²``: so do the outputs of one token."""
     return 0.5 * sum(
-        float(((w.x @ change.T) * w.g).square().sum(dtype=torch.float64)) for w in windows
+        float(((x @ change.T) * g).square().sum(dtype=torch.float64)) for x, g in windows.each()
     )
 
 
 def weights_independent(windows: Windows, change: Tensor) -> float:
     """``½ Σ_i F_ii Δw_i²`` with ``F_ii`` the mean of squared gradients of windows."""
     return 0.5 * sum(
-        float(((w.g.T @ w.x) * change).square().sum(dtype=torch.float64)) for w in windows
+        float(((g.T @ x) * change).square().sum(dtype=torch.float64)) for x, g in windows.each()
     )
 
 
 def first_order(windows: Windows, change: Tensor) -> float:
     """``Σ_n |g_n · ΔW|``: how far the loss of each window moves at once."""
-    return sum(abs(float(_moved(w, change).sum(dtype=torch.float64))) for w in windows)
+    return sum(abs(float(m.sum(dtype=torch.float64))) for m in _moved(windows, change))
 
 
 def first_order_weights(windows: Windows, change: Tensor) -> float:
     """``Σ_i |g_i Δw_i|`` with the gradient of all windows."""
-    gradient = sum((w.g.T @ w.x for w in windows), torch.zeros_like(change))
+    gradient = windows.g.float().T @ windows.x.float()
     return float((gradient * change).abs().sum(dtype=torch.float64))
 
 
-def _moved(window: Window, change: Tensor) -> Tensor:
-    """``g_y[s] · ΔW x[s]`` of every token, ``(tokens,)``."""
-    return ((window.x @ change.T) * window.g).sum(-1)
+def _moved(windows: Windows, change: Tensor) -> Iterator[Tensor]:
+    """``g_y[s] · ΔW x[s]`` of every token, ``(tokens,)`` window by window."""
+    for x, g in windows.each():
+        yield ((x @ change.T) * g).sum(-1)
 
 
 SCORES: Mapping[str, Score] = {
