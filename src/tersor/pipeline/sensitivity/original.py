@@ -11,10 +11,11 @@ from tersor import _native
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.checkpoints.source import Source
+from tersor.checkpoints.source import Source, shapes_of
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
-from tersor.pipeline.planning.logits import head_of, trainable_logits
+from tersor.models.probing import LogitRule, logit_rule
+from tersor.pipeline.planning.logits import head_of
 
 _ROWS = 256
 _TOGETHER = 4
@@ -44,7 +45,7 @@ class Original:
         Raises :class:`SourceError` for a model that cannot be run block by block, or whose logits
         are not the head's product.
         """
-        self._rule = trainable_logits(source, architecture)
+        self._rule = _rule(source, architecture)
         self.decoder = Decoder(source, architecture)
         self.source, self.architecture, self.tokens = source, architecture, tokens
         self.first, self._memory = first, memory
@@ -203,6 +204,16 @@ class Original:
                 f"{self.source.path}: {type(call.block).__name__} shares keys and values with "
                 "other blocks, so single blocks cannot be run again"
             )
+
+
+def _rule(source: Source, architecture: Architecture) -> LogitRule:
+    rule = logit_rule(architecture, source.config, shapes_of(source))
+    if rule is None or head_of(architecture) is None:
+        raise SourceError(
+            f"{source.path}: logits are not the product of the final norm's output and the head, "
+            "so what single linears do to them cannot be measured; use a recipe without a budget"
+        )
+    return rule
 
 
 def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
