@@ -9,13 +9,12 @@ widths, of any widths, and with --exact the one that exact sensitivities lead to
 tokens at the recipe's group size; other groups by the ratio of the estimates). Then mixtures that
 are --steps bits smaller, by which the size of the uniform scheme's loss is found (interpolated
 between logarithms). KL in nats against MODEL_DIR in float32: WINDOWS windows of 512 tokens, without
-the first of each. Seconds: of sensitivities, of solving, of quantizing. What OUT holds is not done
-again. Writes OUT/budgets.json and OUT/budgets.md.
+the first of each. Seconds: of sensitivities (once for a recipe), and of quantizing. What OUT holds
+is not done again. Writes OUT/budgets.json and OUT/budgets.md.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -29,10 +28,9 @@ from tersor.checkpoints.gateway.tokenizer import load_tokenizer
 from tersor.evaluation import CachedBase, evaluate_model
 from tersor.pipeline.budgets.choosing import Choosing, choosing
 from tersor.pipeline.budgets.goal import Bits
-from tersor.pipeline.budgets.limit import limit_of, reachable_labels
+from tersor.pipeline.budgets.limit import limit_of
 from tersor.pipeline.budgets.space import space_of
-from tersor.pipeline.planning import Plan
-from tersor.pipeline.request import Request, requested
+from tersor.pipeline.request import requested
 from tersor.pipeline.sensitivity.labels import variants
 from tersor.pipeline.sensitivity.measure import Protocol, sensitivities
 from tersor.recipes import Adjustments, Recipe, load_recipe
@@ -85,17 +83,26 @@ class Judge:
         print(json.dumps(row), flush=True)
 
 
-def found_for(request: Request, bits: float, any_widths: bool) -> tuple[Choosing, Plan, float]:
-    """The choices at a size, and the plan of the best; seconds of solving."""
-    goal = Bits(bits)
+def found_for(model: Path, preset: str, widths: tuple[int, ...]) -> Choosing:
+    """What there is to choose among ``widths``, in the recipe's groups and half of them."""
+    request = requested(model, None, load_recipe(preset), Adjustments())
+    goal = Bits(4.25)  # only its kind matters here
     space = space_of(request.source, request.plan, goal.option, outside=False)
-    limit = limit_of(space, goal)
-    labels = reachable_labels(space, limit, goal, any_widths)
-    found = choosing(request, goal, space, labels, any_widths=any_widths, watch=lambda _: None)
-    started = time.perf_counter()
-    mixture = found.within(limit.most, limit.least)
+    own = space.own_group
+    labels = [
+        label
+        for label, scheme in space.schemes.items()
+        if scheme.grid.bits in widths and (own is None or (scheme.group_size or 0) <= own)
+    ]
+    return choosing(request, goal, space, labels, any_widths=False, watch=lambda _: None)
+
+
+def mixed(found: Choosing, bits: float, any_widths: bool = False) -> Recipe:
+    """The recipe of the best mixture at a size."""
+    limit = limit_of(found.space, Bits(bits))
+    mixture = replace(found, any_widths=any_widths).within(limit.most, limit.least)
     assert mixture is not None, "no mixture has that size"
-    return found, found.plan(mixture), time.perf_counter() - started
+    return found.plan(mixture).recipe
 
 
 def with_exact(found: Choosing) -> tuple[Choosing, float]:
@@ -133,34 +140,27 @@ def equal_loss(uniform: dict[str, Any], smaller: list[dict[str, Any]], text: str
     return None
 
 
-def one(judge: Judge, name: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def one(
+    judge: Judge, found: Choosing, preset: str, width: int, arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     """All rows of RECIPE:BITS."""
-    preset, width = name.split(":")
-    model, recipe = judge.model, load_recipe(preset).with_bits(int(width))
-    uniform = judge.row(f"{name} uniform", recipe, {})
+    name = f"{preset}:{width}"
+    uniform = judge.row(f"{name} uniform", load_recipe(preset).with_bits(width), {})
     yield uniform
-    request = requested(model, None, load_recipe(preset), Adjustments())
-    mixtures = []
-    for kind, any_widths in (("neighbours", False), ("any widths", True)):
-        found, plan, solving = found_for(request, uniform["bits"], any_widths)
-        facts = {"sensitivities s": round(found.seconds, 1), "solving s": round(solving, 2)}
-        mixtures.append(judge.row(f"{name} mixture, {kind}", plan.recipe, facts))
-        yield mixtures[-1]
-        if arguments.exact and not any_widths:
-            better, seconds = with_exact(found)
-            limit = limit_of(found.space, found.goal)  # type: ignore[arg-type]
-            mixture = better.within(limit.most, limit.least)
-            assert mixture is not None
-            facts = {"sensitivities s": round(seconds, 1)}
-            yield judge.row(f"{name} mixture, exact", better.plan(mixture).recipe, facts)
-    smaller = [mixtures[0]]
-    for step in map(float, arguments.steps.split(",")):
-        _, plan, _ = found_for(request, uniform["bits"] - step, False)
-        smaller.append(judge.row(f"{name} mixture, {step} bits less", plan.recipe, {}))
-        yield smaller[-1]
-    equal = {f"{text} equal KL, MB": equal_loss(uniform, smaller, text) for text, _ in judge.bases}
-    print(name, equal, flush=True)
-    uniform |= equal
+    bits, facts = uniform["bits"], {"sensitivities s": round(found.seconds, 1)}
+    smaller = [judge.row(f"{name} mixture", mixed(found, bits), facts)]
+    yield smaller[0]
+    yield judge.row(f"{name} mixture of any widths", mixed(found, bits, True), {})
+    if arguments.exact:
+        better, seconds = with_exact(found)
+        facts = {"sensitivities s": round(seconds, 1)}
+        yield judge.row(f"{name} mixture, exact", mixed(better, bits), facts)
+    for step in map(float, filter(None, arguments.steps.split(","))):
+        row = judge.row(f"{name} mixture, {step} bits less", mixed(found, bits - step), {})
+        smaller.append(row)
+        yield row
+    for text, _ in judge.bases:
+        print(name, f"MB at equal KL on {text}:", equal_loss(uniform, smaller, text), flush=True)
 
 
 def main() -> None:
@@ -175,7 +175,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     judge = Judge(arguments)
-    rows = [row for name in arguments.rows.split(",") for row in one(judge, name, arguments)]
+    wanted = [name.split(":") for name in arguments.rows.split(",")]
+    found = {}
+    rows = []
+    for preset, width in wanted:
+        if preset not in found:
+            of = [int(bits) for name, bits in wanted if name == preset]
+            widths = tuple(range(min(of) - 1, max(of) + 2))
+            found[preset] = found_for(judge.model, preset, widths)
+        rows += list(one(judge, found[preset], preset, int(width), arguments))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = [{name: row.get(name) for name in columns} for row in rows]
     (arguments.out / "budgets.md").write_text(to_markdown(table))
