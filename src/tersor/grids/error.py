@@ -48,7 +48,8 @@ class ErrorParts:
             return float("inf")
         if self.signal <= 0:
             return float("-inf")
-        return 10 * log10(self.signal / self.mse)
+        ratio = self.signal / self.mse
+        return float("-inf") if ratio == 0 else 10 * log10(ratio)
 
 
 def error_parts(

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tersor
 from tersor.calibration.text import calibration_files, pack
 from tersor.cli.main import run
-from tersor.errors import OptionError, SourceError
+from tersor.errors import FormatError, OptionError, SourceError
 from tersor.pipeline.inspecting.opened import open_original
 from tersor.runtime.companions import model_tokenizer
 from tersor.runtime.load import load
@@ -172,3 +173,36 @@ def test_the_command(
     assert said in capsys.readouterr().out
     assert run(["inspect", *paths, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == tersor.__version__
+
+
+@pytest.mark.parametrize(
+    ("recipe", "suffix", "value", "said"),
+    [
+        ("fp8", "weight", float("nan"), "holds codes that stand for no number"),
+        ("fp8", "weight_scale", 3e38, "whose squares no float32 number holds"),
+        ("w4", "weight_scale", 3e38, "has weights up to inf"),
+    ],
+)
+def test_damaged_artifacts(
+    recipe: str, suffix: str, value: float, said: str, places: Path, tmp_path: Path
+) -> None:
+    flags = {"group_size": 16} if recipe == "w4" else {}
+    tersor.quantize(places / "model", tmp_path, recipe, force=True, **flags)  # type: ignore[arg-type]
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    name = f"model.layers.1.mlp.up_proj.{suffix}"
+    tensors[name] = tensors[name].float().fill_(value).to(tensors[name].dtype)
+    save_file(tensors, file, metadata={"format": "pt"})
+    for call in (tersor.inspect, lambda path: tersor.explain_weight(path, "layers.1.mlp.up_proj")):
+        with pytest.raises((FormatError, SourceError)) as raised:
+            call(tmp_path)
+        assert said in str(raised.value)
+
+
+def test_weights_that_are_too_large(tmp_path: Path) -> None:
+    model: Any = save_tiny("llama", tmp_path)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[3, 4] = 1e30
+    model.save_pretrained(tmp_path)
+    with pytest.raises(SourceError, match=r"up_proj.weight has weights up to 1e\+30"):
+        tersor.inspect(tmp_path)

@@ -6,18 +6,23 @@ from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.source import Source, shapes_of
-from tersor.errors import OptionError, SourceError
+from tersor.errors import FormatError, OptionError, SourceError
 from tersor.formats import QUANTIZATION, known_formats
+from tersor.grids import QuantizedTensor
 from tersor.models.architecture import Architecture, Role
 from tersor.models.describing import describe
 from tersor.models.experts import unfuse, unfused_shapes
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.options import did_you_mean
 from tersor.runtime.artifact import Artifact, artifact_of
+
+# The squares of larger ones leave float32.
+_LARGEST = 1e18
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +71,13 @@ class Original:
         return module_named(name, self.holders, self.source.path, self.source.tensors)
 
     def matrix(self, module: str) -> Tensor:
-        """A matrix ``(out, in)`` as it is stored. ``module`` is one of :attr:`holders`."""
+        """A matrix ``(out, in)`` as it is stored. ``module`` is one of :attr:`holders`.
+
+        Raises :class:`~tersor.errors.SourceError` for weights that cannot be calculated with.
+        """
         disk, name = self.holders[module], f"{module}.weight"
         weight = unfuse(self.architecture, disk, self._tensor(disk))[name]
+        _refuse_large(f"{self.source.path}: {name}", *weight.aminmax())
         return weight.T.contiguous() if self.architecture.is_transposed(name) else weight
 
 
@@ -106,6 +115,32 @@ def original_of(source: Source) -> Original:
     shapes = shapes_of(source)
     check_sizes(source.path, source.config, shapes)
     return Original(source, describe(source.config, shapes))
+
+
+def quantized_matrix(artifact: Artifact, module: str) -> QuantizedTensor:
+    """A quantized matrix whose restored weights are numbers that can be calculated with.
+
+    Raises :class:`~tersor.errors.FormatError` or :class:`~tersor.errors.SourceError` naming it.
+    """
+    quantized = artifact.linear(module).weight
+    low, high = quantized.grid.span(quantized.scale.value(), quantized.zero_point)
+    _refuse_large(f"{artifact.source.path}: {module}", low.amin(), high.amax())
+    codes = quantized.codes
+    if codes.dtype.is_floating_point and bool(codes.float().isnan().any()):
+        raise FormatError(
+            f"{artifact.source.path}: {module} holds codes that stand for no number; make or "
+            "download the artifact again"
+        )
+    return quantized
+
+
+def _refuse_large(what: str, low: Tensor, high: Tensor) -> None:
+    largest = float(torch.maximum(-low, high))
+    if not largest < _LARGEST:
+        raise SourceError(
+            f"{what} has weights up to {largest:.3g}, whose squares no float32 number holds; "
+            "download the model again"
+        )
 
 
 def module_named(

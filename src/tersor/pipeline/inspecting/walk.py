@@ -20,7 +20,12 @@ from tersor.pipeline.inspecting.found import (
     PairInspection,
     TextSeen,
 )
-from tersor.pipeline.inspecting.opened import Original, open_either, open_original
+from tersor.pipeline.inspecting.opened import (
+    Original,
+    open_either,
+    open_original,
+    quantized_matrix,
+)
 from tersor.pipeline.inspecting.transformed import transformed
 from tersor.pipeline.whole_model.windows import calibration_text
 from tersor.recipes import Calibration
@@ -139,7 +144,7 @@ def inspect_artifact(
 
     def look(module: str) -> CodesView:
         weight = None if weight_of is None else weight_of(module)
-        return codes_view(module, _role(module), artifact.linear(module).weight, weight)
+        return codes_view(module, _role(module), quantized_matrix(artifact, module), weight)
 
     views: list[CodesView] = []
     for view in in_order(look, artifact.schemes):

@@ -20,6 +20,7 @@ from tersor.pipeline.inspecting.opened import (
     module_named,
     open_either,
     open_original,
+    quantized_matrix,
 )
 from tersor.pipeline.inspecting.transformed import transformed
 from tersor.pipeline.planning import ModulePlan, Plan, make_plan
@@ -180,7 +181,7 @@ def _refuse_unseen(recipe: Recipe, what: object) -> None:
 def _of_artifact(artifact: Artifact, tensor: str, base: Path | None) -> _Matrix:
     source = artifact.source
     module = module_named(tensor, artifact.schemes, source.path, source.tensors)
-    quantized = artifact.linear(module).weight
+    quantized = quantized_matrix(artifact, module)
     found = _Matrix(
         module, quantized, artifact.schemes[module], artifact.format, recipe_of(source.path)
     )
