@@ -166,7 +166,20 @@ class _Parser:
             return list(struct.unpack(f"<{count}{code}", data))
         if element != _STRING:
             raise SourceError(f"{self._path}: {key!r} is an array of the unknown type {element}")
-        return [self._text() for _ in range(count)]
+        return self._texts(count)
+
+    def _texts(self, count: int) -> list[str]:
+        """As :meth:`_text` reads them, a hundred thousand in a fraction of its time."""
+        read, size = self._file.read, self._size
+        found = []
+        for _ in range(count):
+            length = read(8)
+            number = int.from_bytes(length, "little")
+            text = read(number) if number <= size else b""
+            if len(length) != 8 or len(text) != number:
+                raise self._ends_early()
+            found.append(text.decode("utf-8", "replace"))
+        return found
 
     def _text(self) -> str:
         # Vocabularies hold pieces of characters that are not UTF-8 by themselves.
@@ -180,11 +193,14 @@ class _Parser:
         # The check comes first: a corrupt length must not become an allocation.
         data = self._file.read(count) if count <= self._size else b""
         if len(data) != count:
-            raise SourceError(
-                f"{self._path}: the header ends in the middle: "
-                "the file is truncated or corrupt, download it again"
-            )
+            raise self._ends_early()
         return data
+
+    def _ends_early(self) -> SourceError:
+        return SourceError(
+            f"{self._path}: the header ends in the middle: "
+            "the file is truncated or corrupt, download it again"
+        )
 
 
 def row_bytes(path: Path, name: str, ggml_type: int, columns: int) -> int:
