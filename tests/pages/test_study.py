@@ -38,9 +38,11 @@ def test_findings_are_sentences_with_numbers() -> None:
     found = " ".join(study_page(result(*ROWS)).findings)
     assert "`gptq` loses least: KL divergence 0.1 nats" in found
     assert "in 113 MB instead of 269 MB" in found
-    assert "In the same 113 MB `gptq` loses 4 times less than `w4`" in found
+    assert "in 113 MB `gptq` loses 4 times less than `w4`" in found
+    assert "2.4 times smaller" in found
     assert "`w4` is beaten" in found
-    assert "grows 1 times and shrinks 1 times" in found
+    assert "grows in 2 of 4 steps and shrinks beside the signal in 2" in found
+    assert "larger than behind the first block for 2 of 2 recipes" in found
 
 
 def test_one_recipe_has_no_rival() -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _ALIKE = 1.02
 """Sizes that differ by less are called the same."""
 _MARKERS = "os^Dv*"
+_WIDTH = 5.2
+"""Inches; a phone shows so much without scrolling."""
 
 
 def study_page(found: CompareResult) -> Page:
@@ -56,20 +58,22 @@ def _findings(rows: Sequence[CompareRow], travelled: Sequence[ComparedArtifact])
     yield (
         f"`{least.recipe}` loses least: KL divergence {figure(least.kl_mean, 3)} nats from the "
         f"original, the same likeliest token at {_share(least.top1_agreement)} of the positions, "
-        f"in {size(least.bytes)} instead of {size(original.bytes)}."
+        f"in {size(least.bytes)} instead of {size(original.bytes)}, "
+        f"{original.bytes / max(least.bytes, 1):.1f} times smaller."
     )
     if most is not least:
         yield (
             f"`{most.recipe}` loses most: KL {figure(most.kl_mean, 3)}, perplexity "
-            f"{figure(most.perplexity)} where the original has {figure(original.perplexity)}."
+            f"{_large(most.perplexity)} where the original has {_large(original.perplexity)}."
         )
-    for first, second in _same_size(made):
-        yield (
-            f"In the same {size(first.bytes)} `{first.recipe}` loses "
-            f"{figure(_kl(second) / max(_kl(first), 1e-12), 2)} times less than `{second.recipe}` "
-            f"(KL {figure(first.kl_mean, 3)} and {figure(second.kl_mean, 3)}): only how codes and "
-            "scales were chosen differs."
-        )
+    alike = [
+        f"in {size(first.bytes)} `{first.recipe}` loses "
+        f"{figure(_kl(second) / max(_kl(first), 1e-12), 2)} times less than `{second.recipe}` "
+        f"(KL {figure(first.kl_mean, 3)} and {figure(second.kl_mean, 3)})"
+        for first, second in _same_size(made)
+    ]
+    if alike:
+        yield f"At the same size the recipe decides: {'; '.join(alike)}."
     worse = [row.recipe for row in made if not row.best]
     if worse:
         yield (
@@ -92,13 +96,16 @@ def _speed_finding(original: CompareRow, made: Sequence[CompareRow]) -> Iterator
 
 
 def _travel_finding(travelled: Sequence[ComparedArtifact]) -> str:
+    paths = [one.travel or (0.0,) for one in travelled]
+    steps = [later > sooner for path in paths for sooner, later in pairwise(path)]
+    grown = sum(path[-1] > path[0] for path in paths)
     worst = max(travelled, key=lambda one: (one.travel or (0.0,))[-1])
-    path = worst.travel or (0.0,)
-    grows = sum(later > sooner for sooner, later in pairwise(path))
+    first, *_, last = worst.travel or (0.0, 0.0)
     return (
-        f"Through the blocks the error of `{worst.recipe}` goes from {figure(path[0], 2)} of the "
-        f"signal's power behind the first to {figure(path[-1], 2)} at the end; from one block to "
-        f"the next it grows {grows} times and shrinks {len(path) - 1 - grows} times."
+        f"From block to block the error grows in {sum(steps)} of {len(steps)} steps and shrinks "
+        f"beside the signal in {len(steps) - sum(steps)}; at the end it is larger than behind the "
+        f"first block for {grown} of {len(paths)} recipes. Most of all for `{worst.recipe}`: from "
+        f"{figure(first, 2)} of the signal's power to {figure(last, 2)}."
     )
 
 
@@ -179,6 +186,8 @@ def _sizes(rows: Sequence[CompareRow]) -> Picture:
         draw,
         alt=f"Loss against size: {listed}.",
         caption="Loss against size. The line joins those that nothing as small beats.",
+        width=_WIDTH,
+        height=3.0,
     )
 
 
@@ -189,13 +198,14 @@ def _travel(travelled: Sequence[ComparedArtifact]) -> Section:
         axes = figure_.subplots()
         for index, one in enumerate(travelled):
             path = [value or None for value in one.travel or ()]
-            axes.plot(
+            (line,) = axes.plot(
                 range(1, len(path) + 1),
                 [inf if value is None else value for value in path],
                 label=one.recipe,
                 marker=_MARKERS[index // len(SERIES) % len(_MARKERS)],
                 markersize=3,
             )
+            hint(line, f"{one.recipe}: {figure(path[-1], 2)} at the end")
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("block")
@@ -209,7 +219,8 @@ def _travel(travelled: Sequence[ComparedArtifact]) -> Section:
             alt=f"Error behind every block; at the end: {ends}.",
             caption="Squared error of the hidden states behind each block, as a share of their "
             "square; the last point is behind the final norm.",
-            height=3.6,
+            width=_WIDTH,
+            height=3.4,
         ),
     )
     return Section(
@@ -235,6 +246,13 @@ def _conditions(found: CompareResult) -> Section:
 
 def _kl(row: CompareRow) -> float:
     return inf if row.kl_mean is None else row.kl_mean
+
+
+def _large(perplexity: float) -> str:
+    """Whole numbers in place of powers of ten, which sentences have no room for."""
+    if 1e4 <= perplexity < inf:
+        return f"{float(f'{perplexity:.3g}'):,.0f}"
+    return figure(perplexity)
 
 
 def _share(value: float | None) -> str:

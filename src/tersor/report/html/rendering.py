@@ -1,5 +1,6 @@
 """A page as one HTML file."""
 
+import re
 from functools import cache
 from math import isinf
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KINDS = {Paragraph: "paragraph", Table: "table", Picture: "picture", Formula: "formula"}
+_WIDTH = re.compile(r'viewBox="\S+ \S+ (\S+)')
+_SMALLEST, _LARGEST = 0.92, 1.67  # pixels for each unit of a picture, whose letters are 9 units
 _EXACT = 7  # significant digits of a value that readers point at
 
 
@@ -73,8 +76,15 @@ def _svg(picture: Picture, number: int) -> "Markup":
     """The SVG with ids of its own on the page, and what it shows in words."""
     from markupsafe import Markup, escape
 
-    named = f'<svg role="img" aria-label="{escape(picture.alt)}"'
+    named = f'<svg role="img" aria-label="{escape(picture.alt)}" style="{_bounds(picture.svg)}"'
     return Markup(picture.svg.replace(MARK, f"p{number}-").replace("<svg", named, 1))
+
+
+def _bounds(svg: str) -> str:
+    """Between letters that can just be read, where a narrow window scrolls, and large ones."""
+    found = _WIDTH.search(svg)
+    width = float(found[1]) if found else 0.0
+    return f"min-width: {_SMALLEST * width:.0f}px; max-width: {_LARGEST * width:.0f}px"
 
 
 def _exact(value: Any) -> str:
