@@ -31,6 +31,10 @@ const wide = [...document.querySelectorAll('body *')].filter((one) =>
   !one.closest('.scroll, pre, svg') && one.getBoundingClientRect().right > innerWidth + 1);
 return [document.documentElement.scrollWidth - innerWidth, wide.map((one) => one.outerHTML)];
 """
+SCALE = """
+return [...document.querySelectorAll('.picture svg')].map((one) =>
+  one.getBoundingClientRect().width / one.viewBox.baseVal.width);
+"""
 COLUMN = """
 const [table, column] = arguments;
 return [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
@@ -132,6 +136,8 @@ def test_nothing_is_wider_than_the_window(
     beyond, wide = browser.execute_script(TOO_WIDE)
     assert beyond <= 0
     assert wide == []
+    # Letters are 9 units high.
+    assert all(0.9 < scale < 1.7 for scale in browser.execute_script(SCALE))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -75,6 +75,15 @@ def test_ids_of_two_pictures_differ() -> None:
     assert html.count('aria-label="A line that falls"') == 2
 
 
+def test_a_picture_has_letters_that_can_be_read() -> None:
+    html = render(page(Section("Lines", "", (drawn(),))))
+    found = re.search(r'min-width: (\d+)px; max-width: (\d+)px" viewBox="0 0 (\S+)', html)
+    assert found is not None
+    least, most, width = map(float, found.groups())
+    assert 9 * least / width > 8
+    assert 9 * most / width < 16
+
+
 def test_the_same_page_is_the_same_text() -> None:
     first, second = (render(page(Section("Lines", "", (drawn(),)))) for _ in range(2))
     assert first == second
