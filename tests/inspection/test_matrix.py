@@ -51,6 +51,14 @@ def test_matrices_of_one_value(value: float) -> None:
     assert json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("size", [1e-15, 1e15])
+def test_fourth_powers_that_float32_does_not_hold(size: float) -> None:
+    weight = gaussian(20, 70)
+    found, usual = distribution(weight * size), distribution(weight)
+    assert found.kurtosis == pytest.approx(usual.kurtosis, rel=1e-4)
+    assert found.reach == pytest.approx(usual.reach, rel=1e-5)
+
+
 def test_a_bell_curve_has_no_excess() -> None:
     weight = torch.randn(500, 400, generator=torch.Generator().manual_seed(0))
     assert abs(distribution(weight).kurtosis) < 0.05

@@ -52,9 +52,9 @@ def distribution(weight: Tensor) -> Distribution:
     largest = max(-low, high)
     second = fourth = 0.0
     for part in _chunks(weight):
-        squares = (part - mean).square()
-        second += float(squares.sum(dtype=torch.float64))
-        fourth += float(squares.square().sum(dtype=torch.float64))
+        squares = (part.double() - mean).square()
+        second += float(squares.sum())
+        fourth += float(squares.square().sum())
         if largest > 0:
             counts += torch.histc(part, BINS, -largest, largest).long()
         else:
