@@ -99,6 +99,14 @@ def _restore(folder: Path, **options: Any) -> list[float]:
     return _logits_of_result(out, folder)
 
 
+def _inspect(folder: Path) -> list[float]:
+    found = tersor.inspect(subject(folder))
+    if isinstance(found, tersor.ModelInspection):
+        return [loss.parts.mse for view in found.matrices for loss in view.losses]
+    assert isinstance(found, tersor.ArtifactInspection)
+    return [view.codes.entropy for view in found.matrices]
+
+
 def _import(folder: Path) -> list[float]:
     out = folder / "results" / "out"
     tersor.import_checkpoint(subject(folder), out)
@@ -137,6 +145,7 @@ ENGINE = Entrance(
     command("bench", "--prompt-tokens", "4", "--new-tokens", "2", "--repetitions", "1"),
 )
 GENERATE = Entrance(_generate, command("generate", "--prompt", "ab", *_MADE))
+INSPECT = Entrance(_inspect, command("inspect", "--json"))
 CHAT = Entrance(_chat, command("chat", "--system", "be kind", *_MADE))
 MERGE_QUANTIZE = Entrance(
     lambda folder: _quantize(folder, merge_adapter=True),
@@ -151,9 +160,9 @@ PICKLE = Entrance(
     command("quantize", *_OUT, "--allow-pickle"),
 )
 
-NOT_THE_ENGINE = (QUANTIZE, PLAN, LOAD, EVALUATE, GENERATE)
+NOT_THE_ENGINE = (QUANTIZE, PLAN, LOAD, EVALUATE, GENERATE, INSPECT)
 MODEL = (*NOT_THE_ENGINE, ENGINE)
-FLOAT_ARTIFACT = (LOAD, EVALUATE, GENERATE)
+FLOAT_ARTIFACT = (LOAD, EVALUATE, GENERATE, INSPECT)
 ARTIFACT = (*FLOAT_ARTIFACT, ENGINE)
 PUBLISHED = (RESTORE, QUANTIZE, PLAN, LOAD, EVALUATE)
 MERGING = (MERGE_QUANTIZE, MERGE_RESTORE)
