@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gguf_files import finish, write_gguf
+from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
 from tersor.checkpoints.gguf.header import read_gguf_header
 from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.gguf.values import all_values
@@ -186,6 +187,40 @@ def test_tensor_named_twice(tmp_path):
     path = _file(tmp_path / "m.gguf", tensors=[_tensor("a"), _tensor("a")])
     with pytest.raises(SourceError, match="holds the tensor 'a' twice"):
         read_gguf_header(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "message"),
+    [
+        (96, "tensor 'b' overlaps 'a'; do not trust"),
+        (0, "overlaps"),
+        (130, "'b' begins at byte 130, no multiple of 32"),
+    ],
+)
+def test_tensors_that_lie_on_each_other_or_beside_the_alignment(offset, message, tmp_path):
+    tensors = [_tensor("b", offset=offset), _tensor("a")]
+    with pytest.raises(SourceError, match=message):
+        read_gguf_header(_file(tmp_path / "m.gguf", tensors=tensors))
+    beside = [_tensor("b", offset=128), _tensor("a")]
+    assert len(read_gguf_header(_file(tmp_path / "m.gguf", tensors=beside)).tensors) == 2
+
+
+@pytest.mark.parametrize("count", [2**40, 2**63])
+def test_a_vocabulary_that_is_longer_than_the_file(count, tmp_path):
+    entry = _string("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, count)
+    with pytest.raises(SourceError, match="the header ends in the middle"):
+        read_gguf_header(_file(tmp_path / "m.gguf", entries=[entry]))
+    entry = _string("tokenizer.ggml.tokens") + struct.pack("<IIQQ", 9, 8, 1, count)
+    with pytest.raises(SourceError, match="the header ends in the middle"):
+        read_gguf_header(_file(tmp_path / "m.gguf", entries=[entry]))
+
+
+def test_block_sizes_are_those_of_the_gguf_package():
+    theirs = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+    assert {kind: (one.values, one.nbytes) for kind, one in BLOCK_TYPES.items()} == theirs
+    assert all(
+        gguf.GGMLQuantizationType(kind).name == one.name for kind, one in BLOCK_TYPES.items()
+    )
 
 
 @pytest.mark.parametrize("alignment", [0, 24])
