@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 import tersor
 from tersor.errors import OptionError, OutputError
 from tersor.evaluation import Evaluation, hidden_states, relative_errors
-from tersor.pipeline.studies import measuring, quantizing
+from tersor.pipeline.studies import measuring, quantizing, timing
 from tersor.pipeline.studies.comparison import CompareResult
 from tersor.pipeline.studies.keeping import FILE, Kept, key_of
 from tersor.pipeline.studies.rows import CompareRow, with_best
+from tersor.pipeline.studies.timing import Rates
 from tiny_models import save_text, save_tiny, save_tokenizer
 
 
@@ -255,3 +256,21 @@ def pieces() -> Iterator[Evaluation]:
 def test_an_evaluation_there_and_back(evaluation: Evaluation) -> None:
     document = json.loads(json.dumps(evaluation.to_dict()))
     assert Evaluation.from_dict(document) == evaluation
+
+
+def test_rates_of_another_processor_are_not_used(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[Path] = []
+
+    def rates(directory: Path, *_: Any) -> Any:
+        timed.append(directory)
+        return Rates(100.0, 10.0)
+
+    monkeypatch.setattr(measuring, "rates_of", rates)
+    study(model, ["nf4"], speed=True)
+    study(model, ["nf4"], speed=True)
+    assert len(timed) == 2  # the original and nf4, once
+    monkeypatch.setattr(timing, "processor", lambda: "another")
+    study(model, ["nf4"], speed=True)
+    assert len(timed) == 4

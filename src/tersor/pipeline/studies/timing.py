@@ -9,6 +9,7 @@ from typing import Any
 from tersor.errors import TersorError
 from tersor.machine.cores import cores
 from tersor.machine.instructions import level
+from tersor.machine.processor import processor
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.measuring.bench import Timing, time_engine
 
@@ -39,5 +40,5 @@ def rates_of(
 
 
 def conditions() -> list[Any]:
-    """What rates depend on besides the artifact: kernels, and how many cores."""
-    return [level(), cores()]
+    """What rates depend on besides the artifact: processor, kernels, and how many cores."""
+    return [processor(), level(), cores()]
