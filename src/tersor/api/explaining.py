@@ -1,6 +1,6 @@
 """What is lost, where and why: ``explain``, ``explain_weight``, ``inspect``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tersor.checkpoints.output.single_file import check_file
@@ -69,6 +69,7 @@ def explain_weight(
     merge_adapter: bool = False,
     out: AnyPath | None = None,
     force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> WeightExplanation:
     """Follow one weight of a matrix: stored float, group, scale, code, bits in the file, and back.
 
@@ -78,7 +79,7 @@ def explain_weight(
     ``group_size`` and ``asymmetric`` as in :func:`~tersor.quantize`. ``effect``: also run the model
     on a few words, with this weight, its row and its matrix rounded, and say what it does to an
     output and to the largest logit. ``out``: an HTML file to show it in, ``force``: even if it
-    exists.
+    exists. ``progress``: called with runs of the model that are done and runs in all.
 
     Raises a :class:`~tersor.errors.TersorError`; for a name that is not there with the nearest one.
     """
@@ -97,6 +98,7 @@ def explain_weight(
         effect=yes_or_no("effect", effect),
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
+        progress=progress,
     )
     if page is not None:
         from tersor.pages.explanation import weight_page

@@ -110,6 +110,14 @@ def test_what_the_output_reads(places: Path) -> None:
     assert output.output == pytest.approx(float(linear.weight[3].detach() @ x), rel=1e-4)
 
 
+def test_runs_are_counted(places: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    tersor.explain_weight(
+        places / "model", Q_PROJ, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1, 5), (2, 5), (3, 5), (4, 5)]
+
+
 def test_the_weight_that_loses_most_is_taken(places: Path) -> None:
     found = tersor.explain_weight(places / "model", Q_PROJ, effect=False)
     assert found.chosen == "the one with the largest error in this matrix"

@@ -123,9 +123,17 @@ def explain(
         )
     _refuse(of_values, "source")
     given = {name: value for name, value in of_model.items() if value is not None}
-    way = tersor.explain_weight(
-        source, bits=bits, asymmetric=asymmetric, effect=effect, **given, **page
-    )
+    with bars() as watch:
+        progress = watch("run the model")
+        way = tersor.explain_weight(
+            source,
+            bits=bits,
+            asymmetric=asymmetric,
+            effect=effect,
+            progress=progress,
+            **given,
+            **page,
+        )
     explained.weight(way, as_json)
 
 

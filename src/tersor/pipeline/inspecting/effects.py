@@ -1,6 +1,6 @@
 """A model run with and without the rounding of one weight, one row, one matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor.errors import SourceError
+from tersor.evaluation.forward import check_fit
 from tersor.explaining.effect import Effect, LogitShare, OutputShare
 from tersor.machine.memory import refuse_beyond_memory
 from tersor.models.experts import unfuse
@@ -20,34 +21,53 @@ from tersor.runtime.load import load_source
 # Of float32 sums on the way to a logit, in units of its last place; seen on a model of 30 blocks.
 _NOISE = 16
 
+# Loading counts as one.
+_RUNS = 5
+
 TEXT = "The capital of France is"
 
 
 def effect_of(
-    original: Original, module: str, place: tuple[int, int], weight: Tensor, restored: Tensor
+    original: Original,
+    module: str,
+    place: tuple[int, int],
+    weight: Tensor,
+    restored: Tensor,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Effect:
     """What happens at the end of :data:`TEXT` if ``weight (out, in)`` becomes ``restored``.
 
     Float32; the model is run four times, with nothing, the weight at ``place``, its row, and the
-    whole matrix replaced.
+    whole matrix replaced. ``progress`` counts loading and the runs.
 
     Raises :class:`~tersor.errors.SourceError` if the model cannot be loaded, has no tokenizer, or
-    does not hold the matrix as it is stored, and :class:`~tersor.errors.OutOfMemory`.
+    does not hold the matrix as it is stored, :class:`~tersor.errors.TextError` if it does not read
+    the words, and :class:`~tersor.errors.OutOfMemory`.
     """
     sizes = (prod(info.shape) for info in original.source.tensors.values())
     refuse_beyond_memory(4 * sum(sizes), "the model in float32", "--no-effect leaves this out")
     tokenizer, _ = source_tokenizer(original.source)
     ids = torch.tensor([tokenizer(TEXT)["input_ids"]])
     model: Any = load_source(original.source)
+    check_fit(model, ids)
+    runs = 1
+
+    def logits_now() -> Tensor:
+        nonlocal runs
+        if progress is not None:
+            progress(runs, _RUNS)
+        runs += 1
+        return _logits(model, ids)
+
     held, slot = _held(model, original, module)
     row, column = place
     with torch.inference_mode():
         with _input_seen(model, slot) as seen:
-            logits = _logits(model, ids)
+            logits = logits_now()
         top = int(logits.argmax())
 
         def moved(*part: int | slice) -> float:
-            return float(_replaced(model, ids, held, part, restored)[top] - logits[top])
+            return float(_replaced(logits_now, held, part, restored)[top] - logits[top])
 
         every, logit = slice(None), float(logits[top])
         share = LogitShare(
@@ -110,13 +130,13 @@ def _input_seen(model: nn.Module, slot: Slot) -> Iterator[list[Tensor]]:
 
 
 def _replaced(
-    model: nn.Module, ids: Tensor, held: Tensor, part: tuple[int | slice, ...], restored: Tensor
+    run: Callable[[], Tensor], held: Tensor, part: tuple[int | slice, ...], restored: Tensor
 ) -> Tensor:
-    """Logits with ``part`` of the matrix as it is restored; the model is left as it was."""
+    """What is run gives with ``part`` of the matrix as it is restored; it is left as it was."""
     before = held[part].clone()
     held[part] = restored[part]
     try:
-        return _logits(model, ids)
+        return run()
     finally:
         held[part] = before
 

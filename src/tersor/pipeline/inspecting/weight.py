@@ -1,6 +1,6 @@
 """``explain`` for one weight of a model, or of an artifact beside its original."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from tersor.recipes import Recipe
 from tersor.runtime.artifact import Artifact
 from tersor.runtime.origin import recipe_of
 from tersor.version import own_version
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def explain_one(
     effect: bool,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
+    progress: Progress | None = None,
 ) -> WeightExplanation:
     """Follow one weight. ``recipe``: for a model that is not quantized, and ``given``, the options
     that made it another than the default; ``base``: for an artifact.
@@ -116,7 +119,7 @@ def explain_one(
         notes.append(f"where format {found.format.name} has the bits of this code is not shown")
     share = None
     if effect and found.weight is not None:
-        share = _effect(found, (row, column), notes)
+        share = _effect(found, (row, column), notes, progress)
     return WeightExplanation(
         model, base, found.recipe, found.module, chosen, path, packed, share, tuple(notes)
     )
@@ -229,12 +232,14 @@ def _packed(found: _Matrix, row: int, column: int, code: int) -> PackedCode | No
     return packed_code(tensors, found.module, column, found.scheme.weights.grid.bits, code)
 
 
-def _effect(found: _Matrix, place: tuple[int, int], notes: list[str]) -> Effect | None:
+def _effect(
+    found: _Matrix, place: tuple[int, int], notes: list[str], progress: Progress | None
+) -> Effect | None:
     assert found.original is not None
     assert found.weight is not None
     restored = found.quantized.dequantize()
     try:
-        return effect_of(found.original, found.module, place, found.weight, restored)
+        return effect_of(found.original, found.module, place, found.weight, restored, progress)
     except TersorError as error:
         notes.append(f"the model was not run: {error}")
         return None
