@@ -1,11 +1,13 @@
 """The page of a comparison says first what was found."""
 
 from dataclasses import replace
+from itertools import pairwise
+from math import log
 from pathlib import Path
 
 import pytest
 
-from tersor.pages.study import study_page
+from tersor.pages.study import _lifts, study_page
 from tersor.pipeline.studies.comparison import ComparedArtifact, CompareResult
 from tersor.pipeline.studies.rows import CompareRow, with_best
 from tersor.report.html import Picture, Table, render
@@ -43,6 +45,7 @@ def test_findings_are_sentences_with_numbers() -> None:
     assert "`w4` is beaten" in found
     assert "grows in 2 of 4 steps and shrinks beside the signal in 2" in found
     assert "larger than behind the first block for 2 of 2 recipes" in found
+    assert "falls most behind block 3, for `w4` from 0.04 to 0.02" in found
 
 
 def test_one_recipe_has_no_rival() -> None:
@@ -76,6 +79,16 @@ def test_without_hidden_states_there_is_no_such_section() -> None:
 def test_a_name_is_only_a_name(name: str) -> None:
     html = render(study_page(result(ROWS[0], replace(ROWS[1], recipe=name), ROWS[2])))
     assert "<script>x" not in html
+
+
+def test_names_in_the_picture_do_not_lie_on_each_other() -> None:
+    losses = (0.26, 0.27, 0.39, 0.4)
+    same = [row(f"r{kl}", 113_000_000, kl) for kl in losses]
+    lifts = _lifts([*same, row("int8", 163_000_000, 0.003)])
+    assert lifts[0] == lifts[4] == 0
+    points = 140 / log(0.4 / 0.003)
+    heights = [points * log(kl) + lift for kl, lift in zip(losses, lifts, strict=False)]
+    assert all(upper - lower > 9.99 for lower, upper in pairwise(heights))
 
 
 def test_a_lossless_recipe_and_an_endless_perplexity() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import inf
+from math import inf, log
 from typing import TYPE_CHECKING, Any
 
 from tersor.pipeline.studies.comparison import ComparedArtifact, CompareResult
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _ALIKE = 1.02
 """Sizes that differ by less are called the same."""
 _MARKERS = "os^Dv*"
+_HEIGHT, _LINE, _BESIDE = 140.0, 10.0, 0.25
+"""Points between the least and the largest loss of a picture, and of a line; a name's share of the
+width."""
 _WIDTH = 5.2
 """Inches; a phone shows so much without scrolling."""
 
@@ -105,7 +108,23 @@ def _travel_finding(travelled: Sequence[ComparedArtifact]) -> str:
         f"From block to block the error grows in {sum(steps)} of {len(steps)} steps and shrinks "
         f"beside the signal in {len(steps) - sum(steps)}; at the end it is larger than behind the "
         f"first block for {grown} of {len(paths)} recipes. Most of all for `{worst.recipe}`: from "
-        f"{figure(first, 2)} of the signal's power to {figure(last, 2)}."
+        f"{figure(first, 2)} of the signal's power to {figure(last, 2)}.{_deepest_fall(travelled)}"
+    )
+
+
+def _deepest_fall(travelled: Sequence[ComparedArtifact]) -> str:
+    falls = [
+        (sooner / later, block, one.recipe, sooner, later)
+        for one in travelled
+        for block, (sooner, later) in enumerate(pairwise(one.travel or ()), 2)
+        if 0 < later < sooner
+    ]
+    if not falls:
+        return ""
+    _, block, recipe, sooner, later = max(falls)
+    return (
+        f" It falls most behind block {block}, for `{recipe}` from {figure(sooner, 2)} to "
+        f"{figure(later, 2)}."
     )
 
 
@@ -168,13 +187,16 @@ def _sizes(rows: Sequence[CompareRow]) -> Picture:
     def draw(figure_: "Figure") -> None:
         axes = figure_.subplots()
         axes.plot([r.bytes / 1e6 for r in best], [_kl(r) for r in best], color=FAINT, zorder=1)
-        for row in made:
+        for row, lift in zip(made, _lifts(made), strict=True):
             point = axes.scatter(
                 row.bytes / 1e6, _kl(row), color=SERIES[0] if row.best else SERIES[1], zorder=2
             )
             hint(point, f"{row.recipe}: {size(row.bytes)}, KL {figure(row.kl_mean, 3)}")
             axes.annotate(
-                row.recipe, (row.bytes / 1e6, _kl(row)), xytext=(6, 3), textcoords="offset points"
+                row.recipe,
+                (row.bytes / 1e6, _kl(row)),
+                xytext=(6, 3 + lift),
+                textcoords="offset points",
             )
         axes.set_yscale("log")
         axes.margins(x=0.15, y=0.1)
@@ -189,6 +211,20 @@ def _sizes(rows: Sequence[CompareRow]) -> Picture:
         width=_WIDTH,
         height=3.0,
     )
+
+
+def _lifts(made: Sequence[CompareRow]) -> list[float]:
+    """By how many points each name is raised, so that none lies on another."""
+    sizes, losses = [row.bytes for row in made], [log(_kl(row)) for row in made]
+    wide, high = max(sizes) - min(sizes) or 1, max(losses) - min(losses) or 1.0
+    lifts, placed = [0.0] * len(made), list[tuple[float, float]]()
+    for index in sorted(range(len(made)), key=lambda index: losses[index]):
+        x, y = sizes[index] / wide, _HEIGHT * losses[index] / high
+        taken = [at + _LINE for beside, at in placed if abs(beside - x) < _BESIDE]
+        raised = max([y, *(at for at in taken if at > y)])
+        placed.append((x, raised))
+        lifts[index] = raised - y
+    return lifts
 
 
 def _travel(travelled: Sequence[ComparedArtifact]) -> Section:
