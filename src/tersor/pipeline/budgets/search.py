@@ -73,7 +73,7 @@ def quantize_within(
         budget = replace(
             _budget(found, mixture.allocation, other, written, started),
             text=judge.text,
-            tried=tuple(run.tried),
+            tried=tuple(run.tried) if limit is None else (),
             notes=tuple(run.notes),
         )
         budget = replace(
