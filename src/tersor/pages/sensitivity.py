@@ -170,8 +170,8 @@ def _cells(row: Sensitivity, exact: bool) -> tuple[Any, ...]:
 def _how(found: SensitivityResult) -> Section:
     said = [
         f"Estimates are the second order of the divergence (score `{found.score}`): gradients of "
-        "next tokens that are drawn from the model's own predictions, times what the change of "
-        "each matrix makes of its inputs. The head and the embedding are always measured.",
+        "next tokens that are drawn from the model's own predictions, squared, and the change of "
+        "each matrix. The head and the embedding are always measured.",
         f"Read: {found.text}; {found.positions} predictions.",
         *(f"{note[0].upper()}{note[1:]}." for note in found.notes),
     ]

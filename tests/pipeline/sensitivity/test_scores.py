@@ -32,6 +32,7 @@ def by_definition(name: str, seen: list[Window], change: torch.Tensor) -> float:
         "mean": 0.5 * (common + own),
         "outputs": 0.5 * sum(float(((change @ x) * g).square().sum()) for x, g in tokens),
         "weights": 0.5 * sum(float((g * change).square().sum()) for g in gradients),
+        "weights-labels": 0.5 * sum(float((g * change).square().sum()) for g in gradients),
         "first-order": sum(abs(sum(m)) for m in moved),
         "first-order-weights": float((sum(gradients) * change).abs().sum()),
     }[name]

@@ -26,13 +26,14 @@ from tersor.pipeline.sensitivity.candidates import (
     rounded_block,
 )
 from tersor.pipeline.sensitivity.estimates.gradients import Seen, backward
-from tersor.pipeline.sensitivity.estimates.scores import DEFAULT, SCORES, Windows
+from tersor.pipeline.sensitivity.estimates.scores import COMPENSATED, NEAREST, SCORES, Windows
 from tersor.pipeline.sensitivity.exact import exact_divergence, outside_divergence
 from tersor.pipeline.sensitivity.kept import Kept, Key
 from tersor.pipeline.sensitivity.original import Original
 from tersor.pipeline.sensitivity.result import Sensitivity, SensitivityResult, spearman
 from tersor.pipeline.sensitivity.units import Unit, units_of
 from tersor.pipeline.whole_model.windows import CalibrationText, calibration_text
+from tersor.ranges import Need
 from tersor.recipes import Calibration, Recipe, dump
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
@@ -46,13 +47,14 @@ class Protocol:
     """``tokens`` in windows of ``window`` are predicted; as many more as ``fit`` says are read by
     methods that look at activations, at most as many as the recipe calibrates on.
 
+    ``score``: the estimate, by name; that which fits the recipe's rounding if none is named.
     ``exact``: how many parts are quantized one after the other, drawn by ``seed``; ``None``: all.
     """
 
     tokens: int = 4096
     window: int = 128
     fit: int = 8192
-    score: str = DEFAULT
+    score: str | None = None
     exact: int | None = 0
     seed: int = 0
 
@@ -79,10 +81,14 @@ def sensitivities(
     """
     started = time.perf_counter()
     plain, notes = alone(recipe)
+    if protocol.score is None:
+        independent = Need.SECOND_MOMENTS not in plain.rounding.needs
+        protocol = replace(protocol, score=NEAREST if independent else COMPENSATED)
     every = {label: alone(variant)[0] for label, variant in variants.items()}
     chosen = candidates(source, plain, every, wanted)
     run = _Run(source, chosen, units_of(chosen.architecture, chosen.names(), by), protocol)
     rows, read = run.rows(texts, watch)
+    assert protocol.score is not None
     return SensitivityResult(
         source.path,
         recipe.name,
@@ -264,7 +270,7 @@ class _Measuring:
     def _inside(
         self, known: Mapping[Key, float], progress: Callable[[int, int], None] | None
     ) -> dict[Key, float]:
-        original, score = self._original, SCORES[self._protocol.score]
+        original, score = self._original, SCORES[self._protocol.score or NEAREST]
         found: dict[Key, float] = {}
         total = len(original.calls)
         inside = {f"{m}.weight" for m in self._candidates.names()}

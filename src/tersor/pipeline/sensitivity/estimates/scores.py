@@ -13,6 +13,7 @@ first order, which only rank.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,6 +45,16 @@ class Windows:
         """At least one window."""
         x, g = (_joined([getattr(w, side) for w in windows]) for side in ("x", "g"))
         return Windows(x, g, [len(w.x) for w in windows])
+
+    @cached_property
+    def squared(self) -> Tensor:
+        """The squared gradient of each weight, summed over windows, fp32 ``(out, in)``."""
+        pairs = (torch.split(side, self.lengths) for side in (self.x, self.g))
+        found = torch.zeros(self.g.shape[1], self.x.shape[1])
+        for x, g in zip(*pairs, strict=True):
+            gradient = (g.T @ x).float()
+            found.addcmul_(gradient, gradient)
+        return found
 
     def each(self) -> Iterator[tuple[Tensor, Tensor]]:
         """``x`` and ``g`` of every window, fp32."""
@@ -102,10 +113,12 @@ def outputs_independent(windows: Windows, change: Tensor) -> float:
 
 
 def weights_independent(windows: Windows, change: Tensor) -> float:
-    """``½ Σ_i F_ii Δw_i²`` with ``F_ii`` the mean of squared gradients of windows."""
-    return 0.5 * sum(
-        float(((g.T @ x) * change).square().sum(dtype=torch.float64)) for x, g in windows.each()
-    )
+    """``½ Σ_i F_ii Δw_i²``, with ``F_ii`` the squares of windows' gradients: errors of weights are.
+
+    Rounding to nearest makes them so; a method that lets later weights make up for earlier ones
+    does not.
+    """
+    return 0.5 * float((windows.squared * change.square()).sum(dtype=torch.float64))
 
 
 def first_order(windows: Windows, change: Tensor) -> float:
@@ -130,12 +143,14 @@ SCORES: Mapping[str, Score] = {
     "tokens": Score(tokens_independent, "Fisher information, tokens independent"),
     "mean": Score(tokens_around_mean, "Fisher information, tokens independent around their mean"),
     "outputs": Score(outputs_independent, "Fisher information, outputs independent (GuidedQuant)"),
-    "weights": Score(
-        weights_independent, "SqueezeLLM, https://arxiv.org/abs/2306.07629: diagonal", labels=True
+    "weights": Score(weights_independent, "Fisher information, weights independent"),
+    "weights-labels": Score(
+        weights_independent, "SqueezeLLM, https://arxiv.org/abs/2306.07629", labels=True
     ),
     "first-order": Score(first_order, "Taylor expansion, first order, by window", labels=True),
     "first-order-weights": Score(
         first_order_weights, "Taylor expansion, first order, by weight", labels=True
     ),
 }
-DEFAULT = "mean"
+NEAREST, COMPENSATED = "weights", "mean"
+"""What is taken where errors of weights are independent, and where they make up for others."""
