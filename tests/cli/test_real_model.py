@@ -73,10 +73,12 @@ def test_compare_from_a_gguf_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "| vanilla-int8 |" in (out / "compare.md").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         "compare.csv",
+        "compare.html",
         "compare.json",
         "compare.md",
         "nf4",
         "original",
+        "study.json",
         "vanilla-int8",
     ]
     card = (out / "nf4" / "README.md").read_text()
