@@ -9,6 +9,9 @@ from tersor.pipeline.budgets.goal import NEAR, Bits, Goal, Size
 from tersor.pipeline.budgets.space import KEPT, Space
 from tersor.pipeline.sensitivity.candidates import Label
 
+_SHAPES = 0.0005
+"""Bits per weight that are not seen in three decimals: what the shapes beside the codes take."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -41,6 +44,8 @@ def limit_of(space: Space, goal: Bits | Size) -> Limit:
         rest = quantized.keys() - set(space.modules)
         fixed = sum(quantized[name].stored_bytes for name in rest)
     most = goal.value * per_unit
+    if isinstance(goal, Bits):
+        most += _SHAPES * per_unit
     return Limit(ceil((1 - NEAR) * most) - fixed, floor(most) - fixed, fixed, per_unit)
 
 
