@@ -9,8 +9,8 @@ from tersor.pipeline.budgets.goal import NEAR, Bits, Goal, Size
 from tersor.pipeline.budgets.space import KEPT, Space
 from tersor.pipeline.sensitivity.candidates import Label
 
-_SHAPES = 0.0005
-"""Bits per weight that are not seen in three decimals: what the shapes beside the codes take."""
+_SHAPES = 0.00049
+"""Bits per weight that do not show in three decimals: what the shapes beside the codes take."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def limit_of(space: Space, goal: Bits | Size) -> Limit:
         fixed = sum(quantized[name].stored_bytes for name in rest)
     most = goal.value * per_unit
     if isinstance(goal, Bits):
-        most += _SHAPES * per_unit
+        most = max(most, (floor(1000 * goal.value) / 1000 + _SHAPES) * per_unit)
     return Limit(ceil((1 - NEAR) * most) - fixed, floor(most) - fixed, fixed, per_unit)
 
 
