@@ -18,7 +18,8 @@ from tersor.pipeline.studies.comparison import REPORT, CompareResult
 from tersor.pipeline.studies.effort import Begun
 from tersor.pipeline.studies.evaluate import Protocol
 from tersor.pipeline.studies.found import EvaluateResult
-from tersor.pipeline.studies.measuring import Measures, Watch
+from tersor.pipeline.studies.measuring import Measures
+from tersor.pipeline.studies.quantizing import Watch
 from tersor.pipeline.studies.widths import crossed
 from tersor.recipes import AnyRecipe, Recipe, known_recipe
 from tersor.runtime.engine.options import EngineOptions

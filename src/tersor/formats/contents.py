@@ -61,3 +61,12 @@ class Description:
     schemes: Mapping[str, Scheme]
     transposed: frozenset[str] = field(default_factory=frozenset)
     experts: tuple[StackedExperts, ...] = ()
+
+
+def beyond_linears(contents: Contents, name: str) -> list[str]:
+    """What a format called ``name``, of linears with one scheme, does not hold of a model."""
+    found = []
+    if len(contents.groups()) > 1:
+        found.append(f"{name} has one scheme for all linears; quantize with one")
+    odd = (m.module for m in contents.matrices if m.transposed or m.role is Role.EMBEDDING)
+    return found + [f"{module}: {name} holds linears alone" for module in odd]

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tersor
-from tersor.errors import OptionError, OutputError
+from tersor.errors import OptionError, OutputError, RecipeError
 from tersor.evaluation import Evaluation, hidden_states, relative_errors
 from tersor.pipeline.studies import measuring, quantizing, timing
 from tersor.pipeline.studies.comparison import CompareResult
@@ -170,13 +170,36 @@ def test_a_record_that_makes_no_sense_is_forgotten(tmp_path: Path, content: str)
 
 
 def test_recipes_by_widths(model: Path) -> None:
-    found = study(model, ["vanilla-int8", "nf4"], bits=[2, 4])
+    with pytest.warns(UserWarning, match="nf4 is compared as it is"):
+        found = study(model, ["vanilla-int8", "nf4"], bits=[2, 4])
     names = ["original", "vanilla-int8-2bit", "vanilla-int8-4bit", "nf4"]
     assert [row.recipe for row in found.rows] == names
     losses = {row.recipe: row.kl_mean or 0.0 for row in found.rows}
     assert losses["vanilla-int8-2bit"] > losses["vanilla-int8-4bit"]
     with pytest.raises(OptionError, match="bits must be a whole number from 2 to 8, not 9"):
         study(model, ["w4"], bits=9)
+
+
+@pytest.mark.parametrize("recipe", ["w4", "log2"])
+def test_widths_of_which_a_recipe_has_only_some_are_refused(model: Path, recipe: str) -> None:
+    with pytest.raises(RecipeError, match="7"):
+        study(model, [recipe], bits=[2, 7, 8])
+    assert not (model.parent / "out").exists()
+
+
+def test_the_original_leaves_before_an_artifact_is_loaded(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    for name in ("load", "load_source"):
+        real = getattr(measuring, name)
+        monkeypatch.setattr(
+            measuring, name, lambda *a, r=real, n=name, **k: order.append(n) or r(*a, **k)
+        )
+    study(model, ["vanilla-int8"])
+    order.clear()
+    study(model, ["vanilla-int8", "nf4"])  # the original's own loss is known already
+    assert order == ["load_source", "load"]
 
 
 def test_speed_where_the_engine_runs_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

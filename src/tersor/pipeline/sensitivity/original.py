@@ -11,11 +11,10 @@ from tersor import _native
 from tersor.calibration.blocks import BlockCall
 from tersor.calibration.memory import ActivationMemory
 from tersor.calibration.skeleton import Decoder
-from tersor.checkpoints.source import Source, shapes_of
+from tersor.checkpoints.source import Source
 from tersor.errors import SourceError
 from tersor.models.architecture import Architecture
-from tersor.models.probing import LogitRule, logit_rule
-from tersor.pipeline.planning.logits import head_of
+from tersor.pipeline.planning.logits import head_of, known_logits
 
 _ROWS = 256
 _TOGETHER = 4
@@ -45,7 +44,11 @@ class Original:
         Raises :class:`SourceError` for a model that cannot be run block by block, or whose logits
         are not the head's product.
         """
-        self._rule = _rule(source, architecture)
+        self._rule = known_logits(
+            source,
+            architecture,
+            "what single linears do to them cannot be measured; use a recipe without a budget",
+        )
         self.decoder = Decoder(source, architecture)
         self.source, self.architecture, self.tokens = source, architecture, tokens
         self.first, self._memory = first, memory
@@ -204,16 +207,6 @@ class Original:
                 f"{self.source.path}: {type(call.block).__name__} shares keys and values with "
                 "other blocks, so single blocks cannot be run again"
             )
-
-
-def _rule(source: Source, architecture: Architecture) -> LogitRule:
-    rule = logit_rule(architecture, source.config, shapes_of(source))
-    if rule is None or head_of(architecture) is None:
-        raise SourceError(
-            f"{source.path}: logits are not the product of the final norm's output and the head, "
-            "so what single linears do to them cannot be measured; use a recipe without a budget"
-        )
-    return rule
 
 
 def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:

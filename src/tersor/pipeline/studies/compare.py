@@ -18,8 +18,8 @@ from tersor.pipeline.quantize import output
 from tersor.pipeline.studies.comparison import ComparedArtifact, CompareResult
 from tersor.pipeline.studies.effort import Begun
 from tersor.pipeline.studies.keeping import Kept, key_of, source_key
-from tersor.pipeline.studies.measuring import Measures, Measuring, Watch
-from tersor.pipeline.studies.quantizing import Made, Quantizing
+from tersor.pipeline.studies.measuring import Measures, Measuring
+from tersor.pipeline.studies.quantizing import Made, Quantizing, Watch
 from tersor.pipeline.studies.rows import (
     CompareRow,
     original_row,

@@ -28,12 +28,12 @@ from tersor.pipeline.studies.evaluate import (
     update_card,
 )
 from tersor.pipeline.studies.keeping import Kept, key_of
+from tersor.pipeline.studies.quantizing import Watch
 from tersor.pipeline.studies.timing import Rates, conditions, rates_of
 from tersor.runtime.load import load, load_source
 from tersor.runtime.measuring.bench import Timing
 from tersor.version import code_digest, versions
 
-Watch = Callable[[str], Callable[[int, int], None] | None]
 _TRAVELLING = 512
 """Tokens of the window whose hidden states are compared."""
 
@@ -107,7 +107,8 @@ class Measuring:
     ) -> tuple[list[Evaluation], tuple[float, ...] | None]:
         """Of every text, and how the error travels through the blocks."""
         if self._lacks(key):
-            self._measure(key, load(directory, kernels=False), self._reference, directory.name)
+            against = self._reference  # first: the original leaves before the other is loaded
+            self._measure(key, load(directory, kernels=False), against, directory.name)
         found = [self._loss(key, text) for text in self.texts]
         update_card(directory, found[0])
         travel = self._kept.get(self._travel_key(key))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tersor.errors import FormatError
-from tersor.formats.contents import Contents, Description
+from tersor.formats.contents import Contents, Description, beyond_linears
 from tersor.formats.entry import Entry, needed_tensor
 from tersor.formats.format import Format
 from tersor.formats.linear import QuantizedLinear
@@ -136,11 +136,7 @@ class AwqFormat(Format):
 
     def obstacles(self, contents: Contents) -> list[str]:
         """Embeddings, transposed linears, and several schemes are for other formats too."""
-        found = super().obstacles(contents)
-        if len(contents.groups()) > 1:
-            found.append("AWQ has one scheme for all linears; quantize with one")
-        odd = [m.module for m in contents.matrices if m.transposed or "embed" in m.module]
-        return found + [f"{module}: AWQ holds linears alone" for module in odd]
+        return super().obstacles(contents) + beyond_linears(contents, "AWQ")
 
     def readings(self, contents: Contents) -> tuple[Reading, ...]:
         """Those that read AWQ."""

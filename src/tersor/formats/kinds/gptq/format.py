@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tersor.errors import FormatError, SchemeError
-from tersor.formats.contents import Contents, Description
+from tersor.formats.contents import Contents, Description, beyond_linears
 from tersor.formats.entry import Entry, check_entries, needed_tensor
 from tersor.formats.format import Format
 from tersor.formats.kinds.gptq.settings import V1, WIDTHS, label_of, scheme_of
@@ -155,11 +155,7 @@ class GptqFormat(Format):
 
     def obstacles(self, contents: Contents) -> list[str]:
         """Embeddings, transposed linears, and several schemes are for other formats too."""
-        found = super().obstacles(contents)
-        if len(contents.groups()) > 1:
-            found.append("GPTQ has one scheme for all linears; quantize with one")
-        odd = [m.module for m in contents.matrices if m.transposed or "embed" in m.module]
-        return found + [f"{module}: GPTQ holds linears alone" for module in odd]
+        return super().obstacles(contents) + beyond_linears(contents, "GPTQ")
 
     def readings(self, contents: Contents) -> tuple[Reading, ...]:
         """Those that read GPTQ."""
