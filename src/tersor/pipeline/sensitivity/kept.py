@@ -15,6 +15,7 @@ from tersor.checkpoints.source import Source
 from tersor.digest import tensor_digest
 from tersor.errors import SourceError
 from tersor.runtime.packed.store import store
+from tersor.version import code_digest, versions
 
 Key = tuple[str, str]
 """What was quantized, and the label of its scheme."""
@@ -33,7 +34,8 @@ class Kept:
         weights = {
             name: tensor_digest(source.read([name]).values()) for name in sorted(source.tensors)
         }
-        text = json.dumps([weights, protocol], sort_keys=True, default=str)
+        made_by = [dict(source.config), versions(), code_digest()]
+        text = json.dumps([weights, protocol, made_by], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         self._file = place.directory / "sensitivity" / f"{digest}.json"
         if self._file.is_file():
