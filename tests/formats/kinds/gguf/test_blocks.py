@@ -6,8 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tersor.errors import FormatError
+from tersor.errors import FormatError, SchemeError
 from tersor.formats.kinds.gguf import FORMAT
+from tersor.formats.kinds.gguf.block_type import Parameters
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.grids import QuantizedTensor
 
@@ -81,3 +82,73 @@ def test_a_scale_that_is_no_number_is_refused(name: str) -> None:
 def test_bytes_that_are_no_blocks_are_refused() -> None:
     with pytest.raises(FormatError, match=r"proj: \(5, 53\) bytes are no blocks of Q4_0"):
         decoded("Q4_0", rows_of("Q4_0")[:, :-1])
+
+
+def there_and_back(name: str, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    kind = TYPES[name]
+    return kind.encode(kind.parameters(blocks), kind.codes(blocks))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_encoded_again_has_the_same_values(name: str, seed: int) -> None:
+    blocks = TYPES[name].blocks(rows_of(name, seed))
+    again = there_and_back(name, blocks)
+    values, expected = (
+        gguf.dequantize(b, gguf.GGMLQuantizationType[name]) for b in (again, blocks)
+    )
+    assert np.array_equal(values.view(np.int32), expected.view(np.int32))
+    assert np.array_equal(there_and_back(name, again), again)
+
+
+PRODUCTS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("d", [6e-8, 65504.0, -3.0e-5, 0.0, -0.0])
+def test_products_at_the_ends_of_float16_are_factored(name: str, d: float) -> None:
+    blocks = TYPES[name].blocks(rows_of(name))
+    for first in _HALVES[name]:
+        blocks[:, first : first + 2] = np.array([d], np.float16).view(np.uint8)
+    kind = TYPES[name]
+    again = there_and_back(name, blocks)
+    for one, two in zip(kind.parameters(again), kind.parameters(blocks), strict=True):
+        assert np.array_equal(one, two) if one is not None else two is None
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_that_do_not_factor_are_refused(name: str) -> None:
+    kind, blocks = TYPES[name], TYPES[name].blocks(rows_of(name))
+    scales, minima = kind.parameters(blocks)
+    for wrong in (scales * np.float32(1 + 2**-20), scales + np.float32(2**-30)):
+        with pytest.raises(SchemeError, match="float16 number"):
+            kind.encode(Parameters(wrong, minima), kind.codes(blocks))
+    scales[1, 0] *= 300  # no integer that is stored is as large
+    scales[1, 1] += (scales[1, 1] == 0) * scales[1].max()
+    with pytest.raises(SchemeError, match="are not integers from"):
+        kind.encode(Parameters(scales, minima), kind.codes(blocks))
+
+
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"])
+@pytest.mark.parametrize("scale", [1 + 2**-11, 1e5, 1e-9])
+def test_a_scale_that_float16_does_not_hold_is_refused(name: str, scale: float) -> None:
+    kind, blocks = TYPES[name], TYPES[name].blocks(rows_of(name))
+    scales, minima = kind.parameters(blocks)
+    wrong = scales.astype(np.float32)
+    wrong[3, 0] = scale
+    with pytest.raises(
+        SchemeError, match=f"float16 does not hold a scale or minimum of {scale:.6g}"
+    ):
+        kind.encode(Parameters(wrong, minima), kind.codes(blocks))
+    if minima is not None:
+        minima[2, 0] = -scale
+        with pytest.raises(SchemeError, match="float16 does not hold"):
+            kind.encode(Parameters(scales, minima), kind.codes(blocks))
+
+
+def test_integers_that_are_no_level_are_refused() -> None:
+    kind, blocks = TYPES["IQ4_NL"], TYPES["IQ4_NL"].blocks(rows_of("IQ4_NL"))
+    codes = kind.codes(blocks)
+    codes[0, 5] = 127
+    with pytest.raises(SchemeError, match="levels"):
+        kind.encode(kind.parameters(blocks), codes)

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.errors import SchemeError
+
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -29,6 +31,34 @@ def spread(field: Bytes, bits: int, runs: int = 1) -> Bytes:
 def less(codes: Bytes, zero: int) -> NDArray[np.int8]:
     """Unsigned codes less ``zero``."""
     return codes.astype(np.int8) - np.int8(zero)
+
+
+def gathered(codes: NDArray[Any], bits: int, runs: int = 1) -> Bytes:
+    """Inverse of :func:`spread`: codes ``(blocks, codes)`` → ``(blocks, bytes)``."""
+    per_byte = 8 // bits
+    parts = codes.astype(np.uint8).reshape(len(codes), runs, per_byte, -1)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
+    field: Bytes = np.bitwise_or.reduce(parts << shifts, axis=2).reshape(len(codes), -1)
+    return field
+
+
+def half_bytes(numbers: NDArray[Any]) -> Bytes:
+    """Inverse of :func:`halves`: numbers ``(blocks, 1)`` → ``(blocks, 2)``.
+
+    Raises :class:`SchemeError` unless float16 holds each.
+    """
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype("<f2")
+    lost = narrow.astype(np.float32) != numbers
+    if lost.any():
+        raise SchemeError(f"float16 does not hold a scale or minimum of {numbers[lost][0]:.6g}")
+    return narrow.view(np.uint8)
+
+
+def more(codes: NDArray[Any], zero: int) -> Bytes:
+    """Inverse of :func:`less`."""
+    unsigned: Bytes = (codes.astype(np.int16) + zero).astype(np.uint8)
+    return unsigned
 
 
 def joined(*parts: NDArray[Any]) -> NDArray[Any]:

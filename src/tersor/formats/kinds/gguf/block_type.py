@@ -52,3 +52,10 @@ class Blocks(ABC):
     @abstractmethod
     def codes(self, blocks: Bytes) -> NDArray[Any]:
         """Codes ``(blocks, values)`` of the grid's code type."""
+
+    @abstractmethod
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """Inverse of :meth:`parameters` and :meth:`codes`, in numbers: blocks ``(blocks, bytes)``.
+
+        Raises :class:`SchemeError` for scales and minima that the type does not hold exactly.
+        """

@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.formats.kinds.gguf.bits import Bytes, halves, joined, less, spread
+from tersor.formats.kinds.gguf.bits import (
+    Bytes,
+    Floats,
+    gathered,
+    half_bytes,
+    halves,
+    joined,
+    less,
+    more,
+    spread,
+)
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
+from tersor.formats.kinds.gguf.factors import factored
 from tersor.grids import AffineGrid, IntegerGrid, Symmetry
 
 
@@ -31,6 +42,16 @@ class Q2_K(Blocks):  # noqa: N801 - llama.cpp's name
         """q."""
         return spread(blocks[:, 16:80], 2, runs=2)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        d, scales, least, minima = _with_minima(parameters, 15)
+        return joined(
+            scales | minima << np.uint8(4),
+            gathered(codes, 2, runs=2),
+            half_bytes(d),
+            half_bytes(least),
+        )
+
 
 class Q3_K(Blocks):  # noqa: N801
     """The third bits of the codes, their lower two, scales of 6 bits with a sign, d."""
@@ -48,6 +69,18 @@ class Q3_K(Blocks):  # noqa: N801
         third = spread(blocks[:, :32], 1)
         return less(spread(blocks[:, 32:96], 2, runs=2) | third << np.uint8(2), 4)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        d, integers = factored(parameters.scales, -32, 31)
+        scales, unsigned = more(integers, 32), more(codes, 4)
+        return joined(
+            gathered(unsigned >> np.uint8(2), 1),
+            gathered(unsigned & 3, 2, runs=2),
+            gathered(scales & 15, 4),
+            gathered(scales >> np.uint8(4), 2),
+            half_bytes(d),
+        )
+
 
 class Q4_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, codes of 4 bits."""
@@ -62,6 +95,10 @@ class Q4_K(Blocks):  # noqa: N801
         """q."""
         return spread(blocks[:, 16:], 4, runs=4)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(_six_bits(parameters), gathered(codes, 4, runs=4))
+
 
 class Q5_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, the fifth bits of the codes, their lower four."""
@@ -75,6 +112,11 @@ class Q5_K(Blocks):  # noqa: N801
     def codes(self, blocks: Bytes) -> NDArray[Any]:
         """q."""
         return spread(blocks[:, 48:], 4, runs=4) | spread(blocks[:, 16:48], 1) << np.uint8(4)
+
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        fifth, lower = gathered(codes >> np.uint8(4), 1), gathered(codes & 15, 4, runs=4)
+        return joined(_six_bits(parameters), fifth, lower)
 
 
 class Q6_K(Blocks):  # noqa: N801
@@ -92,6 +134,17 @@ class Q6_K(Blocks):  # noqa: N801
         low, high = spread(blocks[:, :128], 4, runs=2), spread(blocks[:, 128:192], 2, runs=2)
         return less(low | high << np.uint8(4), 32)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        d, scales = factored(parameters.scales, -128, 127)
+        unsigned = more(codes, 32)
+        return joined(
+            gathered(unsigned & 15, 4, runs=2),
+            gathered(unsigned >> np.uint8(4), 2, runs=2),
+            scales.astype(np.int8).view(np.uint8),
+            half_bytes(d),
+        )
+
 
 def _of_six_bits(blocks: Bytes) -> Parameters:
     """Twelve bytes: lower bits of four scales, of four minima, then both of four more.
@@ -105,3 +158,25 @@ def _of_six_bits(blocks: Bytes) -> Parameters:
         halves(blocks, 0) * scales.astype(np.float32),
         -(halves(blocks, 2) * minima.astype(np.float32)),
     )
+
+
+def _six_bits(parameters: Parameters) -> Bytes:
+    """Inverse of :func:`_of_six_bits`."""
+    d, scales, least, minima = _with_minima(parameters, 63)
+    (low, high), (least_low, least_high) = ((of[:, :4], of[:, 4:]) for of in (scales, minima))
+    four = np.uint8(4)
+    return joined(
+        half_bytes(d),
+        half_bytes(least),
+        low | high >> four << np.uint8(6),
+        least_low | least_high >> four << np.uint8(6),
+        (high & 15) | (least_high & 15) << four,
+    )
+
+
+def _with_minima(parameters: Parameters, highest: int) -> tuple[Floats, Bytes, Floats, Bytes]:
+    """d, scales, dmin and minima: integers up to ``highest``."""
+    assert parameters.minima is not None
+    d, scales = factored(parameters.scales, 0, highest)
+    least, minima = factored(-parameters.minima, 0, highest)
+    return d, scales.astype(np.uint8), least, minima.astype(np.uint8)

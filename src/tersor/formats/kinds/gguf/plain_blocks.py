@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.formats.kinds.gguf.bits import Bytes, halves, less, spread
+from tersor.formats.kinds.gguf.bits import (
+    Bytes,
+    gathered,
+    half_bytes,
+    halves,
+    joined,
+    less,
+    more,
+    spread,
+)
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
 from tersor.grids import AffineGrid, IntegerGrid, ScaleFormat, Symmetry, fp4
 
@@ -26,6 +35,10 @@ class Q4_0(Blocks):  # noqa: N801 - llama.cpp's name
         """q − 8."""
         return less(spread(blocks[:, 2:], 4), 8)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(half_bytes(parameters.scales), gathered(more(codes, 8), 4))
+
 
 class Q4_1(Blocks):  # noqa: N801
     """d, m, 32 codes of 4 bits: ``d·q + m``."""
@@ -39,6 +52,10 @@ class Q4_1(Blocks):  # noqa: N801
     def codes(self, blocks: Bytes) -> NDArray[Any]:
         """q."""
         return spread(blocks[:, 4:], 4)
+
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(_scale_and_minimum(parameters), gathered(codes, 4))
 
 
 class Q5_0(Blocks):  # noqa: N801
@@ -54,6 +71,10 @@ class Q5_0(Blocks):  # noqa: N801
         """q − 16."""
         return less(_five_bits(blocks[:, 2:6], blocks[:, 6:]), 16)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(half_bytes(parameters.scales), _fifth_and_lower(more(codes, 16)))
+
 
 class Q5_1(Blocks):  # noqa: N801
     """d, m, the fifth bits of 32 codes, their lower four: ``d·q + m``."""
@@ -68,6 +89,10 @@ class Q5_1(Blocks):  # noqa: N801
         """q."""
         return _five_bits(blocks[:, 4:8], blocks[:, 8:])
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(_scale_and_minimum(parameters), _fifth_and_lower(codes))
+
 
 class Q8_0(Blocks):  # noqa: N801
     """d, 32 codes of 8 bits with a sign: ``d·q``."""
@@ -81,6 +106,10 @@ class Q8_0(Blocks):  # noqa: N801
     def codes(self, blocks: Bytes) -> NDArray[Any]:
         """q."""
         return np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
+
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(half_bytes(parameters.scales), codes.astype(np.int8).view(np.uint8))
 
 
 class MXFP4(Blocks):
@@ -97,8 +126,24 @@ class MXFP4(Blocks):
         """The bits of E2M1."""
         return spread(blocks[:, 1:], 4)
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(parameters.scales, gathered(codes, 4))
+
 
 def _five_bits(fifth: Bytes, lower: Bytes) -> Bytes:
     high = np.unpackbits(np.ascontiguousarray(fifth), axis=1, bitorder="little")
     codes: Bytes = spread(lower, 4) | high << np.uint8(4)
     return codes
+
+
+def _fifth_and_lower(codes: NDArray[Any]) -> Bytes:
+    """Inverse of :func:`_five_bits`."""
+    high = np.packbits(codes.astype(np.uint8) >> np.uint8(4), axis=1, bitorder="little")
+    return joined(high, gathered(codes & 15, 4))
+
+
+def _scale_and_minimum(parameters: Parameters) -> Bytes:
+    scales, minima = parameters
+    assert minima is not None
+    return joined(half_bytes(scales), half_bytes(minima))

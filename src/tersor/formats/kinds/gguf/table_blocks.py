@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tersor.formats.kinds.gguf.bits import Bytes, halves, less, spread
+from tersor.errors import SchemeError
+from tersor.formats.kinds.gguf.bits import (
+    Bytes,
+    gathered,
+    half_bytes,
+    halves,
+    joined,
+    less,
+    more,
+    spread,
+)
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
+from tersor.formats.kinds.gguf.factors import factored
 from tersor.grids import IntegerGrid, Symmetry
 
 _LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
@@ -29,6 +40,10 @@ class IQ4_NL(Blocks):  # noqa: N801 - llama.cpp's name
         """The levels."""
         return _levels(spread(blocks[:, 2:], 4))
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        return joined(half_bytes(parameters.scales), gathered(_places(codes), 4))
+
 
 class IQ4_XS(Blocks):  # noqa: N801
     """d, the upper two and the lower four bits of eight scales with a sign, 256 codes."""
@@ -45,6 +60,26 @@ class IQ4_XS(Blocks):  # noqa: N801
         """The levels."""
         return _levels(spread(blocks[:, 8:], 4, runs=8))
 
+    def encode(self, parameters: Parameters, codes: NDArray[Any]) -> Bytes:
+        """See :meth:`Blocks.encode`."""
+        d, integers = factored(parameters.scales, -32, 31)
+        scales = more(integers, 32)
+        return joined(
+            half_bytes(d),
+            gathered(scales >> np.uint8(4), 2, runs=2),
+            gathered(scales & 15, 4, runs=4),
+            gathered(_places(codes), 4, runs=8),
+        )
+
 
 def _levels(codes: Bytes) -> NDArray[np.int8]:
     return np.array(_LEVELS, np.int8)[codes]
+
+
+def _places(levels: NDArray[Any]) -> Bytes:
+    """Inverse of :func:`_levels`. Raises :class:`SchemeError` for integers that are no level."""
+    table = np.array(_LEVELS, np.int8)
+    places = np.searchsorted(table, levels).clip(max=len(table) - 1)
+    if not np.array_equal(table[places], levels):
+        raise SchemeError("its codes are no levels of IQ4")
+    return places.astype(np.uint8)
