@@ -172,6 +172,28 @@ def test_an_embedding_that_is_not_finite_makes_no_token(out: Path) -> None:
         list(tersor.Engine(out).generate_batch_tokens([[5, 6]], 1))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("norm", ["model.norm", "model.layers.1.post_attention_layernorm"])
+def test_activations_that_overflow_make_no_logits(out: Path, norm: str, bits: int) -> None:
+    name = f"{norm}.weight"
+    change_tensors(out, lambda tensors: tensors[name].fill_(3e38))
+    engine = tersor.Engine(out, activation_bits=bits)
+    for text in ([7], [5, 6, 7]):
+        with pytest.raises(NonFiniteWeight, match="or so large that activations overflow; make"):
+            engine.logits(text)
+
+
+def test_tokens_that_are_not_finite_are_forgotten(out: Path) -> None:
+    expected = tersor.Engine(out).logits([6, 7])
+    name = "model.embed_tokens.weight"
+    change_tensors(out, lambda tensors: tensors[name][5].fill_(float("nan")))
+    engine = tersor.Engine(out)
+    for text in ([5, 6], [6, 5]):
+        with pytest.raises(NonFiniteWeight, match="logits hold NaN"):
+            engine.logits(text)
+    assert (engine.logits([6, 7]) == expected).all()
+
+
 def test_a_norm_that_is_not_finite_is_refused_by_load(out: Path) -> None:
     name = "model.layers.0.input_layernorm.weight"
     change_tensors(out, lambda tensors: tensors[name][3:4].fill_(float("inf")))

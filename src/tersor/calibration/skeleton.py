@@ -26,7 +26,7 @@ from tersor.calibration.blocks import (
 )
 from tersor.calibration.computed_buffers import fill_computed_buffers
 from tersor.calibration.memory import ActivationMemory
-from tersor.calibration.modules import model_around, unload, without_embeddings
+from tersor.calibration.modules import load, model_around, unload, without_embeddings
 from tersor.checkpoints.source import Source
 from tersor.errors import SourceError, TersorError
 from tersor.models.architecture import Architecture
@@ -214,7 +214,7 @@ class Decoder:
     def load(self, index: int) -> nn.Module:
         """Load a block's weights, fp32, and leave them in memory."""
         prefix = f"{self._path}.{index}."
-        self._load(self.blocks[index], self._stored(prefix), prefix)
+        load(self.blocks[index], self._stored(prefix), prefix, self._source.path)
         return self.blocks[index]
 
     def published(self, index: int | None, path: str, tensor: Tensor) -> dict[str, Tensor]:
@@ -277,26 +277,4 @@ class Decoder:
     def _load_surroundings(self) -> None:
         prefix = f"{self._parent}." if self._parent else ""
         stored = self._stored(prefix, f"{self._path}.")
-        self._load(self.module, stored, prefix, below=self._container)
-
-    def _load(
-        self, module: nn.Module, stored: dict[str, Tensor], prefix: str, below: str | None = None
-    ) -> None:
-        """Put ``stored`` into ``module``, as fp32; nothing but what is under ``below`` may lack."""
-        # Popped one by one: what was read is let go as soon as it is converted.
-        values = {name.removeprefix(prefix): _as_fp32(stored.pop(name)) for name in list(stored)}
-        try:
-            missing = module.load_state_dict(values, strict=False, assign=True).missing_keys
-        except RuntimeError as error:
-            first = str(error).splitlines()[-1].strip()
-            raise SourceError(f"{self._source.path}: {prefix}*: {first}") from error
-        lacking = [name for name in missing if below is None or not name.startswith(f"{below}.")]
-        if lacking:
-            raise SourceError(
-                f"{self._source.path}: no tensor {prefix}{lacking[0]}, which "
-                f"{type(module).__name__} needs; the checkpoint is incomplete"
-            )
-
-
-def _as_fp32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+        load(self.module, stored, prefix, self._source.path, below=self._container)

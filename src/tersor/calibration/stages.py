@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tersor.calibration.blocks import BlockCall
-from tersor.calibration.experts import ExpertInputs
+from tersor.calibration.experts import ExpertProducts
 from tersor.calibration.memory import ActivationMemory
 from tersor.machine.parallel import one_thread_each
 
@@ -180,9 +180,9 @@ class _Run:
                 piece.finished = True
                 self._changed.notify_all()
 
-    def _watching_experts(self) -> ExpertInputs:
+    def _watching_experts(self) -> ExpertProducts:
         block = self._call.block
-        return ExpertInputs(
+        return ExpertProducts(
             [
                 (block.get_parameter(path), partial(self._before_expert, experts))
                 for path, experts in self._fused.items()

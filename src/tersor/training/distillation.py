@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tersor.digest import tensor_digest
 from tersor.errors import RecipeError
@@ -21,9 +21,10 @@ from tersor.grids import QuantizedTensor
 from tersor.machine.parallel import in_order
 from tersor.training.adam import Adam
 from tersor.training.checkpoint import Checkpoint
-from tersor.training.latent import LatentLinear, LatentNorm, LatentScales
+from tersor.training.latent import LatentLinear, LatentScales
 from tersor.training.learner import sum_of_gradients
 from tersor.training.logits import divergence
+from tersor.training.problem import ModelProblem
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Distill:
 
     def train(
         self,
-        problem: "ModelProblem",
+        problem: ModelProblem,
         seed: int,
         progress: Callable[[int, int], None] | None = None,
         checkpoint: Checkpoint | None = None,
@@ -98,31 +99,6 @@ def _check(name: str, settings: Distill) -> None:
         )
     if min(settings.norm_rate, *settings.rates.values()) < 0:
         raise RecipeError(f"training {name}: a rate is below 0")
-
-
-@dataclass(frozen=True, eq=False)
-class ModelProblem:
-    """A quantized model in memory, and what it should predict.
-
-    ``forward``: windows of tokens int64 ``(r, T)`` → the final norm's output ``(r, T, hidden)``.
-    ``parameters`` hold the weights to learn; ``parts`` splits the gradient of the i-th into those
-    of its linears, ``(out, in)`` by name. ``latents`` and ``weights`` (views ``(out, in)``) by
-    name. ``norms`` by name. ``head``: ``(vocab, hidden)``, and ``cap`` of the logits (0: none), the
-    same for both models. ``tokens`` int64 ``(n, T)``; ``teacher``: final norm's output of the
-    original, ``(n, T, hidden)``. ``rows``: windows that run together.
-    """
-
-    forward: Callable[[Tensor], Tensor]
-    parameters: Sequence[nn.Parameter]
-    parts: Callable[[int, Tensor], Mapping[str, Tensor]]
-    latents: Mapping[str, LatentScales]
-    weights: Mapping[str, Tensor]
-    norms: Mapping[str, LatentNorm]
-    head: Tensor
-    tokens: Tensor
-    teacher: Tensor
-    rows: int
-    cap: float = 0.0
 
 
 def distill(

@@ -150,7 +150,7 @@ def test_attention_against_ffn() -> None:
     assert one.attention_per_linear == pytest.approx(0.3)
     assert one.ffn_per_linear == pytest.approx(0.6)
     assert "5 times as much per weight, and 0.5 times as much per linear" in one.line()
-    assert "neither more nor less" in one.line()
+    assert "is more sensitive than the FFN per weight and less so per linear:" in one.line()
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

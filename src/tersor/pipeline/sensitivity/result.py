@@ -53,12 +53,13 @@ class Contrast:
         """A sentence: which of the two is more sensitive, per weight and per linear."""
         weight = self.attention_per_weight / self.ffn_per_weight
         linear = self.attention_per_linear / self.ffn_per_linear
-        verdict = "is neither more nor less sensitive than the FFN"
-        if (weight > 1) == (linear > 1):
-            verdict = f"is {'more' if weight > 1 else 'less'} sensitive than the FFN"
+        by_weight, by_linear = ("more" if ratio > 1 else "less" for ratio in (weight, linear))
+        verdict = f"{by_weight} sensitive than the FFN"
+        if by_weight != by_linear:
+            verdict = f"{verdict} per weight and {by_linear} so per linear"
         return (
-            f"{self.scheme}: attention {verdict}: it loses {weight:.2g} times as much per weight, "
-            f"and {linear:.2g} times as much per linear"
+            f"{self.scheme}: attention is {verdict}: it loses {weight:.2g} times as much per "
+            f"weight, and {linear:.2g} times as much per linear"
         )
 
 

@@ -155,7 +155,8 @@ class Engine:
         """Logits after the ``last`` of ``tokens``, by default after each: ``(n, vocabulary)``.
 
         What the first sequence holds already of ``tokens`` is not run again. Raises
-        :class:`~tersor.errors.TextError` for tokens that the model or the context does not have.
+        :class:`~tersor.errors.TextError` for tokens that the model or the context does not have,
+        and :class:`~tersor.errors.NonFiniteWeight` for logits that are not finite.
         """
         ids = token_ids(tokens, self.shape.vocabulary)
         refuse_longer(ids, self.context, self.context)

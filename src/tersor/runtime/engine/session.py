@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import _native
+from tersor.errors import NonFiniteWeight
 
 # Tokens of a prompt that run together: enough to read weights once for many, few enough for the
 # activations between two linears to stay in the caches.
@@ -42,6 +43,8 @@ class Session:
 
         Only what the slot does not hold already is run; all of it, if the tokens part from what
         was run so far back that layers with a window have forgotten what was in sight there.
+
+        Raises :class:`NonFiniteWeight` for logits that are not finite, and the slot forgets.
         """
         with self._lock:
             held = self._held[slot]
@@ -62,7 +65,10 @@ class Session:
             return logits
 
     def step(self, slots: Sequence[int], texts: Sequence[list[int]]) -> NDArray[np.float32]:
-        """Logits ``(slots, vocabulary)`` after the last token of the text of every slot."""
+        """Logits ``(slots, vocabulary)`` after the last token of the text of every slot.
+
+        Raises as :meth:`extend` does.
+        """
         with self._lock:
             for slot in slots:
                 self.extend(slot, texts[slot][:-1], 0)  # nothing to do, unless others used the slot
@@ -105,6 +111,14 @@ class Session:
             np.array(wanted, dtype=np.int64),
             logits,
         )
+        # NaN anywhere before the head makes NaN of all logits of a token, and is in the cache.
+        if not np.isfinite(logits).all():
+            for slot in set(slots):
+                self._held[slot].clear()
+            raise NonFiniteWeight(
+                "logits hold NaN or infinity: a weight is damaged, or so large that activations "
+                "overflow; make or download the model again"
+            )
 
 
 def _common(held: list[int], tokens: list[int]) -> int:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tersor.calibration.blocks import BlockCall
+from tersor.calibration.experts import ExpertProducts, Heard
 from tersor.calibration.places import Place, places_of
 from tersor.families.blocks import FusedExperts
-from tersor.pipeline.sensitivity.estimates.experts import ExpertProducts, rows_of
 from tersor.pipeline.sensitivity.estimates.scores import Window
 from tersor.pipeline.sensitivity.original import Original
 
@@ -80,10 +80,13 @@ class _Notes:
 
     def linear(self, name: str, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         """As a forward hook of a module."""
-        self.product(name, args[0], output, slice(None))
+        self.product(name, args[0], output, ..., slice(None))
 
-    def product(self, name: str, x: Tensor, output: Tensor, rows: slice) -> None:
-        """Keep a product's input, and its output's gradient as soon as it is known."""
+    def product(self, name: str, x: Tensor, output: Tensor, index: Any, rows: slice) -> None:
+        """Keep a product's input, and its output's gradient as soon as it is known.
+
+        ``index``: where the output holds what ``x`` became, ``rows``: which of that are asked for.
+        """
         read = x.detach().to(output.dtype)
         if not output.requires_grad:
             width = len(range(*rows.indices(output.shape[-1])))
@@ -91,7 +94,7 @@ class _Notes:
             return
 
         def came_back(gradient: Tensor) -> None:
-            self._keep(name, read, gradient[..., rows].detach().clone())
+            self._keep(name, read, gradient[index][..., rows].detach().clone())
 
         output.register_hook(came_back)  # type: ignore[no-untyped-call]
 
@@ -142,16 +145,23 @@ class _Experts:
         self._notes = notes
         parameter = original.decoder.blocks[block].get_parameter(members[0][1].path)
         fused = _fused_at(original, block, members[0][1].path)
-        rows = rows_of(parameter, fused is not None and fused.transposed)
+        rows = _rows_of(parameter, fused is not None and fused.transposed)
         published = original.decoder.published(block, members[0][1].path, rows)
         self._parts: dict[int, list[tuple[str, slice]]] = {}
         for name, place in members:
             assert place.expert is not None
             self._parts.setdefault(place.expert, []).append((name, _as_slice(published[name])))
 
-    def __call__(self, expert: int, x: Tensor, output: Tensor) -> None:
-        for name, rows in self._parts.get(expert, ()):
-            self._notes.product(name, x, output, rows)
+    def __call__(self, expert: int, x: Tensor) -> Heard | None:
+        parts = self._parts.get(expert)
+        if parts is None:
+            return None
+
+        def heard(output: Tensor, index: Any) -> None:
+            for name, rows in parts:
+                self._notes.product(name, x, output, index, rows)
+
+        return heard
 
 
 def _fused_at(original: Original, block: int, path: str) -> FusedExperts | None:
@@ -160,6 +170,14 @@ def _fused_at(original: Original, block: int, path: str) -> FusedExperts | None:
         (f for f in architecture.fused_experts if path in (f.parameter, f.name)),
         None,
     )
+
+
+def _rows_of(parameter: Tensor, transposed: bool) -> Tensor:
+    """For every weight of ``(experts, rows, in)``, or transposed, the number of its row; a view."""
+    rows = parameter.shape[2 if transposed else 1]
+    numbers = torch.arange(rows)
+    shaped = numbers[None, None, :] if transposed else numbers[None, :, None]
+    return shaped.expand(parameter.shape)
 
 
 def _as_slice(numbers: Tensor) -> slice:
