@@ -65,7 +65,7 @@ def test_quantized_source(settings, word, tmp_path):
 
 def test_source_that_mlx_quantized(tmp_path):
     source = _source_with({"quantization": {"group_size": 64, "bits": 4}}, tmp_path)
-    with pytest.raises(SourceError, match="already quantized, for MLX"):
+    with pytest.raises(SourceError, match=r"already quantized \(mlx in config"):
         refuse_quantized(source)
 
 

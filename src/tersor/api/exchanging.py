@@ -13,7 +13,7 @@ def import_checkpoint(
 ) -> ConvertResult:
     """Write what others quantized as an artifact in the directory ``out``, with the same codes.
 
-    ``source``: a GPTQ, AWQ or compressed-tensors directory, or a GGUF file. ``force``: replace
+    ``source``: a GPTQ, AWQ, MLX or compressed-tensors directory, or a GGUF file. ``force``: replace
     ``out``. ``progress``: called with linears done and all, of two rounds.
 
     Raises a :class:`~tersor.errors.TersorError`, of what no format can hold with the reason; then
@@ -34,7 +34,8 @@ def export(
 ) -> ConvertResult:
     """Write a quantized model in another format, with the same codes.
 
-    ``format``: its name, ``gptq``, ``gptq-v2``, ``awq``, ``compressed-tensors`` or ``tersor``.
+    ``format``: its name, ``gptq``, ``gptq-v2``, ``awq``, ``mlx``, ``compressed-tensors`` or
+    ``tersor``.
     Others as in :func:`import_checkpoint`, errors too.
     """
     chosen = known_formats().named(of_kind("format", format, str))

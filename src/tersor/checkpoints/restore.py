@@ -10,6 +10,7 @@ from tersor.checkpoints.files import write_json
 from tersor.checkpoints.finite import FiniteSource
 from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.huggingface.directory import open_merged, open_published
+from tersor.checkpoints.huggingface.older_names import with_older_names
 from tersor.checkpoints.mistaken import refuse_mistaken
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.output.writer import ShardWriter
@@ -80,7 +81,7 @@ def restore(
                 if progress is not None:
                     progress(done, total)
         source.copy_companions(staging)
-        write_json(staging / "config.json", source.config)
+        write_json(staging / "config.json", with_older_names(source.config))
     return out
 
 

@@ -108,11 +108,6 @@ def refuse_quantized(source: Source) -> None:
                     f"{source.path}: already quantized ({method or key} in config.json); "
                     "give the original model"
                 )
-        if isinstance(part.get("quantization"), Mapping):
-            raise SourceError(
-                f"{source.path}: already quantized, for MLX (quantization in config.json); "
-                "give the original model"
-            )
 
 
 # Tensors outside the blocks that are used before all blocks, and after everything else.

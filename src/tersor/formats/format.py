@@ -72,6 +72,10 @@ class Format(ABC):
         """How a tensor is stored that is not quantized."""
         return info
 
+    def remarks(self, contents: Contents) -> tuple[str, ...]:
+        """What is to be said of a model in this format before it is written; sentences."""
+        return ()
+
     @property
     def instead(self) -> str:
         """What a plan says of a format that is taken because of what stands in others' way."""

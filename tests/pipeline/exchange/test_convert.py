@@ -1,11 +1,13 @@
 """Artifacts in other formats: the same codes, there and back."""
 
+import json
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import tersor
 from gguf_files import bpe_metadata, write_gguf
@@ -34,6 +36,14 @@ def logits(path: Path) -> np.ndarray:
     return Engine(path).logits(IDS)
 
 
+def assert_alike(one: Path, two: Path) -> None:
+    """But for the order of sums: minima are added up apart."""
+    found, meant = (
+        Engine(path, activation_bits=16, cache="float32").logits(IDS) for path in (one, two)
+    )
+    np.testing.assert_allclose(found, meant, rtol=0, atol=1e-4)
+
+
 def weights(path: Path) -> bytes:
     return (path / "model.safetensors").read_bytes()
 
@@ -41,15 +51,18 @@ def weights(path: Path) -> bytes:
 @pytest.mark.parametrize(
     ("made", "name"),
     [
-        *(("w4", name) for name in ("gptq", "gptq-v2", "awq")),
-        *(("asymmetric", name) for name in ("gptq-v2", "awq")),
+        *(("w4", name) for name in ("gptq", "gptq-v2", "awq", "mlx")),
+        *(("asymmetric", name) for name in ("gptq-v2", "awq", "mlx")),
     ],
 )
 def test_there_and_back(home: Path, tmp_path: Path, made: str, name: str) -> None:
     there = convert(home / made, tmp_path / "there", known_formats().named(name))
     assert (there.format, there.source_format) == (name, "compressed-tensors")
     assert there.modules == len(open_artifact(home / made).schemes)
-    assert np.array_equal(logits(tmp_path / "there"), logits(home / made))
+    if name == "mlx":
+        assert_alike(tmp_path / "there", home / made)
+    else:
+        assert np.array_equal(logits(tmp_path / "there"), logits(home / made))
     back = convert(tmp_path / "there", tmp_path / "back")
     assert back.format == "compressed-tensors"
     schemes = {str(scheme) for scheme in open_artifact(tmp_path / "back").schemes.values()}
@@ -110,7 +123,46 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["gptq", "gptq-v2", "awq"])
+def test_embeddings_and_mixed_widths_for_mlx(home: Path, tmp_path: Path) -> None:
+    recipe = {
+        **{"name": "mixed", "weights": {"grid": "int", "bits": 4, "granularity": "group"}},
+        "overrides": [{"match": "down_proj", "weights": {"grid": "int", "bits": 6}}],
+        "include": ["model.embed_tokens"],
+    }
+    for part in (recipe, recipe["overrides"][0]):
+        part["weights"] |= {"granularity": "group", "group_size": 32}
+    plain = tersor.quantize(home / "model", tmp_path / "plain", recipe)
+    made = convert(tmp_path / "plain", tmp_path / "mlx", known_formats().named("mlx"))
+    assert made.modules == len(list(plain.plan.quantized())) == 15
+    config = json.loads((tmp_path / "mlx" / "config.json").read_text())
+    described = config["quantization"]
+    assert described == config["quantization_config"]
+    assert (described["bits"], described["group_size"]) == (4, 32)
+    assert described["model.layers.1.mlp.down_proj"]["bits"] == 6
+    names = set(load_file(tmp_path / "mlx" / "model.safetensors"))
+    assert {f"model.embed_tokens.{s}" for s in ("weight", "scales", "biases")} <= names
+    assert_alike(tmp_path / "mlx", tmp_path / "plain")
+    assert tersor.check(tmp_path / "mlx").sound
+
+
+def test_an_old_description_of_mlx(home: Path, tmp_path: Path) -> None:
+    made = convert(home / "w4", tmp_path / "mlx", known_formats().named("mlx")).directory
+    config = json.loads((made / "config.json").read_text())
+    del config["quantization_config"], config["quantization"]["mode"]
+    (made / "config.json").write_text(json.dumps(config))
+    convert(made, tmp_path / "back")
+    assert weights(tmp_path / "back") == weights(home / "w4")
+
+
+def test_zero_points_are_said_to_take_more_in_mlx(home: Path, tmp_path: Path) -> None:
+    made = convert(home / "asymmetric", tmp_path / "mlx", known_formats().named("mlx"))
+    assert any("float32" in note for note in made.notes)
+    plan = tersor.plan(home / "model", "w4", group_size=32, asymmetric=True, format="mlx")
+    assert any("float32" in note for note in plan.notes)
+    assert plan.bytes == made.bytes
+
+
+@pytest.mark.parametrize("name", ["gptq", "gptq-v2", "awq", "mlx"])
 def test_a_model_is_quantized_right_into_a_format(home: Path, tmp_path: Path, name: str) -> None:
     tersor.quantize(home / "model", tmp_path / "out", "w4", group_size=32, format=name)
     assert tersor.check(tmp_path / "out").sound

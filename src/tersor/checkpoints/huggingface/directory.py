@@ -10,6 +10,7 @@ from tersor.checkpoints.adapters.settings import ADAPTER_CONFIG, refuse_adapter
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.huggingface.companions import copy_companions, refuse_pointers
 from tersor.checkpoints.huggingface.config_fields import check_fields
+from tersor.checkpoints.huggingface.mlx_config import with_method
 from tersor.checkpoints.huggingface.safetensors_file import Infos, StoredTensor, read_header
 from tersor.checkpoints.huggingface.shards import check_shard, read_index
 from tersor.checkpoints.mistaken import refuse_mistaken
@@ -103,7 +104,7 @@ def open_merged(path: Path, *, allow_pickle: bool = False) -> Source:
 
 
 def _as_stored(path: Path, allow_pickle: bool) -> Source:
-    config = read_json(path / "config.json")
+    config = with_method(read_json(path / "config.json"))
     check_fields(path / "config.json", config)
     refuse_pointers(path)
     _refuse_other_weights(path, config)

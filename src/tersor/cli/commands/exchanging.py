@@ -18,7 +18,8 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Directory of GPTQ, AWQ or compressed-tensors, or GGUF file.", show_default=False
+            help="Directory of GPTQ, AWQ, MLX, compressed-tensors; or GGUF file.",
+            show_default=False,
         ),
     ],
     out: Out,
@@ -42,7 +43,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="gptq, gptq-v2, awq, compressed-tensors or tersor.",
+            help="gptq, gptq-v2, awq, mlx, compressed-tensors or tersor.",
             show_default=False,
         ),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 from tersor.checkpoints.files import write_json, write_text
 from tersor.checkpoints.huggingface.directory import open_directory
+from tersor.checkpoints.huggingface.older_names import with_older_names
 from tersor.checkpoints.output.directory import ModelDirectory
 from tersor.checkpoints.output.writer import ShardWriter
 from tersor.checkpoints.source import Source, TensorInfo
@@ -27,9 +28,9 @@ class HuggingFaceDirectory(ModelDirectory):
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
     ) -> None:
-        """``config.json``, the tokenizer and its companions, and every text."""
+        """``config.json`` for readers of any age, the tokenizer and its companions, every text."""
         source.copy_companions(directory)
-        write_json(directory / "config.json", config)
+        write_json(directory / "config.json", with_older_names(config))
         for name, text in texts.items():
             write_text(directory / name, text)
 

@@ -1,7 +1,7 @@
 """A quantized model, whatever its format, written in another one with the same codes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from tersor.checkpoints.source import TensorInfo
 from tersor.errors import ReadBackError, SchemeError
 from tersor.formats import QUANTIZATION, Contents, Format, Formats, Matrix, QuantizedLinear
 from tersor.formats.containers.huggingface import HUGGING_FACE
-from tersor.grids import IntegerGrid, Scheme, Symmetry
+from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe
+from tersor.pipeline.exchange.simplest import simplest, simplified
 from tersor.pipeline.planning.layout import chosen_format
 from tersor.runtime.artifact import Artifact, artifact_of, open_artifact
 from tersor.version import own_version
@@ -74,12 +75,13 @@ def convert(
     OutputDirectory(out, source=source, force=force, kind=place).check()
     artifact = open_artifact(source)
     architecture = describe(artifact.config, artifact.shapes)
-    work = _Work(artifact, _simplest(artifact), progress)
-    target, note = chosen_format(work.contents(architecture), format_)
+    work = _Work(artifact, simplest(artifact), progress)
+    contents = work.contents(architecture)
+    target, note = chosen_format(contents, format_)
     expected = work.planned(target)
     needed = sum(info.nbytes for info in expected)
     config = target.config(
-        work.contents(architecture),
+        contents,
         {key: value for key, value in artifact.config.items() if key != QUANTIZATION},
     )
     container = target.container
@@ -92,7 +94,7 @@ def convert(
         container.describe(staging, artifact.source, config, _texts(artifact))
         made = staging if container.file is None else staging / container.file
         _verify(artifact_of(container.open(made), Formats.of(target)), work)
-    notes = (note,) if note else ()
+    notes = (*((note,) if note else ()), *target.remarks(contents))
     modules = len(artifact.schemes)
     return ConvertResult(source, out, artifact.format.name, target.name, modules, needed, notes)
 
@@ -123,11 +125,7 @@ class _Work:
 
     def linear(self, module: str) -> QuantizedLinear:
         """One linear as it will be written."""
-        found, scheme = self.artifact.linear(module), self.schemes[module]
-        if scheme == found.scheme:
-            return found
-        weight = replace(found.weight, zero_point=None, scheme=scheme.weights)
-        return replace(found, weight=weight, scheme=scheme)
+        return simplified(self.artifact.linear(module), self.schemes[module])
 
     def planned(self, target: Format) -> list[TensorInfo]:
         """Everything that will be written. Raises :class:`SchemeError` naming the module."""
@@ -158,36 +156,6 @@ class _Work:
     def _report(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done + 1, 2 * len(self.schemes))
-
-
-def _simplest(artifact: Artifact) -> dict[str, Scheme]:
-    """The scheme of every module, symmetric where all zero points are in the middle.
-
-    Checkpoints of other tools store zero points in any case. All linears of one scheme stay of one.
-    """
-    found: dict[str, Scheme] = {}
-    for scheme in dict.fromkeys(artifact.schemes.values()):
-        modules = [module for module, own in artifact.schemes.items() if own == scheme]
-        symmetric = _symmetric(scheme)
-        centred = symmetric is not None and all(_is_centred(artifact, one) for one in modules)
-        found |= dict.fromkeys(modules, symmetric if centred and symmetric else scheme)
-    return {module: found[module] for module in artifact.schemes}
-
-
-def _symmetric(scheme: Scheme) -> Scheme | None:
-    """The same without zero points; ``None`` if it has none, or others than integers."""
-    grid = scheme.weights.grid
-    if grid.symmetric or grid.name != f"int{grid.bits}":
-        return None
-    plain = IntegerGrid(grid.bits, Symmetry.FULL, signed=grid.code_dtype is torch.int8)
-    return replace(scheme, weights=replace(scheme.weights, grid=plain))
-
-
-def _is_centred(artifact: Artifact, module: str) -> bool:
-    weight = artifact.linear(module).weight
-    assert weight.zero_point is not None
-    middle = 0 if weight.grid.code_dtype is torch.int8 else 1 << (weight.grid.bits - 1)
-    return bool((weight.zero_point == middle).all())
 
 
 def _texts(artifact: Artifact) -> dict[str, str]:

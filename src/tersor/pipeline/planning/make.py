@@ -59,7 +59,8 @@ def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> P
     )
     modules = list(modules_of(decided))
     _check_patterns(recipe, architecture, modules)
-    chosen, reason = chosen_format(contents_of(architecture, decided), format)
+    contents = contents_of(architecture, decided)
+    chosen, reason = chosen_format(contents, format)
     units = laid_out(decided, chosen)
     notes = [architecture.note] if architecture.note else []
     if code := code_named(source.config, "AutoModelForCausalLM"):
@@ -73,6 +74,7 @@ def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> P
         notes.append("no bias is corrected: no quantized linear has one")
     if reason:
         notes.append(reason)
+    notes += chosen.remarks(contents)
     return Plan(source.path, recipe, architecture, units, chosen, tuple(notes))
 
 

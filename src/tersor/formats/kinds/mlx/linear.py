@@ -1,0 +1,45 @@
+"""Quantized linears as MLX has them: unsigned codes, scales, and the value of code 0 (biases)."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tersor.errors import SchemeError
+from tersor.formats.linear import QuantizedLinear
+from tersor.formats.storage.kind import as_unsigned, unsigned_zeros
+from tersor.grids import AffineGrid, QuantizedTensor, ScaleFormat, Scheme, StoredScale
+
+
+def as_affine(linear: QuantizedLinear) -> QuantizedLinear:
+    """The same numbers as ``s·q + m``; scales have a type that holds the minima too.
+
+    Raises :class:`SchemeError` if float32 is not enough for that.
+    """
+    weight, bits = linear.weight, linear.weight.grid.bits
+    scale = weight.scale.data
+    if weight.grid.has_minima:
+        assert weight.zero_point is not None
+        minima = weight.zero_point
+    else:
+        exact = scale.double() * -unsigned_zeros(weight).double()
+        minima = exact.float()
+        if not torch.equal(minima.double(), exact):
+            raise SchemeError(
+                "MLX stores zero points times scales, and float32 does not hold these exactly; "
+                "choose compressed-tensors, or quantize a model of bfloat16 or float16"
+            )
+    wide = _is_wide(scale, minima) or not _centred(linear)
+    data = StoredScale(scale.float() if wide else scale, ScaleFormat.FLOAT)
+    weights = replace(weight.scheme, grid=AffineGrid(bits))
+    codes = as_unsigned(weight.codes, bits)
+    return QuantizedLinear(QuantizedTensor(codes, data, minima, weights), Scheme(weights))
+
+
+def _centred(linear: QuantizedLinear) -> bool:
+    """Whether minima have the type of the scales by their scheme, as plans count them."""
+    return linear.weight.grid.symmetric or linear.weight.grid.has_minima
+
+
+def _is_wide(scale: Tensor, minima: Tensor) -> bool:
+    return not torch.equal(minima.to(scale.dtype).float(), minima)
