@@ -1,7 +1,7 @@
 """Logits and greedy tokens of mlx-lm: mlx_logits.py DIRECTORY TOKENS.npy SKIP OUT.npy [float32]
 
 TOKENS: int64 (windows, T). OUT: float32 (windows, T - 1 - SKIP, vocabulary), logits of what is
-scored; beside it OUT.greedy.npy: 32 tokens after the first 32 of each window. ``float32``: all
+scored; beside it OUT.greedy.npy: 16 tokens after the first 32 of each window. ``float32``: all
 parameters in that type, so that arithmetic is what the simulation's is.
 """
 
@@ -33,4 +33,4 @@ def greedy(tokens: list[int], new: int) -> list[int]:
 
 
 np.save(out_file, np.stack([logits(w.tolist())[first:-1] for w in windows]))
-np.save(f"{out_file}.greedy.npy", [greedy(w[:32].tolist(), 32) for w in windows])
+np.save(f"{out_file}.greedy.npy", [greedy(w[:32].tolist(), 16) for w in windows])

@@ -63,12 +63,11 @@ def _plainer(scheme: Scheme) -> list[Scheme]:
     """Without zero points, and for minima with zero points; none for other grids."""
     grid, weights = scheme.weights.grid, scheme.weights
     signed = grid.code_dtype is torch.int8
+    kinds: list[Symmetry] = []
     if grid.has_minima and grid.bits in WIDTHS:
-        kinds = (Symmetry.FULL, Symmetry.NONE)
+        kinds = [Symmetry.FULL, Symmetry.NONE]
     elif not grid.symmetric and grid.name == f"int{grid.bits}":
-        kinds = (Symmetry.FULL,)
-    else:
-        return []
+        kinds = [Symmetry.FULL]
     return [
         replace(scheme, weights=replace(weights, grid=IntegerGrid(grid.bits, kind, signed)))
         for kind in kinds
