@@ -117,7 +117,11 @@ class ToyFile:
 
     @contextmanager
     def writer(
-        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
+        self,
+        directory: Path,
+        expected: Sequence[TensorInfo],
+        config: Mapping[str, Any],
+        source: Source,
     ) -> Iterator[ToyWriter]:
         with zipfile.ZipFile(directory / self.file, "w") as archive:
             writer = ToyWriter(archive, expected)

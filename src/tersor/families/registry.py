@@ -37,6 +37,7 @@ FAMILIES: dict[str, Family] = {one.model_type: one for one in _KNOWN}
 OUTER: Mapping[str, Outer] = MappingProxyType({one.model_type: one for one in _OUTER})
 """Models with other parts, by their ``model_type``."""
 GGUF: Mapping[tuple[str, bool], Family] = MappingProxyType(
-    {(one.gguf.name, one.gguf.experts): one for one in _KNOWN if one.gguf is not None}
+    # Mistral's files call themselves Llama's: the first of a name is what they are read as.
+    {(one.gguf.name, one.gguf.experts): one for one in reversed(_KNOWN) if one.gguf is not None}
 )
 """By llama.cpp's architecture and whether there are experts."""

@@ -64,6 +64,13 @@ class Format(ABC):
         found = ((m.module, self.obstacle(m.scheme, m.shape)) for m in contents.matrices)
         return [f"{module}: {obstacle}" for module, obstacle in found if obstacle]
 
+    def uncertain(self, scheme: Scheme) -> str | None:
+        """Why only values tell whether a linear with this scheme fits, or ``None``; a sentence.
+
+        Where codes are still to be made, it is an obstacle.
+        """
+        return None
+
     def scale_type(self, dtype: torch.dtype) -> torch.dtype:
         """Type of scales of format ``float`` in a model of ``dtype``; codes are made for them."""
         return dtype

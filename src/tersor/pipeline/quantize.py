@@ -72,7 +72,7 @@ def quantize_to(
     started = time.perf_counter()
     container, config = plan.written_as.container, plan.config(source.config)
     with output(plan, out, force=force, source=source) as staging:
-        with container.writer(staging, list(plan.outputs()), config) as writer:
+        with container.writer(staging, list(plan.outputs()), config, source) as writer:
             run = _Run(source, plan, writer, unprepared(source))
             kept = None if checkpoint is None else Checkpoint(checkpoint)
             found = run.all_units(texts, progress, kept)

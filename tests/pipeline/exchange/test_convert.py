@@ -109,13 +109,52 @@ def test_a_gguf_file_becomes_a_directory(tmp_path: Path, kind: str) -> None:
     torch.testing.assert_close(one, two)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4", "IQ4_NL", "IQ4_XS"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"),
+    ],
+)
+def test_a_gguf_file_comes_back_from_an_artifact(tmp_path: Path, kind: str) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 16, "vocab_size": 384}
+    save_tiny("llama", tmp_path / "model", **shape, num_attention_heads=16)
+    metadata = {**bpe_metadata("gpt-2"), "general.name": "tiny", "general.license": "mit"}
+    of = gguf.GGMLQuantizationType[kind]
+    path = write_gguf(tmp_path / "model", tmp_path / "m.gguf", kind=of, metadata=metadata)
+    convert(path, tmp_path / "artifact")
+    there = convert(tmp_path / "artifact", tmp_path / "there.gguf", known_formats().named("gguf"))
+    first, again = (gguf.GGUFReader(p) for p in (path, tmp_path / "there.gguf"))
+    meant, found = ({t.name: t for t in reader.tensors} for reader in (first, again))
+    assert meant.keys() == found.keys()
+    for name, tensor in meant.items():
+        assert found[name].tensor_type == tensor.tensor_type
+        one, two = (gguf.dequantize(t.data, tensor.tensor_type) for t in (tensor, found[name]))
+        assert np.array_equal(one, two), name
+    assert np.array_equal(logits(tmp_path / "there.gguf"), logits(path))
+    convert(tmp_path / "there.gguf", tmp_path / "artifact again")
+    assert weights(tmp_path / "artifact again") == weights(tmp_path / "artifact")
+    back = tmp_path / "back.gguf"
+    convert(tmp_path / "artifact again", back, known_formats().named("gguf"))
+    assert back.read_bytes() == (tmp_path / "there.gguf").read_bytes()
+    convert(path, tmp_path / "same.gguf", known_formats().named("gguf"))
+    convert(tmp_path / "same.gguf", back, known_formats().named("gguf"), force=True)
+    assert back.read_bytes() == (tmp_path / "same.gguf").read_bytes()
+    fields = gguf.GGUFReader(back).fields
+    for key, value in metadata.items():
+        assert fields[key].contents() == value, key
+    assert there.modules == 16
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     home: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SchemeError, match="less 1; choose gptq-v2"):
         convert(home / "asymmetric", tmp_path / "out", known_formats().named("gptq"))
-    with pytest.raises(SchemeError, match="tersor reads GGUF files and does not write them"):
-        convert(home / "w4", tmp_path / "out", known_formats().named("gguf"))
+    with pytest.raises(
+        SchemeError, match=r"Q4_1 does not hold its numbers \(float16 does not hold"
+    ):
+        convert(home / "asymmetric", tmp_path / "out", known_formats().named("gguf"))
     with pytest.raises(FormatError, match="is not quantized"):
         convert(home / "model", tmp_path / "out")
     with pytest.raises(OutputError, match="exists already"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
 from tersor.checkpoints.gguf.header import GGUFHeader, GGUFTensor
 from tersor.checkpoints.source import block_order
 from tersor.errors import SourceError
@@ -31,6 +32,17 @@ class Piece:
     def final_shape(self) -> tuple[int, ...]:
         """The shape under its Hugging Face name."""
         return self.shape[::-1] if self.undo is Undo.TRANSPOSED else self.shape
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in the file."""
+        known = BLOCK_TYPES[self.tensor.ggml_type]
+        return self.shape[-1] // known.values * known.nbytes
+
+    @property
+    def offset(self) -> int:
+        """Where its rows begin in the file."""
+        return self.tensor.offset + self.first_row * self.row_bytes
 
     def row_order(self) -> NDArray[np.int64] | None:
         """The row here of every row there, ``None`` if that is the same.
@@ -69,7 +81,7 @@ def _pieces(
     }
     head_dim = fields.get("head_dim", 0)
     for tensor in header.tensors.values():
-        pattern, numbers = _pattern(tensor.name)
+        pattern, numbers = pattern_of(tensor.name)
         if pattern in DERIVED:
             continue
         rule = rules.get(pattern)
@@ -107,7 +119,7 @@ def _experts(
         yield name, Piece(tensor, expert * rows, (rows, columns), Undo.NOTHING)
 
 
-def _pattern(name: str) -> tuple[str, dict[str, int]]:
+def pattern_of(name: str) -> tuple[str, dict[str, int]]:
     """``blk.3.ffn_up.7.weight`` → ``blk.{n}.ffn_up.{e}.weight`` and its numbers."""
     numbers: dict[str, int] = {}
     parts = name.split(".")

@@ -18,7 +18,7 @@ from tersor.errors import SourceError
 DEFAULT_THETA = 10000.0
 
 # Every Llama 3.1 to 3.3 has these; only the factor differs.
-_LLAMA3 = {
+LLAMA3 = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
@@ -61,7 +61,7 @@ def llama3_factors(theta: float, factor: float, count: int) -> npt.NDArray[np.fl
     Short wavelengths stay, long ones are divided by ``factor``, those between are interpolated:
     with s = (original / wavelength − low) / (high − low), 1 / ((1 − s) / factor + s).
     """
-    low, high, original = (float(value) for value in _LLAMA3.values())
+    low, high, original = (float(value) for value in LLAMA3.values())
     wavelength = 2 * math.pi * theta ** (np.arange(count) / count)
     smooth = np.clip((original / wavelength - low) / (high - low), 0.0, 1.0)
     return np.asarray(1.0 / ((1.0 - smooth) / factor + smooth), dtype=np.float64)
@@ -76,7 +76,7 @@ def _llama3(header: GGUFHeader, factors: npt.NDArray[np.float32], theta: float) 
             f"{header.path}: tensor 'rope_freqs.weight' is not the scaling of Llama 3, "
             "so config.json cannot express it; start from the original model"
         )
-    return {"rope_scaling": _scaling("llama3", factor=factor, **_LLAMA3)}
+    return {"rope_scaling": _scaling("llama3", factor=factor, **LLAMA3)}
 
 
 def _longrope(header: GGUFHeader) -> dict[str, list[float]]:

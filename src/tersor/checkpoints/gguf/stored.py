@@ -135,7 +135,7 @@ def _floats(path: Path, name: str, piece: Piece, kind: str) -> _Held:
             f"{path}: tensor {piece.tensor.name!r} is 1 more than the weights, as {kind}, which "
             "does not hold them exactly without; convert the model again"
         )
-    stored = StoredTensor(name, kind, piece.shape, path, _offset(piece))
+    stored = StoredTensor(name, kind, piece.shape, path, piece.offset)
     return _Held(stored, piece.row_order(), piece.undo)
 
 
@@ -151,15 +151,5 @@ def _module(path: Path, name: str, piece: Piece, kind: str) -> str:
 
 
 def _blocks(path: Path, name: str, piece: Piece) -> _Held:
-    stored = StoredTensor(name, _BLOCKS, (piece.shape[0], _width(piece)), path, _offset(piece))
+    stored = StoredTensor(name, _BLOCKS, (piece.shape[0], piece.row_bytes), path, piece.offset)
     return _Held(stored, piece.row_order(), Undo.NOTHING)
-
-
-def _offset(piece: Piece) -> int:
-    return piece.tensor.offset + piece.first_row * _width(piece)
-
-
-def _width(piece: Piece) -> int:
-    """Bytes of a row."""
-    known = BLOCK_TYPES[piece.tensor.ggml_type]
-    return piece.shape[-1] // known.values * known.nbytes

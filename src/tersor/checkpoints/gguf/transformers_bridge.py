@@ -9,16 +9,8 @@ import torch
 from tersor.checkpoints.files import read_json, write_json
 from tersor.checkpoints.gateway.configuration import configuration_from
 from tersor.checkpoints.gateway.tokenizer import gguf_tokenizer
+from tersor.checkpoints.gguf.splits import DIGITS_FIRST, LIKE_GPT2
 from tersor.errors import SourceError
-
-# How byte-level BPE splits text before merging, by llama.cpp's name (tokenizer.ggml.pre).
-# GPT-2's own rule, which is what transformers falls back to.
-_LIKE_GPT2 = frozenset({"default", "gpt-2", "phi-2", "mpt", "olmo", "jais"})
-# Every digit by itself first, then GPT-2's rule. transformers 5.23 does not know these and falls
-# back to GPT-2's rule, which leaves "\n\n1" as three tokens where the model was trained on two.
-_DIGITS_FIRST = frozenset(
-    {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
-)
 
 
 def full_config(
@@ -60,7 +52,7 @@ def save_tokenizer(
     if byte_level:
         _refuse_unknown_split(path, split)
     tokenizer = gguf_tokenizer(path)
-    if byte_level and split in _DIGITS_FIRST:
+    if byte_level and split in DIGITS_FIRST:
         _split_digits(tokenizer)
     tokenizer.model_max_length = length
     for key in ("is_local", "local_files_only", "name_or_path"):
@@ -86,7 +78,7 @@ def _split_digits(tokenizer: Any) -> None:
 
 def _refuse_unknown_split(path: Path, name: str) -> None:
     """A wrong split rule would cost accuracy without any error."""
-    if name in _LIKE_GPT2 | _DIGITS_FIRST | _known_splits():
+    if name in LIKE_GPT2 | DIGITS_FIRST | _known_splits():
         return
     raise SourceError(
         f"{path}: its tokenizer splits text by the rule {name!r}, which is not supported; "

@@ -18,7 +18,7 @@ _TOKENIZER = (
 )  # fmt: skip
 _PATTERNS = (
     *_TOKENIZER,
-    "generation_config.json",
+    "generation_config.json", "gguf_metadata.json",
     "processor_config.json", "*preprocessor_config.json",
     "LICENSE*", "NOTICE*", "USE_POLICY*",
 )  # fmt: skip

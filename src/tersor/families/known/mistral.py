@@ -2,6 +2,7 @@
 
 from tersor.families.decoder import Decoder, Windows
 from tersor.families.family import Family
+from tersor.families.known.llama import LLAMA
 from tersor.families.usual.blocks import LLAMA_BLOCKS
 
 MISTRAL = Family(
@@ -23,5 +24,6 @@ MISTRAL = Family(
         "eos_token_id": 2,
     },
     blocks=LLAMA_BLOCKS,
+    gguf=LLAMA.gguf,
     decoder=Decoder(windows=Windows.ALL, renamed={"layer_types": "ministral"}),
 )

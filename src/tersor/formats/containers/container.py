@@ -48,11 +48,17 @@ class Container(Protocol):
         """
 
     def writer(
-        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
+        self,
+        directory: Path,
+        expected: Sequence[TensorInfo],
+        config: Mapping[str, Any],
+        source: Source,
     ) -> AbstractContextManager[Writer]:
         """Write tensors into ``directory``, which is empty; complete when the block is left.
 
-        ``expected``: all that will be added, in their order. ``config``: as in :meth:`describe`.
+        ``expected``: all that will be added, in their order. ``config``, ``source``: as in
+        :meth:`describe`. Raises :class:`~tersor.errors.SchemeError` for what it cannot say of a
+        model, before any tensor is made.
         """
 
     def describe(

@@ -20,7 +20,11 @@ class HuggingFaceDirectory(ModelDirectory):
         return open_directory(path)
 
     def writer(
-        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
+        self,
+        directory: Path,
+        expected: Sequence[TensorInfo],
+        config: Mapping[str, Any],
+        source: Source,
     ) -> ShardWriter:
         """``model.safetensors``, or shards with an index."""
         return ShardWriter(directory, expected)

@@ -88,7 +88,7 @@ def convert(
     with OutputDirectory(
         out, needed_bytes=needed, source=source, force=force, kind=container
     ) as staging:
-        with container.writer(staging, expected, config) as writer:
+        with container.writer(staging, expected, config, artifact.source) as writer:
             for tensors in work.written(target):
                 writer.add(tensors)
         container.describe(staging, artifact.source, config, _texts(artifact))

@@ -24,22 +24,40 @@ class Parameters(NamedTuple):
 
 
 class Blocks(ABC):
-    """One type of blocks. ``name``: llama.cpp's; ``group``: how many values share a scale."""
+    """One type of blocks. ``name``: llama.cpp's; ``group``: how many values share a scale.
+
+    ``products``: scales and minima are products of a float16 number and small integers.
+    """
 
     name: ClassVar[str]
     grid: ClassVar[Grid]
     group: ClassVar[int]
     scale_format: ClassVar[ScaleFormat] = ScaleFormat.FLOAT
+    products: ClassVar[bool] = False
 
     @property
     def scheme(self) -> Scheme:
         """What its codes, scales and minima mean."""
         return Scheme(TensorScheme(self.grid, Granularity.GROUP, self.group, self.scale_format))
 
+    @property
+    def values(self) -> int:
+        """Of a block."""
+        return _BY_NAME[self.name].values
+
+    @property
+    def bits(self) -> float:
+        """Stored for a value."""
+        return 8 * _BY_NAME[self.name].nbytes / self.values
+
     def columns(self, row_bytes: int) -> int:
         """Values of a row of so many bytes; 0 if these are no whole blocks."""
         _, values, nbytes = _BY_NAME[self.name]
         return 0 if row_bytes % nbytes else row_bytes // nbytes * values
+
+    def row_bytes(self, columns: int) -> int:
+        """Inverse of :meth:`columns`."""
+        return columns // self.values * _BY_NAME[self.name].nbytes
 
     def blocks(self, rows: Bytes) -> Bytes:
         """Rows of bytes ``(out, bytes)`` → blocks ``(out · blocks of a row, bytes)``."""

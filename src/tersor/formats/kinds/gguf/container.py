@@ -1,16 +1,12 @@
-"""A GGUF file: opened; nothing writes one yet."""
+"""A GGUF file."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tersor.checkpoints.gguf.stored import StoredGGUF
+from tersor.checkpoints.gguf.writing.file import GGUFFileWriter
 from tersor.checkpoints.source import GGUF_MAGIC, Source, TensorInfo
-from tersor.errors import SchemeError
-from tersor.formats.containers.container import Writer
-
-NOT_WRITTEN = "tersor reads GGUF files and does not write them"
 
 
 class GgufFile:
@@ -35,16 +31,19 @@ class GgufFile:
         return StoredGGUF(path)
 
     def writer(
-        self, directory: Path, expected: Sequence[TensorInfo], config: Mapping[str, Any]
-    ) -> AbstractContextManager[Writer]:
-        """Raises :class:`SchemeError`."""
-        raise SchemeError(NOT_WRITTEN)
+        self,
+        directory: Path,
+        expected: Sequence[TensorInfo],
+        config: Mapping[str, Any],
+        source: Source,
+    ) -> GGUFFileWriter:
+        """Raises :class:`~tersor.errors.SchemeError` for what such files cannot say."""
+        return GGUFFileWriter(directory / self.file, expected, config, source)
 
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
     ) -> None:
-        """Raises :class:`SchemeError`."""
-        raise SchemeError(NOT_WRITTEN)
+        """Nothing: the file's own header, which comes before the tensors, has said all of it."""
 
 
 GGUF_FILE = GgufFile()

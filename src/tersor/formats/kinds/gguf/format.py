@@ -1,6 +1,7 @@
 """The format as a value."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,18 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.gguf.stored import METHOD
+from tersor.checkpoints.gguf.writing.fields import writable_family
+from tersor.checkpoints.source import TensorInfo
 from tersor.errors import FormatError, SchemeError
 from tersor.formats.contents import Contents, Description
 from tersor.formats.entry import Entry, refuse_unsound
 from tersor.formats.format import Format
 from tersor.formats.kinds.gguf.block_type import Blocks
-from tersor.formats.kinds.gguf.container import GGUF_FILE, NOT_WRITTEN
+from tersor.formats.kinds.gguf.container import GGUF_FILE
+from tersor.formats.kinds.gguf.matching import first_type, matched, obstacle, uncertain
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.linear import QuantizedLinear
+from tersor.formats.reading import Reading
 from tersor.grids import QuantizedTensor, Scheme, StoredScale
 
 
@@ -30,18 +35,50 @@ class GgufFormat(Format):
     container = GGUF_FILE
 
     def obstacle(self, scheme: Scheme, shape: tuple[int, int]) -> str | None:
-        """It is only read."""
-        return NOT_WRITTEN
+        """Whole blocks of a type that has these codes and groups."""
+        return obstacle(scheme, shape)
+
+    def uncertain(self, scheme: Scheme) -> str | None:
+        """Zero points, and scales that must be products."""
+        return uncertain(scheme)
+
+    def obstacles(self, contents: Contents) -> list[str]:
+        """Models whose files are not known, too."""
+        try:
+            writable_family(contents.architecture.model_type)
+        except SchemeError as error:
+            return [str(error)]
+        return super().obstacles(contents)
+
+    def scale_type(self, dtype: torch.dtype) -> torch.dtype:
+        """float16."""
+        return torch.float16
+
+    def kept(self, info: TensorInfo) -> TensorInfo:
+        """Norms and biases in float32, as llama.cpp computes with them."""
+        wide = len(info.shape) < 2 and info.dtype.is_floating_point
+        return replace(info, dtype=torch.float32) if wide else info
+
+    def readings(self, contents: Contents) -> tuple[Reading, ...]:
+        """What reads GGUF."""
+        return tuple(map(Reading, ("tersor", "llama.cpp", "Ollama")))
 
     def layout(
         self, scheme: Scheme, shape: tuple[int, int], dtype: torch.dtype
     ) -> dict[str, Entry]:
-        """Raises :class:`SchemeError`."""
-        raise SchemeError(NOT_WRITTEN)
+        """One tensor of blocks, of the type that new codes get."""
+        kind = first_type(scheme, shape)
+        return {kind.name: Entry(torch.uint8, (shape[0], kind.row_bytes(shape[1])))}
 
     def encode(self, linear: QuantizedLinear) -> dict[str, Tensor]:
-        """Raises :class:`SchemeError`."""
-        raise SchemeError(NOT_WRITTEN)
+        """Raises :class:`SchemeError` where no type holds its numbers."""
+        kind, _, blocks = matched(linear.weight)
+        return {kind.name: blocks}
+
+    def read_back(self, linear: QuantizedLinear) -> QuantizedLinear:
+        """In the terms of its type: float16 scales, minima in place of zero points."""
+        kind, weight, _ = matched(linear.weight)
+        return QuantizedLinear(weight, kind.scheme)
 
     def shape_of(
         self, tensors: Mapping[str, Tensor], scheme: Scheme, module: str
@@ -81,8 +118,10 @@ class GgufFormat(Format):
         return QuantizedLinear(weight, scheme)
 
     def description(self, contents: Contents, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises :class:`SchemeError`."""
-        raise SchemeError(NOT_WRITTEN)
+        """Types by module, as new codes get them."""
+        types = {m.module: first_type(m.scheme, m.shape).name for m in contents.matrices}
+        transposed = [m.module for m in contents.matrices if m.transposed]
+        return {"types": types, "transposed": transposed}
 
     def described(self, description: Mapping[str, Any], modules: Iterable[str]) -> Description:
         """Raises :class:`FormatError` for a type without kernels."""

@@ -29,6 +29,7 @@ class Q2_K(Blocks):  # noqa: N801 - llama.cpp's name
     """Scales and minima of 4 bits, codes of 2 bits, d, dmin."""
 
     name, grid, group = "Q2_K", AffineGrid(2), 16
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -57,6 +58,7 @@ class Q3_K(Blocks):  # noqa: N801
     """The third bits of the codes, their lower two, scales of 6 bits with a sign, d."""
 
     name, grid, group = "Q3_K", IntegerGrid(3, Symmetry.FULL), 16
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·(scale − 32)``."""
@@ -86,6 +88,7 @@ class Q4_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, codes of 4 bits."""
 
     name, grid, group = "Q4_K", AffineGrid(4), 32
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -104,6 +107,7 @@ class Q5_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, the fifth bits of the codes, their lower four."""
 
     name, grid, group = "Q5_K", AffineGrid(5), 32
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -123,6 +127,7 @@ class Q6_K(Blocks):  # noqa: N801
     """The lower four bits of the codes, their upper two, scales of 8 bits with a sign, d."""
 
     name, grid, group = "Q6_K", IntegerGrid(6, Symmetry.FULL), 16
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale``."""

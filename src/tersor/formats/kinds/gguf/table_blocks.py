@@ -49,6 +49,7 @@ class IQ4_XS(Blocks):  # noqa: N801
     """d, the upper two and the lower four bits of eight scales with a sign, 256 codes."""
 
     name, grid, group = "IQ4_XS", IntegerGrid(8, Symmetry.FULL), 32
+    products = True
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·(scale − 32)``."""

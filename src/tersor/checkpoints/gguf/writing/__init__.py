@@ -1,0 +1,1 @@
+"""GGUF files made: what is read from them, the other way round."""
