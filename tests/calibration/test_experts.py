@@ -53,8 +53,8 @@ def test_inputs_before_and_gradients_after(product: Any, shape: Any, told: list[
         y = product(weight, x)
     slopes = torch.randn(y.shape)
     (y * slopes).sum().backward()
-    for expert in seen:
-        count = len(seen[expert])
-        assert torch.equal(seen[expert], x[expert, :count])
+    for expert, given in seen.items():
+        count = len(given)
+        assert torch.equal(given, x[expert, :count])
         assert torch.equal(back[expert], slopes[expert, :count])
     assert [len(seen[i]) for i in seen] == told
