@@ -2,6 +2,7 @@
 
     python benchmarks/mixed/budgets.py MODEL_DIR --text wiki.test.raw --text shakespeare.txt -o OUT
         [--rows w4:4,w4:3,gptq:4,gptq:3] [--exact] [--steps 0.1,0.2,0.3] [--windows 8]
+        [--own-groups] [--calibration-tokens N]
 
 A row RECIPE:BITS is the size of the recipe with that many bits for all linears of the blocks; head
 and embedding stay as they are. At that size: the uniform scheme, the mixture of neighbouring
@@ -9,8 +10,9 @@ widths, of any widths, and with --exact the one that exact sensitivities lead to
 tokens at the recipe's group size; other groups by the ratio of the estimates). Then mixtures that
 are --steps bits smaller, by which the size of the uniform scheme's loss is found (interpolated
 between logarithms). KL in nats against MODEL_DIR in float32: WINDOWS windows of 512 tokens, without
-the first of each. Seconds: of sensitivities (once for a recipe), and of quantizing. What OUT holds
-is not done again. Writes OUT/budgets.json and OUT/budgets.md.
+the first of each. --own-groups: no choice of the group size. Seconds: of sensitivities (once for a
+recipe), and of quantizing. What OUT holds is not done again. Writes OUT/budgets.json and
+OUT/budgets.md.
 """
 
 import argparse
@@ -83,16 +85,25 @@ class Judge:
         print(json.dumps(row), flush=True)
 
 
-def found_for(model: Path, preset: str, widths: tuple[int, ...]) -> Choosing:
+def recipe_of(preset: str, arguments: argparse.Namespace) -> Recipe:
+    """The preset, on as much calibration text as was asked for."""
+    recipe, tokens = load_recipe(preset), arguments.calibration_tokens
+    if tokens is None:
+        return recipe
+    return replace(recipe, calibration=replace(recipe.calibration, tokens=tokens))
+
+
+def found_for(model: Path, recipe: Recipe, widths: tuple[int, ...], own_groups: bool) -> Choosing:
     """What there is to choose among ``widths``, in the recipe's groups and half of them."""
-    request = requested(model, None, load_recipe(preset), Adjustments())
+    request = requested(model, None, recipe, Adjustments())
     goal = Bits(4.25)  # only its kind matters here
     space = space_of(request.source, request.plan, goal.option, outside=False)
     own = space.own_group
     labels = [
         label
         for label, scheme in space.schemes.items()
-        if scheme.grid.bits in widths and (own is None or (scheme.group_size or 0) <= own)
+        if scheme.grid.bits in widths
+        and (own is None or (scheme.group_size or 0) in ((own,) if own_groups else (own, own // 2)))
     ]
     return choosing(request, goal, space, labels, any_widths=False, watch=lambda _: None)
 
@@ -145,7 +156,8 @@ def one(
 ) -> Iterator[dict[str, Any]]:
     """All rows of RECIPE:BITS."""
     name = f"{preset}:{width}"
-    uniform = judge.row(f"{name} uniform", load_recipe(preset).with_bits(width), {})
+    recipe = recipe_of(preset, arguments)
+    uniform = judge.row(f"{name} uniform", recipe.with_bits(width), {})
     yield uniform
     bits, facts = uniform["bits"], {"sensitivities s": round(found.seconds, 1)}
     smaller = [judge.row(f"{name} mixture", mixed(found, bits), facts)]
@@ -172,6 +184,8 @@ def main() -> None:
     parser.add_argument("--steps", default="0.1,0.2")
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--exact", action="store_true")
+    parser.add_argument("--own-groups", action="store_true")
+    parser.add_argument("--calibration-tokens", type=int)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     judge = Judge(arguments)
@@ -182,7 +196,9 @@ def main() -> None:
         if preset not in found:
             of = [int(bits) for name, bits in wanted if name == preset]
             widths = tuple(range(min(of) - 1, max(of) + 2))
-            found[preset] = found_for(judge.model, preset, widths)
+            found[preset] = found_for(
+                judge.model, recipe_of(preset, arguments), widths, arguments.own_groups
+            )
         rows += list(one(judge, found[preset], preset, int(width), arguments))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = [{name: row.get(name) for name in columns} for row in rows]

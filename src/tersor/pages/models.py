@@ -223,7 +223,7 @@ def _every(found: ModelInspection) -> Section:
     )
     return Section(
         "Every linear",
-        f"All {len(rows)}; the numbers behind them are in --json.",
+        f"All {len(rows)}; `--json` has the numbers behind them.",
         (Table(columns, rows, "Signal to noise in dB, by bits and what shares a scale."),),
         folded=True,
     )

@@ -98,6 +98,14 @@ def test_numbers_keep_their_digits_for_sorting() -> None:
     assert html.count('class="n"') == 2
 
 
+def test_a_column_without_anything_is_left_out() -> None:
+    table = Table(("recipe", "tasks", "MB"), (("w4", None, 113), ("nf4", None, None)), "Loss", (1,))
+    html = render(page(Section("Loss", "", (table,))))
+    assert "tasks" not in html
+    assert html.count('<th scope="col"') == 2
+    assert '<tr class="marked"><th scope="row">nf4</th><td>–</td></tr>' in html
+
+
 def test_a_row_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(ValueError, match="2 columns, but a row of 1"):
         Table(("recipe", "KL"), (("w4",),), "Loss")

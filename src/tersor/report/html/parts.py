@@ -31,6 +31,20 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"{len(self.columns)} columns, but a row of {len(row)}: {row}")
 
+    @property
+    def filled(self) -> "Table":
+        """Without the columns that hold nothing in any row."""
+        if not self.rows:
+            return self
+        kept = [
+            index
+            for index in range(len(self.columns))
+            if any(row[index] is not None for row in self.rows)
+        ]
+        rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
+        columns = tuple(self.columns[index] for index in kept)
+        return Table(columns, rows, self.caption, self.marked)
+
 
 @dataclass(frozen=True)
 class Picture:
