@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/* native/*/* native/*/*/*)
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test test-sweep fuzz check sanitize test-arm arm-tools format bench wheel clean FORCE
+.PHONY: demo test test-sweep fuzz interop check sanitize test-arm arm-tools format bench wheel clean FORCE
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,12 @@ test-sweep: $(VENV)/.installed-dev
 FUZZ_EACH ?= 350
 fuzz: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/measured/robustness.md
+
+# The engines that own the formats, each in an environment of its own, read what tersor writes: 40 minutes, most of them
+# for installing. Other places: INTEROP=DIR.
+INTEROP ?= build/interop
+interop: $(VENV)/.installed-dev $(VENV)/.model
+	$(PY) benchmarks/interop/run.py -o $(INTEROP) --page docs/interop.md
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
 SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon/neon_dotprod kernels/neon/neon_i8mm kernels/portable threads/pool

@@ -27,7 +27,7 @@ TARGETS: dict[str, Target] = {
     "values": weights.VALUES,
     "pickle": weights.PICKLE,
     "gguf": gguf_file.GGUF,
-    "exchanged": exchanged.EXCHANGED,
+    **exchanged.EXCHANGED,
     "recipe": recipe_files.RECIPE,
     "packed": packed_cache.CACHE,
     "text": texts.TEXT,

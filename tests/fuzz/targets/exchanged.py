@@ -22,11 +22,12 @@ def _damage(folder: Path, random: Random) -> str:
     return random.choice(_DAMAGES)(folder, random)
 
 
-_SEEDS = {"gptq": "w4", "gptq-v2": "w4-asym", "awq": "w4-asym"}
-EXCHANGED = Target(
-    {
-        name: Seed(partial(seeds.artifact, recipe=recipe, format_name=name), _READ_BY)
-        for name, recipe in _SEEDS.items()
-    },
-    _damage,
-)
+_RECIPES = {"gptq": "w4", "gptq-v2": "w4-asym", "awq": "w4-asym", "mlx": "w4-asym"}
+
+
+def _target(name: str, recipe: str) -> Target:
+    sound = Seed(partial(seeds.artifact, recipe=recipe, format_name=name), _READ_BY)
+    return Target({name: sound}, _damage)
+
+
+EXCHANGED = {name: _target(name, recipe) for name, recipe in _RECIPES.items()}
