@@ -59,30 +59,32 @@ _PLAIN = (*_VLLM, "transformers")
 _LOADERS = (*_VLLM, "AutoRound's loader", "GPTQModel's loader")
 
 
-def _packed(name: str, format_: str, engines: tuple[str, ...], recipe: str, **options: Any) -> Case:
+def _case(name: str, format_: str, engines: tuple[str, ...], recipe: str, **options: Any) -> Case:
     return Case(name, format_, recipe, options, engines)
 
 
 _CT = "compressed-tensors"
 CASES = (
-    _packed("W4 g64", _CT, _PLAIN, "w4"),
-    _packed("W4 g128 asymmetric", _CT, _PLAIN, "w4-asym", group_size=128),
-    _packed("W8 per channel", _CT, _PLAIN, "vanilla-int8"),
-    _packed("W8A8", _CT, _PLAIN, "w8a8"),
-    _packed("FP8", _CT, _PLAIN, "fp8"),
-    _packed("MXFP4", _CT, _PLAIN, "mxfp4"),
-    _packed("NVFP4", _CT, _PLAIN, "nvfp4"),
-    _packed("W3 g64", _CT, _PLAIN, "w3"),
-    _packed("W4 g64", "gptq", _LOADERS, "w4"),
-    _packed("W8 g64", "gptq", _LOADERS, "w4", bits=8),
-    _packed("W4 g64 asymmetric", "gptq-v2", _LOADERS, "w4-asym", group_size=64),
-    _packed("W4 g64 asymmetric", "awq", _LOADERS, "w4-asym", group_size=64),
-    _packed("Q4_0", "gguf", ("llama.cpp",), "w4", group_size=32),
-    _packed("Q8_0", "gguf", ("llama.cpp",), "w4", bits=8, group_size=32),
-    _packed("Q4_K_M", "gguf", ("llama.cpp",), "gguf-q4_k_m"),
-    _packed("Q3_K_M", "gguf", ("llama.cpp",), "gguf-q3_k_m"),
-    _packed("Q2_K", "gguf", ("llama.cpp",), "gguf-q2_k"),
-    _packed("W4 g64 affine", "mlx", ("mlx-lm",), "w4-asym", group_size=64),
+    _case("W4 g64", _CT, _PLAIN, "w4"),
+    _case("W4 g128 asymmetric", _CT, _PLAIN, "w4-asym", group_size=128),
+    _case("W8 per channel", _CT, _PLAIN, "vanilla-int8"),
+    _case("W8A8", _CT, _PLAIN, "w8a8"),
+    _case("FP8", _CT, _PLAIN, "fp8"),
+    _case("MXFP4", _CT, _PLAIN, "mxfp4"),
+    _case("NVFP4", _CT, _PLAIN, "nvfp4"),
+    _case("W3 g64", _CT, _PLAIN, "w3"),
+    _case("W4 g64", "gptq", _LOADERS, "w4"),
+    _case("W8 g64", "gptq", _LOADERS, "w4", bits=8),
+    _case("W4 g64 asymmetric", "gptq-v2", _LOADERS, "w4-asym", group_size=64),
+    _case("W4 g64 asymmetric", "awq", _LOADERS, "w4-asym", group_size=64),
+    _case("Q4_0", "gguf", ("llama.cpp",), "w4", group_size=32),
+    _case("Q8_0", "gguf", ("llama.cpp",), "w4", bits=8, group_size=32),
+    _case("Q4_K_M", "gguf", ("llama.cpp",), "gguf-q4_k_m"),
+    _case("Q3_K_M", "gguf", ("llama.cpp",), "gguf-q3_k_m"),
+    _case("Q2_K", "gguf", ("llama.cpp",), "gguf-q2_k"),
+    _case("W4 g64 affine", "mlx", ("mlx-lm",), "w4-asym", group_size=64),
 )
-UNQUANTIZED = (*_VLLM, "transformers", "transformers, bfloat16", "mlx-lm")
-"""Engines that also read the original: what their own arithmetic costs."""
+ORIGINAL = Case(
+    "original", "", "", {}, (*_VLLM, "transformers", "transformers, bfloat16", "mlx-lm")
+)
+"""It has no codes: what engines lose of it is their own arithmetic's."""

@@ -21,30 +21,24 @@ def page(results: dict[str, Any]) -> str:
 
 _HEAD = """# Read by the engines that own the formats
 
-`make interop` installs the engines, each in an environment of its own, quantizes SmolLM2-135M for each format and asks
-them. Perplexity: the second half of 8 windows of 512 tokens of the WikiText-2 test set. *meant*: what the codes and
-scales stand for, in float32, activations rounded as the scheme says. *change*: of the engine's perplexity from that;
-where it is more than 0.5 %, the column *why* has what the engine's own arithmetic does to the original, which has no
-codes. Greedy: how many of 4 prompts went on with the same 32 tokens, and else the largest gap between the logits, as
-meant, of the two tokens where they part. {processor}; {versions}.
+`make interop` installs the engines, each in an environment of its own, quantizes SmolLM2-135M for
+each format and asks them. Perplexity: the second half of 8 windows of 512 tokens of the evaluation
+text that comes with tersor. *meant*: what the codes and scales stand for, in float32, activations
+rounded as the scheme says. *change*: of the engine's perplexity from that; where it is more than
+0.5 %, *why* has what the engine's own arithmetic does to the original, which has no codes.
+*greedy*: how many of 4 prompts went on with the same 32 tokens, and else the largest gap between
+the logits, as meant, of the two tokens where they part. {processor}; {versions}.
 
 {table}
 """
 
 
 def _rows(case: dict[str, Any], original: dict[str, Any]) -> list[dict[str, Any]]:
-    format_ = case["format"] or "original"
+    named = {**_EMPTY, "format": case["format"] or "original", "scheme": case["scheme"]}
     if "error" in case:
-        return [{**_EMPTY, "format": format_, "scheme": case["scheme"], "why": case["error"]}]
-    return [
-        {
-            **_EMPTY,
-            "format": format_,
-            "scheme": case["scheme"],
-            **_row(engine, found, case, original),
-        }
-        for engine, found in case["engines"].items()
-    ]
+        return [{**named, "why": case["error"]}]
+    found = case["engines"].items()
+    return [{**named, **_row(engine, answer, case, original)} for engine, answer in found]
 
 
 _EMPTY = dict.fromkeys(

@@ -4,9 +4,10 @@
         [--page docs/interop.md] [--environments DIR] [--only ENGINE …]
 
 Makes the virtual environments that are missing, quantizes MODEL_DIR (by default the demo's) for
-every case, computes what each file means in float32 (weights dequantized, activations rounded as the scheme says) and asks
-the engines: perplexity of the second half of 8 windows of 512 tokens, and 32 greedy tokens after
-each of 4 prompts. What OUT has is not done again. Writes OUT/interop.json and the page.
+every case, computes what each file means in float32 (weights dequantized, activations rounded as
+the scheme says) and asks the engines: perplexity of the second half of 8 windows of 512 tokens, and
+32 greedy tokens after each of 4 prompts. What OUT has is not done again. Writes OUT/interop.json
+and the page.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import CASES, ENGINES, UNQUANTIZED, Case, Engine
+from cases import CASES, ENGINES, ORIGINAL, Case, Engine
 from environments import last_words, python_of, variables, versions
 from page import page
 
@@ -121,6 +122,41 @@ def made(case: Case, model: Path, out: Path) -> Path | str:
     return place
 
 
+class Study:
+    """What is kept of all runs in ``out``. ``places``: where the environments are."""
+
+    def __init__(self, out: Path, places: Path) -> None:
+        self.out, self.places = out, places
+        self.kept = out / "interop.json"
+        found = json.loads(self.kept.read_text()) if self.kept.exists() else {}
+        self.results: dict[str, Any] = {"versions": {}, "cases": {}, **found}
+        self.pythons: dict[str, Path | str] = {}
+
+    def row(self, format_: str, scheme: str) -> dict[str, Any]:
+        """The row of a file."""
+        row = self.results["cases"].setdefault(f"{format_} {scheme}".strip(), {"engines": {}})
+        return row | {"format": format_, "scheme": scheme}
+
+    def keep(self, format_: str, scheme: str, row: dict[str, Any]) -> None:
+        """Write it down."""
+        self.results["cases"][f"{format_} {scheme}".strip()] = row
+        self.kept.write_text(json.dumps(self.results, indent=2) + "\n")
+
+    def asked(self, name: str, path: Path, asked: Path, meant: dict[str, Any]) -> dict[str, Any]:
+        """What an engine answers, compared."""
+        engine = ENGINES[name]
+        environment = engine.environment
+        if environment not in self.pythons:
+            self.pythons[environment] = python_of(
+                self.places, environment, lambda text: print(text, flush=True)
+            )
+        python = self.pythons[environment]
+        if isinstance(python, str):
+            return {"error": f"not installed: {python}"}
+        self.results["versions"][environment] = versions(python, environment)
+        return compared(answers(engine, path, asked, self.out, python), meant)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, nargs="?")
@@ -132,51 +168,30 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    kept = out / "interop.json"
-    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    results.setdefault("versions", {})
-    results.setdefault("cases", {})
+    study = Study(out, arguments.environments or out / "environments")
     model = arguments.model or out / "original"
     if arguments.model is None and not model.exists():
         tersor.restore(demo_model(), model)
     asked = questions(model, arguments.text, out)
-    pythons: dict[str, Path | str] = {}
-    files: list[tuple[str, str, Path | str, tuple[str, ...]]] = [
-        ("original", "", model, UNQUANTIZED)
-    ]
-    files += [(c.name, c.format, made(c, model, out), c.engines) for c in CASES]
-    for name, format_, place, engines in files:
-        row = results["cases"].setdefault(f"{format_} {name}".strip(), {"engines": {}})
-        row.update({"format": format_, "scheme": name})
+    for case in (ORIGINAL, *CASES):
+        row = study.row(case.format, case.name)
+        place = model if case is ORIGINAL else made(case, model, out)
         if isinstance(place, str):
-            row["error"] = place
+            study.keep(case.format, case.name, {**row, "error": place})
             continue
-        wanted = [one for one in engines if arguments.only is None or one in arguments.only]
+        wanted = [one for one in case.engines if arguments.only is None or one in arguments.only]
         missing = [one for one in wanted if one not in row["engines"]]
-        if not missing:
-            continue
-        meant = meaning(place, asked)
-        row["perplexity"] = float(np.exp(meant["nll"]))
+        row.pop("error", None)
+        meant = meaning(place, asked) if missing else {"nll": 0.0}
         for one in missing:
-            engine = ENGINES[one]
-            name_ = engine.environment
-            if name_ not in pythons:
-                folder = arguments.environments or out / "environments"
-                pythons[name_] = python_of(folder, name_, lambda text: print(text, flush=True))
-            python = pythons[name_]
-            if isinstance(python, str):
-                row["engines"][one] = {"error": f"not installed: {python}"}
-            else:
-                results["versions"][name_] = versions(python, name_)
-                found = answers(engine, place, asked, out, python)
-                row["engines"][one] = compared(found, meant)
-            print(format_, name, one, json.dumps(row["engines"][one]), flush=True)
-            kept.write_text(json.dumps(results, indent=2) + "\n")
-    text = page(results)
+            row["perplexity"] = float(np.exp(meant["nll"]))
+            row["engines"][one] = study.asked(one, place, asked, meant)
+            study.keep(case.format, case.name, row)
+            print(case.format, case.name, one, json.dumps(row["engines"][one]), flush=True)
+    text = page(study.results)
     print(text)
-    (out / "interop.md").write_text(text)
-    if arguments.page is not None:
-        arguments.page.write_text(text)
+    for place in filter(None, (out / "interop.md", arguments.page)):
+        place.write_text(text)
 
 
 if __name__ == "__main__":

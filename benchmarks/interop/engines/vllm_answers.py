@@ -1,7 +1,8 @@
 """What vLLM makes of a model: vllm_answers.py MODEL QUESTIONS.npz ANSWERS.npz [float32|bfloat16]
 
-QUESTIONS: int64 ``windows (n, T)``, ``prompts (m, P)``, ``skip``, ``new``. ANSWERS: the mean negative
-log-likelihood ``nll`` of what follows ``skip`` tokens of a window, and ``greedy (m, new)``.
+QUESTIONS: int64 ``windows (n, T)``, ``prompts (m, P)``, ``skip``, ``new``. ANSWERS: the mean
+negative log-likelihood ``nll`` of what follows ``skip`` tokens of a window, and ``greedy (m,
+new)``.
 """
 
 import sys
