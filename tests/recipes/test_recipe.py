@@ -110,7 +110,9 @@ def test_needs_calibration() -> None:
     assert not replace(W4, overrides=(skipped,)).needs_calibration
 
 
-def test_no_recipe_rounds_to_the_grid_of_gguf_files() -> None:
+def test_grids_with_minima_are_recipes_too() -> None:
     weights = {"grid": "affine", "bits": 4, "granularity": "group", "group_size": 32}
-    with pytest.raises(RecipeError, match="nothing rounds to the grid affine4, which GGUF files"):
-        load_recipe({"name": "mine", "weights": weights})
+    recipe = load_recipe({"name": "mine", "weights": {**weights, "scale": "u6"}})
+    assert str(recipe.scheme) == "W4A16: affine4 asymmetric per group 32, scales u6 · float16"
+    with pytest.raises(RecipeError, match="scale s6 needs grid int"):
+        load_recipe({"name": "mine", "weights": {**weights, "scale": "s6"}})

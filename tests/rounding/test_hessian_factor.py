@@ -11,6 +11,7 @@ from torch import Tensor
 from hessians import correlated
 from tersor import _native
 from tersor.errors import SchemeError
+from tersor.grids import Granularity, IntegerGrid, TensorScheme
 from tersor.rounding import Order, hessian_factor
 from tersor.rounding.gptq_reference import processing_order
 
@@ -47,7 +48,9 @@ def test_against_the_textbook(order: Order, columns: int) -> None:
 def test_order(order: Order, group_size: int | None) -> None:
     hessian = correlated(80)
     factor = hessian_factor(hessian, 0.01, order, group_size)
-    expected = processing_order(hessian.diagonal().tolist(), group_size, order)
+    granularity = Granularity.CHANNEL if group_size is None else Granularity.GROUP
+    scheme = TensorScheme(IntegerGrid(4), granularity, group_size)
+    expected = processing_order(hessian.diagonal().tolist(), scheme, order)
     assert factor.permutation.tolist() == expected
 
 

@@ -10,6 +10,7 @@ from tersor.grids.kinds.small_float import FloatGrid
 from tersor.grids.packing import pack, unpack
 from tersor.grids.scales import ScaleFormat, StoredScale
 from tersor.grids.scheme import ActivationScheme, Granularity, Scheme, TensorScheme
+from tersor.grids.super_blocks import SuperScales
 from tersor.grids.tensor import QuantizedTensor
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ScaleStorage",
     "Scheme",
     "StoredScale",
+    "SuperScales",
     "Symmetry",
     "TensorScheme",
     "error_parts",

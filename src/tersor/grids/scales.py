@@ -1,7 +1,8 @@
 """How a scale is stored, and what it is worth after storing.
 
 Codes are always computed with the scale as it will be read back: rounding the scale afterwards
-would move every level of the grid.
+would move every level of the grid. Scales of two levels, integers times a number that several
+groups share, are in :mod:`tersor.grids.super_blocks`.
 """
 
 from dataclasses import dataclass
@@ -28,13 +29,39 @@ class ScaleFormat(StrEnum):
     """A power of two in one byte: OCP Microscaling formats v1.0, section 5.4.1."""
     E4M3 = "e4m3"
     """FP8, relative to one float32 scale of the tensor (NVFP4)."""
+    FLOAT16 = "float16"
+    """A float16 number in models of every type, and minima likewise: llama.cpp's blocks of 32."""
+    U4 = "u4"
+    """4 bits without a sign, times a float16 number of 256 columns; minima likewise: Q2_K."""
+    U6 = "u6"
+    """The same with 6 bits: Q4_K, Q5_K."""
+    S6 = "s6"
+    """6 bits with a sign, times a float16 number of 256 columns: Q3_K."""
+    S8 = "s8"
+    """The same with 8 bits: Q6_K."""
+
+    @property
+    def levels(self) -> tuple[int, int] | None:
+        """Smallest and largest integer of scales of two levels; ``None`` for any other scale."""
+        return _LEVELS.get(self)
+
+
+_LEVELS = {
+    ScaleFormat.U4: (0, 15),
+    ScaleFormat.U6: (0, 63),
+    ScaleFormat.S6: (-32, 31),
+    ScaleFormat.S8: (-128, 127),
+}
+SUPER_BLOCK = 256
+"""Columns that share the upper level of scales of two levels."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredScale:
     """A scale as stored; ``value()`` is what it is worth.
 
-    ``data``: ``(rows, groups)`` of a float type, uint8 exponents or float8.
+    ``data``: ``(rows, groups)`` of a float type, uint8 exponents or float8; of scales of two levels
+    the products, float32.
     ``global_scale``: float32 ``(1,)``, only for E4M3; a *divisor*, as compressed-tensors has it.
     """
 
@@ -90,6 +117,30 @@ def store_float(scale: Tensor, dtype: torch.dtype) -> StoredScale:
             "convert the model to float32 first"
         )
     return StoredScale(stored, ScaleFormat.FLOAT)
+
+
+def store_float16(scale: Tensor) -> StoredScale:
+    """Round scales to float16, and none to 0; an empty range (scale 0) is stored as 1.
+
+    Raises :class:`SchemeError` if one is too large.
+    """
+    return StoredScale(nonzero_float16(scale.where(scale != 0, 1.0)), ScaleFormat.FLOAT16)
+
+
+def nonzero_float16(values: Tensor) -> Tensor:
+    """Nearest float16 numbers, the smallest ones in place of 0 where ``values`` are not 0.
+
+    Raises :class:`SchemeError` if a value is too large.
+    """
+    stored = values.to(torch.float16)
+    if not bool(stored.isfinite().all()):
+        raise SchemeError(
+            f"a scale of {values.abs().max().item():.3g} does not fit float16, which this format "
+            "always has"
+        )
+    smallest = torch.tensor(2.0**-24, dtype=torch.float16)
+    lost = (stored == 0) & (values != 0)
+    return torch.where(lost, smallest.copysign(values.to(torch.float16)), stored)
 
 
 def fits_float16(scale: Tensor) -> bool:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from tersor.errors import SchemeError
 from tersor.grids.grid import Grid
-from tersor.grids.scales import ScaleFormat
+from tersor.grids.scales import SUPER_BLOCK, ScaleFormat
 
 
 class Granularity(StrEnum):
@@ -18,6 +18,12 @@ class Granularity(StrEnum):
     """``group_size`` consecutive input columns of a row; the last group of a row may be shorter."""
     TOKEN = "token"
     """One row of an activation."""
+
+
+_SAID = {
+    ScaleFormat.FLOAT16: ", scales float16",
+    **{one: f", scales {one} · float16" for one in ScaleFormat if one.levels is not None},
+}
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,42 @@ class TensorScheme:
             raise SchemeError("group_size belongs to granularity 'group', and only to it")
         if self.group_size is not None and self.group_size < 2:
             raise SchemeError(f"group_size {self.group_size} makes no sense; use 2 or more")
-        if self.scale_format is not ScaleFormat.FLOAT and self.grid.name != "fp4":
+        if self.scale_format in (ScaleFormat.E8M0, ScaleFormat.E4M3) and self.grid.name != "fp4":
             raise SchemeError(
                 f"scale {self.scale_format} belongs to grid fp4, not {self.grid.name}"
             )
+        self._check_two_levels()
+
+    def _check_two_levels(self) -> None:
+        levels, size = self.scale_format.levels, self.group_size
+        if levels is None:
+            return
+        if size is None or SUPER_BLOCK % size:
+            raise SchemeError(f"scale {self.scale_format} needs groups that divide {SUPER_BLOCK}")
+        if self.grid.integers is None or self.grid.has_minima != (levels[0] == 0):
+            fitting = "affine" if levels[0] == 0 else "int"
+            raise SchemeError(f"scale {self.scale_format} needs grid {fitting}")
+        if not (self.grid.symmetric or self.grid.has_minima):
+            raise SchemeError(f"scale {self.scale_format} needs integers without zero points")
+
+    @property
+    def super_groups(self) -> int:
+        """Groups of a row that share the upper level of their scales; 1 if there is none."""
+        if self.group_size is None or self.scale_format.levels is None:
+            return 1
+        return SUPER_BLOCK // self.group_size
 
     def groups(self, columns: int) -> int:
         """Scales per row of a matrix with that many columns."""
         if self.group_size is None:
             return 1
         return -(-columns // self.group_size)
+
+    def misfit(self, columns: int) -> str | None:
+        """Why it is not for a matrix with that many columns, or ``None``; a sentence."""
+        if self.scale_format.levels is not None and columns % SUPER_BLOCK:
+            return f"{columns} input columns are no multiple of {SUPER_BLOCK}, which share a scale"
+        return None
 
     def ragged(self, columns: int) -> bool:
         """Whether the last group of a row is shorter than the others."""
@@ -52,7 +84,8 @@ class TensorScheme:
     def __str__(self) -> str:
         symmetry = "" if self.grid.symmetric else " asymmetric"
         size = "" if self.group_size is None else f" {self.group_size}"
-        return f"{self.grid.name}{symmetry} per {self.granularity}{size}"
+        stored = _SAID.get(self.scale_format, "")
+        return f"{self.grid.name}{symmetry} per {self.granularity}{size}{stored}"
 
 
 @dataclass(frozen=True)

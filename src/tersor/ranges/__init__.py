@@ -1,8 +1,9 @@
 """Range estimators: where does the grid begin and end? One method per file."""
 
 from tersor.ranges.entropy import Entropy
-from tersor.ranges.estimator import BaseRange, Bound, Bounds, Range, RangeEstimator
+from tersor.ranges.estimator import BaseRange, Bound, Bounds, Fitted, Range, RangeEstimator
 from tersor.ranges.importance import ImportanceWeighted
+from tersor.ranges.least_squares import LeastSquares
 from tersor.ranges.minmax import MinMax
 from tersor.ranges.moving_average import MovingAverage
 from tersor.ranges.mse import MeanSquaredError
@@ -24,7 +25,9 @@ __all__ = [
     "Bounds",
     "Drift",
     "Entropy",
+    "Fitted",
     "ImportanceWeighted",
+    "LeastSquares",
     "MeanSquaredError",
     "MinMax",
     "MovingAverage",

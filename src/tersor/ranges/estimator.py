@@ -9,11 +9,19 @@ from typing import Protocol
 
 from torch import Tensor
 
-from tersor.grids import ScaleStorage, TensorScheme
+from tersor.grids import Parameters, ScaleStorage, TensorScheme, fit
 from tersor.ranges.observation import NOTHING, Needs, Observation, Stream
 
 Bounds = tuple[Tensor, Tensor]
 """``(low, high)``, float32, each ``(rows, groups)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Parameters and the bounds they were fitted to; all ``(rows, groups)``."""
+
+    parameters: Parameters
+    bounds: Bounds
 
 
 class RangeEstimator(Protocol):
@@ -32,6 +40,15 @@ class RangeEstimator(Protocol):
         value's squared error, broadcastable to ``blocks``; an estimator that does not weigh errors
         ignores it.
         """
+
+    def fitted(
+        self,
+        blocks: Tensor,
+        scheme: TensorScheme,
+        storage: ScaleStorage,
+        importance: Tensor | None = None,
+    ) -> Fitted:
+        """What is stored for every block, and its range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +95,34 @@ class BaseRange:
         del observed
         return Bound(self)
 
+    def fitted(
+        self: RangeEstimator,
+        blocks: Tensor,
+        scheme: TensorScheme,
+        storage: ScaleStorage,
+        importance: Tensor | None = None,
+    ) -> Fitted:
+        """What makes the grid span the bounds."""
+        bounds = self.bounds(blocks, scheme, storage, importance)
+        return Fitted(fit(scheme, *bounds, storage), bounds)
+
     def of_stream(
         self: RangeEstimator, stream: Stream, scheme: TensorScheme, storage: ScaleStorage
     ) -> Bounds:
         """The range of the histogram."""
         return self.bounds(stream.centres.reshape(1, 1, -1), scheme, storage, stream.counts)
+
+
+def bound_by_importance(range_: RangeEstimator, observed: Observation | None) -> Bound:
+    """``range_`` with the importance ``E[x_j²]`` of every column.
+
+    All columns count alike where inputs tell nothing; the note says why.
+    """
+    found = None if observed is None else observed.mean_square
+    if found is None:
+        return Bound(range_)
+    if not bool(found.isfinite().all()):
+        return Bound(range_, note="inputs hold NaN or infinity: all columns count alike")
+    if not bool(found.any()):
+        return Bound(range_, note="inputs are always zero: all columns count alike")
+    return Bound(range_, found)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tersor.grids import ScaleStorage, TensorScheme
-from tersor.ranges.estimator import BaseRange, Bound, Bounds
+from tersor.ranges.estimator import BaseRange, Bound, Bounds, bound_by_importance
 from tersor.ranges.mse import MeanSquaredError
 from tersor.ranges.observation import Need, Needs, Observation
 
@@ -28,14 +28,7 @@ class ImportanceWeighted(BaseRange):
 
     def bind(self, observed: Observation | None) -> Bound:
         """All columns count alike where inputs tell nothing; the note says why."""
-        found = None if observed is None else observed.mean_square
-        if found is None:
-            return Bound(self)
-        if not bool(found.isfinite().all()):
-            return Bound(self, note="inputs hold NaN or infinity: all columns count alike")
-        if not bool(found.any()):
-            return Bound(self, note="inputs are always zero: all columns count alike")
-        return Bound(self, found)
+        return bound_by_importance(self, observed)
 
     def bounds(
         self,

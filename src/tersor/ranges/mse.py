@@ -7,14 +7,14 @@ in the same direction, which costs a model more than its share of the squared er
 (the GPTQ reference has 2.4) makes clipping dearer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tersor import _native
 from tersor.errors import RecipeError
-from tersor.grids import ScaleStorage, TensorScheme, fit
+from tersor.grids import ScaleFormat, ScaleStorage, TensorScheme, fit
 from tersor.ranges.estimator import BaseRange, Bounds
 from tersor.ranges.minmax import MinMax
 
@@ -46,9 +46,14 @@ class MeanSquaredError(BaseRange):
     ) -> Bounds:
         """See :class:`~tersor.ranges.estimator.RangeEstimator`."""
         low, high = MinMax().bounds(blocks, scheme, storage)
+        if scheme.scale_format.levels is not None:
+            # What is shared with other groups is not known before the range is.
+            scheme = replace(scheme, scale_format=ScaleFormat.FLOAT)
+            storage = ScaleStorage(torch.float32)
         factors = torch.linspace(1.0, self.smallest, self.steps)
         # Histograms come with centres of double precision; they are single blocks.
-        fast = scheme.grid.integers is not None and blocks.dtype == torch.float32
+        integers = scheme.grid.integers is not None and not scheme.grid.has_minima
+        fast = integers and blocks.dtype == torch.float32
         search = best_factors if fast else best_factors_reference
         best = search(blocks, (low, high), factors, scheme, storage, importance, self.norm)
         return low * best, high * best

@@ -1,12 +1,12 @@
 """A recipe: which steps turn a model into a quantized one. A frozen value; its text is YAML."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tersor.calibration.precision import Precision
 from tersor.errors import OptionError, RecipeError, SchemeError
-from tersor.grids import Granularity, Grid, ScaleFormat, Scheme, TensorScheme
+from tersor.grids import Granularity, ScaleFormat, Scheme, TensorScheme
 from tersor.options import limits
 from tersor.ranges import MinMax, Need, Range
 from tersor.recipes.made import Made
@@ -92,12 +92,6 @@ class Recipe:
                     f"recipe {self.name!r}: range {name_of(range_, RANGES)} fits nearest rounding "
                     "only; use range importance"
                 )
-        for grid in self._grids():
-            if grid.has_minima:
-                raise RecipeError(
-                    f"recipe {self.name!r}: nothing rounds to the grid {grid.name}, which GGUF "
-                    "files have; use int with symmetry none"
-                )
         if self.untied is not None and self.rotation is None:
             raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
         if Need.SECOND_MOMENTS in self.activation_range.needs:
@@ -109,18 +103,6 @@ class Recipe:
         from tersor.recipes.document import recipe_to_dict  # which knows this class
 
         return recipe_to_dict(self)
-
-    def _grids(self) -> Iterator[Grid]:
-        """Of all weights and activations."""
-        given = (one.scheme for one in self.overrides)
-        for scheme in (self.scheme, *given):
-            if scheme is None:
-                continue
-            yield scheme.weights.grid
-            if scheme.activations is not None:
-                yield scheme.activations.tensor.grid
-        if self.untied is not None:
-            yield self.untied.grid
 
     @property
     def _override_ranges(self) -> tuple[Range, ...]:

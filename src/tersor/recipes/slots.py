@@ -13,6 +13,7 @@ from tersor.models.pairs import Pair
 from tersor.ranges import (
     Entropy,
     ImportanceWeighted,
+    LeastSquares,
     MeanSquaredError,
     MinMax,
     MovingAverage,
@@ -131,6 +132,7 @@ RANGES: dict[str, type[Range]] = {
     "percentile": Percentile,
     "mse": MeanSquaredError,
     "importance": ImportanceWeighted,
+    "least_squares": LeastSquares,
     "clip": ClipSearch,
     "entropy": Entropy,
     "moving_average": MovingAverage,

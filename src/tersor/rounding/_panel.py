@@ -68,6 +68,14 @@ class Panel:
             _native.gptq_feed(**self._arrays(), first=first, last=last, corrected=corrected.numpy())
         return corrected.transpose(1, 2).reshape(-1, last - first)[: self.rows]
 
+    def foreseen(self, first: int, last: int) -> Tensor:
+        """The same before the columns are reached: targets are left as they are."""
+        here = (slice(None), slice(first, last))
+        before = self.targets[here].clone()
+        found = self.corrected(first, last)
+        self.targets[here] = before
+        return found
+
     def _arrays(self) -> _Arrays:
         return {
             "original": self.original.numpy(),
@@ -89,8 +97,15 @@ class Panel:
         """Round columns ``first:last``, whose :meth:`corrected` was asked for before.
 
         ``scale``: float32 ``(rows, 1)``, or ``(rows, last − first)`` for a scale per column;
-        ``zero_point``: likewise, of the code type.
+        ``zero_point``: likewise, of the code type, or float32 minima.
         """
+        if grid.has_minima:
+            assert zero_point is not None
+            # What is left of the weights is a multiple of the scale; errors are the same.
+            minima = _tiles(zero_point, 0.0)
+            self.original[:, first:last] -= minima
+            self.targets[:, first:last] -= minima
+            zero_point = None
         panel = self._arrays()
         scales = _tiles(scale, 1.0).numpy()
         if (codes := grid.integers) is not None:

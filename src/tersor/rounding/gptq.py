@@ -9,6 +9,7 @@ error; :mod:`tersor.rounding.hessian_factor` has the multiples. Then the next co
 
 The scale of a group is fitted when the group is reached, to weights that hold all corrections up to
 there. (The paper's own implementation takes weights that lack those of the current block of 128.)
+The upper level of scales of two levels is fitted when its super-block is reached.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,16 @@ import torch
 from torch import Tensor
 
 from tersor.errors import RecipeError, SchemeError
-from tersor.grids import Parameters, QuantizedTensor, StoredScale, TensorScheme, fit
-from tersor.ranges import Bounds, Drift, Need, Needs, Observation, Range, RangeEstimator
+from tersor.grids import (
+    Parameters,
+    QuantizedTensor,
+    ScaleStorage,
+    StoredScale,
+    SuperScales,
+    TensorScheme,
+)
+from tersor.grids.scales import SUPER_BLOCK
+from tersor.ranges import Drift, Fitted, Need, Needs, Observation, Range, RangeEstimator
 from tersor.rounding._panel import Panel, panels
 from tersor.rounding._prepare import Prepared, prepare
 from tersor.rounding.drift import corrected_target
@@ -75,19 +84,22 @@ class Gptq(BaseRounding):
         assert observed is not None
         hessian = observed.hessian
         assert hessian is not None
-        sizes = {scheme.group_size for scheme in schemes}
-        factors = {size: hessian_factor(hessian, self.damping, self.order, size) for size in sizes}
+        sizes = {_sizes(scheme) for scheme in schemes}
+        factors = {one: hessian_factor(hessian, self.damping, self.order, *one) for one in sizes}
         return GptqRounder(self, hessian, observed.drift, factors)
 
 
 @dataclass(frozen=True, eq=False)
 class GptqRounder:
-    """``hessian``: ``E[x xᵀ]``, and by group size its factor; ``drift``: if it is made up for."""
+    """``hessian``: ``E[x xᵀ]``, and its factor by the sizes of groups and of super-blocks.
+
+    ``drift``: if it is made up for.
+    """
 
     settings: Gptq
     hessian: Tensor
     drift: Drift | None
-    factors: Mapping[int | None, HessianFactor]
+    factors: Mapping[tuple[int | None, int], HessianFactor]
 
     def target(self, weight: Tensor) -> Tensor | None:
         """The weight that makes up for drift."""
@@ -100,7 +112,7 @@ class GptqRounder:
         self, weight: Tensor, scheme: TensorScheme, range_: Range, scale_dtype: torch.dtype
     ) -> Rounded:
         """See :func:`gptq`."""
-        factor = self.factors[scheme.group_size]
+        factor = self.factors[_sizes(scheme)]
         return gptq(weight, scheme, range_, factor, scale_dtype=scale_dtype, settings=self.settings)
 
 
@@ -132,8 +144,8 @@ def gptq(
     prepared = prepare(weight, scheme, scale_dtype)
     factor = hessian
     if isinstance(factor, Tensor):
-        factor = hessian_factor(factor, settings.damping, settings.order, scheme.group_size)
-    _check(factor, weight.shape[1], scheme.group_size)
+        factor = hessian_factor(factor, settings.damping, settings.order, *_sizes(scheme))
+    _check(factor, weight.shape[1], scheme)
     # Without a usable Hessian nothing is known, and every column weighs the same.
     usable = factor.feedback is not None
     bound = estimator.bind(Observation(mean_square=factor.diagonal) if usable else None)
@@ -147,14 +159,21 @@ def gptq(
     return job.with_fresh_scales(weight)
 
 
-def _check(factor: HessianFactor, columns: int, group_size: int | None) -> None:
+def _sizes(scheme: TensorScheme) -> tuple[int | None, int]:
+    """What the order of columns depends on."""
+    return scheme.group_size, scheme.super_groups
+
+
+def _check(factor: HessianFactor, columns: int, scheme: TensorScheme) -> None:
     if len(factor.permutation) != columns:
         raise SchemeError(
             f"a Hessian of {len(factor.permutation)} inputs does not belong to {columns} columns"
         )
-    if factor.order == "group" and factor.group_size != group_size:
+    made_for = factor.group_size, factor.super_groups
+    if factor.order == "group" and made_for != _sizes(scheme):
         raise SchemeError(
-            f"the Hessian was ordered for groups of {factor.group_size}, not {group_size}"
+            f"the Hessian was ordered for groups of {factor.group_size}, not {scheme.group_size}"
+            + (f" in super-blocks of {scheme.super_groups}" if scheme.super_groups > 1 else "")
         )
 
 
@@ -209,46 +228,57 @@ class _Job:
         )
         return Rounded(tensor, whole.bounds, self.factor.note)
 
-    def _rows(self, weight: Tensor) -> tuple[Tensor, "_Fitted"]:
+    def _rows(self, weight: Tensor) -> tuple[Tensor, Fitted]:
         """Codes ``(rows, in)`` of some rows of the matrix and what was fitted to them."""
         size, columns = self.scheme.group_size, weight.shape[1]
         assert size is not None
         panel = Panel.of(weight, self.factor)
-        fitted: dict[int, _Fitted] = {}
+        fitted: dict[int, Fitted] = {}
+        storage = self.prepared.storage
         first = 0
         while first < columns:
+            if self.scheme.super_groups > 1 and first % SUPER_BLOCK == 0:
+                storage = replace(storage, above=self._above(panel, first))
             # Groups need not come in order, and the ragged one need not come last.
             number = int(self.factor.permutation[first]) // size
             last = first + min(size, columns - number * size)
-            fitted[number] = self._group(panel, first, last)
+            fitted[number] = self._group(panel, first, last, storage)
             first = last
         return self._stored_codes(panel), _joined([fitted[n] for n in range(len(fitted))], dim=1)
 
-    def _group(self, panel: Panel, first: int, last: int) -> "_Fitted":
-        """Fit a group's scale to its weights as corrected so far, then round it."""
-        scheme, importance = self.prepared.scheme, self.importance
+    def _above(self, panel: Panel, first: int) -> SuperScales | None:
+        """The upper level of the scales of a super-block, for its weights as corrected so far."""
+        size = self.scheme.group_size
+        assert size is not None
+        last = first + SUPER_BLOCK
+        blocks = panel.foreseen(first, last).reshape(-1, SUPER_BLOCK // size, size)
+        importance = self._importance(first, last)
         if importance is not None:
-            importance = importance[self.factor.permutation[first:last]].reshape(1, 1, -1)
+            importance = importance.reshape(1, -1, size)
+        scheme, storage = self.prepared.scheme, self.prepared.storage
+        return self.estimator.fitted(blocks, scheme, storage, importance).parameters.above
+
+    def _group(self, panel: Panel, first: int, last: int, storage: ScaleStorage) -> Fitted:
+        """Fit a group's scale to its weights as corrected so far, then round it."""
+        scheme, importance = self.prepared.scheme, self._importance(first, last)
+        if importance is not None:
+            importance = importance.reshape(1, 1, -1)
         blocks = panel.corrected(first, last).unsqueeze(1)  # (rows, 1, size)
-        bounds = self.estimator.bounds(blocks, scheme, self.prepared.storage, importance)
-        parameters = fit(scheme, *bounds, self.prepared.storage)
-        scale = parameters.scale.value()
-        panel.round(first, last, self.block, scheme.grid, scale, parameters.zero_point)
-        return _Fitted(parameters, bounds)
+        fitted = self.estimator.fitted(blocks, scheme, storage, importance)
+        scale, zero = fitted.parameters.scale.value(), fitted.parameters.zero_point
+        panel.round(first, last, self.block, scheme.grid, scale, zero)
+        return fitted
+
+    def _importance(self, first: int, last: int) -> Tensor | None:
+        if self.importance is None:
+            return None
+        return self.importance[self.factor.permutation[first:last]]
 
     def _stored_codes(self, panel: Panel) -> Tensor:
         return panel.stored_codes(self.factor.permutation, self.scheme.grid.code_dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Parameters and the bounds they were fitted to; all ``(rows, groups)``."""
-
-    parameters: Parameters
-    bounds: Bounds
-
-
-def _joined(parts: Sequence[_Fitted], dim: int) -> _Fitted:
+def _joined(parts: Sequence[Fitted], dim: int) -> Fitted:
     scale = parts[0].parameters.scale
     zero_points = [p.parameters.zero_point for p in parts if p.parameters.zero_point is not None]
     data = torch.cat([part.parameters.scale.data for part in parts], dim)
@@ -257,4 +287,4 @@ def _joined(parts: Sequence[_Fitted], dim: int) -> _Fitted:
         StoredScale(data, scale.format, scale.global_scale),
         torch.cat(zero_points, dim) if zero_points else None,
     )
-    return _Fitted(parameters, (low, high))
+    return Fitted(parameters, (low, high))

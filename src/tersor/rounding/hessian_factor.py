@@ -29,7 +29,8 @@ Order = Literal["none", "activation", "group"]
 - ``none``: as they are stored
 - ``activation``: largest ``H_ii`` first
 - ``group``: largest ``H_ii`` first within each group, and groups with the largest mean first (the
-  group-aware reordering of GPTQModel): a group is finished before the next one begins
+  group-aware reordering of GPTQModel): a group is finished before the next one begins, and so is a
+  super-block, whose groups share something
 """
 
 _RAISE = 5.0
@@ -44,7 +45,7 @@ class HessianFactor:
       rounding; ``None`` if the Hessian is of no use, which ``note`` then explains
     - ``permutation``: int64 ``(in,)``, the column that is rounded at each step
     - ``diagonal``: float32 ``(in,)``, of the Hessian as given: ``E[x_j²]``
-    - ``order`` and ``group_size``: what the permutation was made for
+    - ``order``, ``group_size`` and ``super_groups``: what the permutation was made for
     - ``note``: what went differently than asked, for the report
     """
 
@@ -54,17 +55,19 @@ class HessianFactor:
     order: Order
     group_size: int | None
     note: str = ""
+    super_groups: int = 1
 
 
 def hessian_factor(
-    hessian: Tensor, damping: float, order: Order, group_size: int | None
+    hessian: Tensor, damping: float, order: Order, group_size: int | None, super_groups: int = 1
 ) -> HessianFactor:
     """Factorize ``E[x xᵀ]``, float32 ``(in, in)``, symmetric; its scale does not matter.
 
     ``damping`` times the mean diagonal is added to the diagonal; where that does not make the
     matrix positive definite, five times as much, and so on up to 1. Inputs that are always 0 take
     no part: nothing is passed on to or from their columns. ``group_size``: of the matrices' scheme;
-    order ``group`` without one is order ``activation``.
+    order ``group`` without one is order ``activation``. ``super_groups``: groups that belong
+    together, of the scheme too.
 
     The same bits for any number of threads. Raises :class:`SchemeError` if the Hessian is not
     square.
@@ -73,9 +76,9 @@ def hessian_factor(
         raise SchemeError(f"a Hessian is square, and not of shape {tuple(hessian.shape)}")
     hessian = hessian.float().contiguous()
     diagonal = hessian.diagonal().clone()
-    permutation = _permutation(diagonal, order, group_size)
+    permutation = _permutation(diagonal, order, group_size, super_groups)
     feedback, note = _feedback(hessian, permutation, damping)
-    return HessianFactor(feedback, permutation, diagonal, order, group_size, note)
+    return HessianFactor(feedback, permutation, diagonal, order, group_size, note, super_groups)
 
 
 def dampings(damping: float) -> Iterator[float]:
@@ -112,7 +115,9 @@ def _feedback(hessian: Tensor, permutation: Tensor, damping: float) -> tuple[Ten
     return None, "Hessian not positive definite even with damping 1: rounded to nearest"
 
 
-def _permutation(diagonal: Tensor, order: Order, group_size: int | None) -> Tensor:
+def _permutation(
+    diagonal: Tensor, order: Order, group_size: int | None, super_groups: int
+) -> Tensor:
     """Columns in the order of rounding; ties as they are stored."""
     columns = len(diagonal)
     if order == "none":
@@ -120,7 +125,12 @@ def _permutation(diagonal: Tensor, order: Order, group_size: int | None) -> Tens
     by_size = diagonal.sort(descending=True, stable=True).indices
     if order == "activation" or group_size is None:
         return by_size
-    starts = range(0, columns, group_size)
-    means = torch.stack([diagonal[s : s + group_size].mean() for s in starts])
+    in_groups = _in_blocks(by_size, diagonal, group_size)
+    return _in_blocks(in_groups, diagonal, group_size * super_groups)
+
+
+def _in_blocks(order: Tensor, diagonal: Tensor, size: int) -> Tensor:
+    """Columns block by block, those with the largest mean first; in a block as in ``order``."""
+    means = torch.stack([diagonal[s : s + size].mean() for s in range(0, len(diagonal), size)])
     rank = means.sort(descending=True, stable=True).indices.argsort()
-    return by_size[rank[by_size // group_size].sort(stable=True).indices]
+    return order[rank[order // size].sort(stable=True).indices]

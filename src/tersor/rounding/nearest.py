@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tersor.grids import QuantizedTensor, ScaleStorage, StoredScale, TensorScheme, fit
+from tersor.grids import QuantizedTensor, ScaleStorage, StoredScale, TensorScheme
 from tersor.grids.blocks import Segment, as_rows, row_chunks, segments
 from tersor.ranges import Bounds, Observation, Range, RangeEstimator
 from tersor.rounding._prepare import prepare
@@ -108,8 +108,8 @@ def _round_segment(
     if importance is not None:
         tiled = importance.expand(rows.numel() // (len(rows) * len(importance)), -1)
         block_importance = segment.blocks(tiled.reshape(1, -1))
-    low, high = estimator.bounds(blocks, scheme, storage, block_importance)
-    parameters = fit(scheme, low, high, storage)
+    fitted = estimator.fitted(blocks, scheme, storage, block_importance)
+    parameters = fitted.parameters
     zero_point = parameters.zero_point
     codes = scheme.grid.encode(
         blocks,
@@ -117,7 +117,7 @@ def _round_segment(
         None if zero_point is None else zero_point.unsqueeze(-1),
     )
     tensor = QuantizedTensor(codes.flatten(1), parameters.scale, zero_point, scheme)
-    return tensor, (low, high)
+    return tensor, fitted.bounds
 
 
 def _concatenate(pieces: list[QuantizedTensor], dim: int) -> QuantizedTensor:

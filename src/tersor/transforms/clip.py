@@ -16,7 +16,7 @@ from torch import Tensor
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import Granularity, ScaleStorage, TensorScheme
 from tersor.grids.blocks import segments
-from tersor.ranges import Bound, Bounds, MinMax, Need, Needs, Observation, Stream
+from tersor.ranges import BaseRange, Bound, Bounds, MinMax, Need, Needs, Observation, Stream
 from tersor.transforms.round_trip import round_blocks
 
 # Values searched at a time: temporaries stay at 16 MB each.
@@ -60,7 +60,7 @@ class ClipSearch:
 
 
 @dataclass(frozen=True, eq=False)
-class OutputClip:
+class OutputClip(BaseRange):
     """The search as a :class:`~tersor.ranges.RangeEstimator` for one matrix.
 
     ``hessian``: fp32 ``(in, in)``, ``E[x·xᵀ]`` of what the matrix reads.

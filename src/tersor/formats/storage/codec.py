@@ -123,6 +123,10 @@ def _scale(weights: TensorScheme, dtype: torch.dtype, shape: tuple[int, ...]) ->
             return Entry(torch.float8_e4m3fn, shape, parameter=True)
         case ScaleFormat.FLOAT:
             return Entry(dtype, shape, model_type=True, parameter=True)
+        case ScaleFormat.FLOAT16:
+            return Entry(torch.float16, shape, parameter=True)
+        case _:
+            return Entry(torch.float32, shape, parameter=True)
 
 
 def _static_input(scheme: Scheme, dtype: torch.dtype) -> dict[str, Entry]:

@@ -115,7 +115,7 @@ def with_zeros(linear: QuantizedLinear) -> QuantizedLinear:
     """
     weight, bits = linear.weight, linear.weight.grid.bits
     grid = IntegerGrid(bits, Symmetry.NONE, signed=False)
-    weights = replace(weight.scheme, grid=grid)
+    weights = replace(weight.scheme, grid=grid, scale_format=ScaleFormat.FLOAT)
     scale = StoredScale(float16_scales(weight), ScaleFormat.FLOAT)
     codes, zeros = as_unsigned(weight.codes, bits), unsigned_zeros(weight)
     return QuantizedLinear(QuantizedTensor(codes, scale, zeros, weights), Scheme(weights))

@@ -33,12 +33,12 @@ class PackedWords(Storage):
     """
 
     def holds(self, scheme: Scheme) -> bool:
-        """Integer codes, whatever they mean, with scales of the model's type."""
+        """Integer codes, whatever they mean, with scales in float16, bfloat16 or float32."""
         weights = scheme.weights
-        return (
-            weights.grid.code_dtype in (torch.int8, torch.uint8)
-            and weights.scale_format is ScaleFormat.FLOAT
-        )
+        return weights.grid.code_dtype in (
+            torch.int8,
+            torch.uint8,
+        ) and weights.scale_format not in (ScaleFormat.E8M0, ScaleFormat.E4M3)
 
     def codes(self, weights: TensorScheme, shape: tuple[int, int]) -> dict[str, Entry]:
         """``weight_packed``, and ``weight_shape`` because words do not tell it."""

@@ -1,7 +1,7 @@
 """Integers with a minimum in float: ``w' = s·q + m``.
 
 What llama.cpp's types ending in ``_1``, and its K-quants of 2, 4 and 5 bits, are made of. A minimum
-is no multiple of the scale, so no zero point says the same. No recipe rounds to this grid.
+is no multiple of the scale, so no zero point says the same.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,8 @@ def obstacle(scheme: Scheme, shape: tuple[int, int]) -> str | None:
     fp4_groups = _FP4_GROUPS.get(weights.scale_format)
     if fp4_groups is None and not _has_grid(weights):
         return f"compressed-tensors has no grid {weights.grid.name}"
+    if fp4_groups is None and weights.scale_format is not ScaleFormat.FLOAT:
+        return f"compressed-tensors has no scales {weights.scale_format}"
     if fp4_groups not in (None, weights.group_size):
         return f"compressed-tensors has no {weights.scale_format} scales for groups of that size"
     tensors = [weights]

@@ -58,8 +58,8 @@ class GptqFormat(Format):
             return "GPTQ has no quantized activations"
         if weights.grid.name != f"int{bits}" or bits not in WIDTHS:
             return f"GPTQ has no {weights.grid.name}; choose integers of 2, 3, 4 or 8 bits"
-        if weights.granularity is Granularity.TENSOR:
-            return "GPTQ has no single scale of a tensor; choose one per channel or group"
+        if weights.granularity is Granularity.TENSOR or weights.scale_format.levels is not None:
+            return "GPTQ has a float scale for each channel or group, and no others; choose these"
         if columns * bits % 32 or rows * bits % 32:
             return f"codes of {rows} × {columns} of {bits} bits do not fill whole words"
         if not weights.grid.symmetric and self.label == V1:

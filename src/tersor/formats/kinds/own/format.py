@@ -31,7 +31,7 @@ class TersorFormat(NamedTensors):
         """Nothing but codes of a kind that it has no tensors for."""
         if find_storage(scheme) is None:
             return f"tersor's format has no tensors for {scheme} ({no_storage(scheme)})"
-        return None
+        return scheme.weights.misfit(shape[1])
 
     def readings(self, contents: Contents) -> tuple[Reading, ...]:
         """No engine but tersor, and transformers with its help."""
