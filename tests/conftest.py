@@ -1,5 +1,6 @@
 """What all tests share: what is in ``helpers`` imports by plain name; hypothesis has no clock."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 from hypothesis import settings
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "helpers")]
+
+# Names that are no paths are looked for on a hub; tests have one of their own (``local_hub``).
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # In the background of a shell interrupts are ignored, and some tests interrupt themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,13 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tersor.api.exchanging import check, export, import_checkpoint
+    from tersor.api.exchanging import check, export, import_checkpoint, upload
     from tersor.api.explaining import explain, explain_weight, inspect
     from tersor.api.keeping import cache_contents, clear_cache
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
     from tersor.api.running import bench, converse, generate, stream
     from tersor.api.sensitivity import sensitivity
+    from tersor.checkpoints.hub.sending import UploadResult
     from tersor.errors import TersorError
     from tersor.evaluation import Evaluation
     from tersor.explaining import Explanation
@@ -70,6 +71,7 @@ __all__ = [
     "SensitivityResult",
     "TersorError",
     "Token",
+    "UploadResult",
     "WeightExplanation",
     "__version__",
     "bench",
@@ -93,6 +95,7 @@ __all__ = [
     "restore",
     "sensitivity",
     "stream",
+    "upload",
 ]
 
 _HOMES = {
@@ -119,6 +122,7 @@ _HOMES = {
     "restore": "tersor.api.quantizing",
     "sensitivity": "tersor.api.sensitivity",
     "stream": "tersor.api.running",
+    "upload": "tersor.api.exchanging",
     "BenchResult": "tersor.runtime.measuring.bench",
     "CacheContents": "tersor.runtime.packed.contents",
     "CompareResult": "tersor.pipeline.studies.comparison",
@@ -138,6 +142,7 @@ _HOMES = {
     "SensitivityResult": "tersor.pipeline.sensitivity.result",
     "TersorError": "tersor.errors",
     "Token": "tersor.runtime.engine.engine",
+    "UploadResult": "tersor.checkpoints.hub.sending",
     "WeightExplanation": "tersor.pipeline.inspecting.weight",
 }
 

@@ -44,6 +44,10 @@ class UnsafeSource(SourceError):
     """Reading this source could execute code or leave its directory."""
 
 
+class HubError(SourceError):
+    """A model that cannot be fetched from a hub, or sent to it."""
+
+
 class NonFiniteWeight(SourceError):
     """A weight tensor holds NaN or infinity."""
 

@@ -1,10 +1,13 @@
-"""The same codes in other formats: ``import_checkpoint``, ``export``, ``check``."""
+"""The same codes in other formats, and elsewhere: ``import_checkpoint``, ``export``, ``upload``."""
 
+from tersor.checkpoints.hub.fetching import model_path
+from tersor.checkpoints.hub.sending import UploadResult
 from tersor.formats import known_formats
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, of_kind, one_path, yes_or_no
 from tersor.pipeline.exchange.check import CheckResult, check_model
 from tersor.pipeline.exchange.convert import ConvertResult, Progress, convert
+from tersor.pipeline.exchange.upload import upload_model
 
 
 @shortage_named("to import")
@@ -19,7 +22,7 @@ def import_checkpoint(
     Raises a :class:`~tersor.errors.TersorError`, of what no format can hold with the reason; then
     nothing has changed on disk.
     """
-    found, place = one_path("source", source), one_path("out", out)
+    found, place = model_path("source", source), one_path("out", out)
     return convert(found, place, force=yes_or_no("force", force), progress=progress)
 
 
@@ -39,7 +42,7 @@ def export(
     Others as in :func:`import_checkpoint`, errors too.
     """
     chosen = known_formats().named(of_kind("format", format, str))
-    found, place = one_path("directory", directory), one_path("out", out)
+    found, place = model_path("directory", directory), one_path("out", out)
     return convert(found, place, chosen, force=yes_or_no("force", force), progress=progress)
 
 
@@ -49,4 +52,19 @@ def check(directory: AnyPath) -> CheckResult:
 
     Raises :class:`~tersor.errors.SourceError` for what is no model, by its name.
     """
-    return check_model(one_path("directory", directory))
+    return check_model(model_path("directory", directory))
+
+
+@shortage_named("to upload")
+def upload(directory: AnyPath, name: str, *, private: bool = False) -> UploadResult:
+    """Send a quantized model to the Hugging Face hub, with its card, in one commit.
+
+    ``directory``: of the model, or a single file. ``name``: ``org/name``; the repository is made if
+    there is none. ``private``: if it is made, for its owner alone. The token is the one of ``hf
+    auth login`` or ``HF_TOKEN``; ``HF_ENDPOINT`` names another hub.
+
+    Raises a :class:`~tersor.errors.TersorError`: :class:`~tersor.errors.HubError` without access or
+    a network, and others for what is no quantized model.
+    """
+    place, to = one_path("directory", directory), of_kind("name", name, str)
+    return upload_model(place, to, private=yes_or_no("private", private))

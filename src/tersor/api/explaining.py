@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.output.single_file import check_file
 from tersor.errors import OptionError
 from tersor.explaining import Explanation, explain_values
@@ -88,13 +89,13 @@ def explain_weight(
     chosen = known_recipe("recipe", "w4" if recipe is None else recipe)
     adjusted = Adjustments(bits, group_size, asymmetric).apply(chosen)
     found = explain_one(
-        one_path("source", source),
+        model_path("source", source),
         tensor,
         row=row,
         column=column,
         recipe=adjusted,
         given=[name for name, value in given.items() if value not in (None, False)],
-        base=None if base is None else one_path("base", base),
+        base=None if base is None else model_path("base", base),
         effect=yes_or_no("effect", effect),
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),
@@ -137,9 +138,9 @@ def inspect(
     """
     page = _page(out, force)
     found = inspected(
-        one_path("source", source),
-        None if other is None else one_path("other", other),
-        base=None if base is None else one_path("base", base),
+        model_path("source", source),
+        None if other is None else model_path("other", other),
+        base=None if base is None else model_path("base", base),
         asymmetric=yes_or_no("asymmetric", asymmetric),
         activations=yes_or_no("activations", activations),
         allow_pickle=yes_or_no("allow_pickle", allow_pickle),

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.evaluation import find_tasks
 from tersor.machine.memory import shortage_named
 from tersor.options import AnyPath, limits, one_path, refuse_without, several, some_paths, yes_or_no
@@ -64,7 +65,7 @@ def evaluate(
 
     Raises a :class:`~tersor.errors.TersorError`.
     """
-    found, original = one_path("directory", directory), _path_or_none("base", base)
+    found, original = model_path("directory", directory), _path_or_none("base", base)
     given = some_paths("text", text)
     options = EngineOptions(activation_bits, cache, dense_bits=dense_bits)
     by_engine = options if yes_or_no("engine", engine) else None
@@ -139,7 +140,7 @@ def compare(
     asked = None if tasks is None else find_tasks(tasks, include_path=task_path, limit=limit)
     timing = Timing() if yes_or_no("speed", speed) else None
     return compare_recipes(
-        one_path("source", source),
+        model_path("source", source),
         crossed(chosen, several("bits", bits, _width, Integral)),
         place,
         text=some_paths("text", text),
@@ -159,4 +160,4 @@ def _width(_: str, given: Any) -> int:
 
 
 def _path_or_none(name: str, path: AnyPath | None) -> Path | None:
-    return None if path is None else one_path(name, path)
+    return None if path is None else model_path(name, path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.restore import restore as restored
 from tersor.checkpoints.source import shapes_of
 from tersor.errors import OptionError
@@ -194,7 +195,7 @@ def restore(
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
     return restored(
-        one_path("gguf", gguf),
+        model_path("gguf", gguf),
         one_path("out", out),
         dtype=dtype,
         merge_adapter=yes_or_no("merge_adapter", merge_adapter),

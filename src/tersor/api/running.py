@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.machine.memory import shortage_named
-from tersor.options import AnyPath, of_kind, one_path
+from tersor.options import AnyPath, of_kind
 from tersor.runtime.conversation.generate import Prompt, stream_text
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.sampling import Sampling
@@ -94,7 +95,7 @@ def stream(
     for.
     """
     return stream_text(
-        one_path("directory", directory),
+        model_path("directory", directory),
         prompt,
         max_new_tokens=max_new_tokens,
         sampling=_sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
@@ -132,7 +133,7 @@ def converse(
     from tersor.runtime.conversation.chat import open_conversation
 
     return open_conversation(
-        one_path("directory", directory),
+        model_path("directory", directory),
         system=of_kind("system", system, str),
         sampling=_sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
         options=EngineOptions(activation_bits, cache, context, threads, dense_bits),
@@ -167,7 +168,7 @@ def bench(
     needed = timing.context if context is None else context
     options = EngineOptions(activation_bits, cache, needed, threads, dense_bits)
     timing.refuse_short(options.context or needed)
-    engine = options.open(one_path("directory", directory), batch=batch)
+    engine = options.open(model_path("directory", directory), batch=batch)
     return time_engine(engine, timing, progress)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tersor.calibration.text import open_text
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.opening import open_source
 from tersor.errors import OptionError
 from tersor.machine.memory import shortage_named
@@ -51,7 +52,7 @@ def sensitivity(
 
     The model is in memory in float32. Raises a :class:`~tersor.errors.TersorError`.
     """
-    found = one_path("source", source)
+    found = model_path("source", source)
     labels = some_words("schemes", schemes)
     part = limits.BY(by)
     texts = [open_text(path) for path in some_paths("calibration", calibration)]

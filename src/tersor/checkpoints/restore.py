@@ -9,6 +9,7 @@ from tersor.checkpoints.derived import DerivedSource
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.finite import FiniteSource
 from tersor.checkpoints.gguf.source import GGUFSource
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.huggingface.directory import open_merged, open_published
 from tersor.checkpoints.huggingface.older_names import with_older_names
 from tersor.checkpoints.mistaken import refuse_mistaken
@@ -58,7 +59,7 @@ def restore(
         OutputError: ``out`` exists, does not fit on the disk, or cannot be written.
         ReadBackError: what is on disk is not what was meant.
     """
-    gguf, out = one_path("gguf", gguf), one_path("out", out)
+    gguf, out = model_path("gguf", gguf), one_path("out", out)
     merge = yes_or_no("merge_adapter", merge_adapter)
     yes_or_no("force", force)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

@@ -21,8 +21,11 @@ def main() -> NoReturn:
     """Run the command line in ``sys.argv``; never returns."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    # Models are local: nothing may reach for a hub because a file is missing.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Nothing may reach for a hub because a file is missing. Whoever asks for a model by its name
+    # there is not hindered by the second name of this switch (``checkpoints.hub``).
+    if "TRANSFORMERS_OFFLINE" in os.environ:
+        os.environ.setdefault("HF_HUB_OFFLINE", os.environ["TRANSFORMERS_OFFLINE"])
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.showwarning = _show_warning

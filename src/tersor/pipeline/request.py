@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.source import Source
 from tersor.errors import OptionError
@@ -48,7 +49,7 @@ def requested(
     effect, a source or text that cannot be read, a plan that cannot be made, and an output that
     cannot be written.
     """
-    found = one_path("source", source)
+    found = model_path("source", source)
     place = None if out is None else one_path("out", out)
     replace_it = yes_or_no("force", force)
     pickle = yes_or_no("allow_pickle", allow_pickle)

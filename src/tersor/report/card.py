@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from tersor.report.command import RECIPE
+from tersor.report.conversion_card import card_header_lines
 from tersor.report.record import LayerRecord, damage_warning, worst_first
 from tersor.report.text import figure, size
 
@@ -17,7 +18,7 @@ class CardFacts:
     """What a model card says besides the per-layer records.
 
     ``texts``: lines about what was read. ``given``: names of the files that were; ``command``
-    makes the artifact again.
+    makes the artifact again. ``hub_base``: what hubs call the original, if they have it.
     """
 
     title: str
@@ -39,6 +40,7 @@ class CardFacts:
     source_digest: str
     given: tuple[str, ...]
     command: str
+    hub_base: str | None = None
 
 
 def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
@@ -46,7 +48,7 @@ def model_card(facts: CardFacts, records: Sequence[LayerRecord]) -> str:
     quantized = [record for record in records if not record.reason]
     return "\n".join(
         [
-            *_header(facts),
+            *card_header_lines(facts.method, facts.licence, facts.hub_base),
             f"# {facts.title}",
             "",
             f"`{facts.base_model}` quantized by tersor {facts.version} with the recipe "
@@ -127,13 +129,6 @@ def _fenced(language: str, text: str) -> list[str]:
     while fence in text:
         fence += "`"
     return [f"{fence}{language}", text, fence]
-
-
-def _header(facts: CardFacts) -> list[str]:
-    lines = ["---", "tags:", "- tersor", f"- {facts.method}"]
-    if facts.licence:
-        lines.append(f"license: {facts.licence}")
-    return [*lines, "---", ""]
 
 
 def _warning(records: Sequence[LayerRecord]) -> list[str]:

@@ -17,6 +17,7 @@ from tersor.checkpoints.gateway.configuration import (
 )
 from tersor.checkpoints.gateway.generation import generation_config
 from tersor.checkpoints.gateway.models import auto_class, given_model, stored_model
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.published.reading import as_published
 from tersor.checkpoints.source import FloatSource, Source, shapes_of
 from tersor.errors import NonFiniteWeight, OptionError, OutOfMemory, SourceError, TersorError
@@ -28,7 +29,7 @@ from tersor.grids import Scheme
 from tersor.machine.memory import is_shortage
 from tersor.models.in_transformers.in_memory import modules_in_memory
 from tersor.models.in_transformers.sizes import check_sizes
-from tersor.options import AnyPath, limits, one_path, yes_or_no
+from tersor.options import AnyPath, limits, yes_or_no
 from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.runtime.linears.replacing import use_kernels
 from tersor.runtime.linears.simulated_inputs import attach
@@ -76,7 +77,7 @@ def load(
         raise OptionError("activation_bits", "has no effect without {}", "kernels")
     chosen_dtype(dtype, None)
     settings = checked_keywords(keywords)
-    directory = one_path("directory", directory)
+    directory = model_path("directory", directory)
     source = known_formats().open(directory)
     config = source_configuration(source)
     settings["dtype"] = chosen_dtype(dtype, config)

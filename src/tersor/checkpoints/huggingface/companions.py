@@ -16,12 +16,13 @@ _TOKENIZER = (
     "spiece.model", "sentencepiece.bpe.model",
     "chat_template.json", "*.jinja", "additional_chat_templates/*.jinja",
 )  # fmt: skip
-_PATTERNS = (
+COMPANIONS = (
     *_TOKENIZER,
     "generation_config.json", "gguf_metadata.json",
     "processor_config.json", "*preprocessor_config.json",
     "LICENSE*", "NOTICE*", "USE_POLICY*",
 )  # fmt: skip
+"""Patterns of what travels, but for code."""
 _CONFIGS_WITH_CODE = ("tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 _RELATIVE_IMPORT = re.compile(r"^\s*from\s+\.(\w+)\s+import\s", re.MULTILINE)
 
@@ -39,7 +40,7 @@ def copy_companions(source: Path, target: Path, config: Mapping[str, Any]) -> tu
         SourceError: a companion that cannot be read.
         OutputError: disk full, no permission.
     """
-    names = sorted({*_matching(source, _PATTERNS), *_code(source, config)})
+    names = sorted({*_matching(source, COMPANIONS), *_code(source, config)})
     for name in names:
         with reading(source / name):
             data = (source / name).read_bytes()
@@ -55,7 +56,7 @@ def refuse_pointers(source: Path) -> None:
     Raises:
         SourceError: names the file.
     """
-    for name in _matching(source, _PATTERNS):
+    for name in _matching(source, COMPANIONS):
         refuse_lfs_pointer(source / name)
 
 

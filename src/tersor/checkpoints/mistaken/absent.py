@@ -20,15 +20,16 @@ def nothing_there(path: Path) -> str:
         return "an address, not a path; download the model and give its directory"
     if written.startswith("~"):
         return "no such file or directory: ~ is not expanded here; write the whole path"
-    alike = _alike(path)
-    if alike is not None:
-        return f"no such file or directory; did you mean {alike}?"
+    meant = alike(path)
+    if meant is not None:
+        return f"no such file or directory; did you mean {meant}?"
     if _ON_A_HUB.fullmatch(written) and not path.parent.exists():
         return _on_a_hub(written)
     return "no such file or directory; a model on a hub must be downloaded first"
 
 
-def _alike(path: Path) -> Path | None:
+def alike(path: Path) -> Path | None:
+    """What lies beside a path at which there is nothing, and has nearly its name."""
     parent = path.parent
     if not parent.is_dir():
         return None

@@ -78,6 +78,25 @@ def check(directory: Directory, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def upload(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(help="org/name on the hub.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="For its owner alone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a quantized model with its card to the Hugging Face hub."""
+    import tersor
+    from tersor.cli.printing.show import print_json
+    from tersor.report import size
+
+    made = tersor.upload(directory, name, private=private)
+    if as_json:
+        print_json(made.to_dict())
+    else:
+        print(f"{made.files} files, {size(made.bytes)}, in {made.url}")
+
+
 def _say(made: "ConvertResult", as_json: bool) -> None:
     from tersor.cli.printing.show import print_json
     from tersor.report import size

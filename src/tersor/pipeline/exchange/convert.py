@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tersor.checkpoints.files import json_text
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import ReadBackError, SchemeError
@@ -17,6 +16,7 @@ from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe
+from tersor.pipeline.exchange.card import texts_about
 from tersor.pipeline.exchange.simplest import simplest, simplified
 from tersor.pipeline.planning.layout import chosen_format
 from tersor.runtime.artifact import Artifact, artifact_of, open_artifact
@@ -78,6 +78,7 @@ def convert(
     work = _Work(artifact, simplest(artifact), progress)
     contents = work.contents(architecture)
     target, note = chosen_format(contents, format_)
+    notes = (*((note,) if note else ()), *target.remarks(contents))
     expected = work.planned(target)
     needed = sum(info.nbytes for info in expected)
     config = target.config(
@@ -91,10 +92,10 @@ def convert(
         with container.writer(staging, expected, config, artifact.source) as writer:
             for tensors in work.written(target):
                 writer.add(tensors)
-        container.describe(staging, artifact.source, config, _texts(artifact))
+        texts = texts_about(artifact, target, contents, needed, notes)
+        container.describe(staging, artifact.source, config, texts)
         made = staging if container.file is None else staging / container.file
         _verify(artifact_of(container.open(made), Formats.of(target)), work)
-    notes = (*((note,) if note else ()), *target.remarks(contents))
     modules = len(artifact.schemes)
     return ConvertResult(source, out, artifact.format.name, target.name, modules, needed, notes)
 
@@ -156,15 +157,6 @@ class _Work:
     def _report(self, done: int) -> None:
         if self.progress is not None:
             self.progress(done + 1, 2 * len(self.schemes))
-
-
-def _texts(artifact: Artifact) -> dict[str, str]:
-    """What the new one says of where it comes from."""
-    return {
-        "tersor.json": json_text(
-            {"converted_from": artifact.format.name, "source": artifact.source.path.name}
-        )
-    }
 
 
 def _verify(made: Artifact, work: _Work) -> None:

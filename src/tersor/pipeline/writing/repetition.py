@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tersor.calibration.text import TextRecord
+from tersor.checkpoints.hub.naming import repository_of
 from tersor.checkpoints.source import Source
 from tersor.pipeline.writing.digests import combined_digest
 from tersor.recipes import Made, Recipe, dump
@@ -62,8 +63,11 @@ def repetition(before: Made | None, now: Made) -> Repetition | None:
 
 
 def source_name(path: Path) -> str:
-    """The last part of a path, whatever of it was typed: ``model`` for ``.`` inside of it."""
-    return Path(os.path.abspath(path)).name  # noqa: PTH100 - a link has a name of its own
+    """The last part of a path, whatever of it was typed: ``model`` for ``.`` inside of it.
+
+    Of what was fetched from a hub its name there, ``org/model``.
+    """
+    return repository_of(path) or Path(os.path.abspath(path)).name  # noqa: PTH100 - a link has a name of its own
 
 
 def _steps_digest(recipe: Recipe) -> str:

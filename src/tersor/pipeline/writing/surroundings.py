@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tersor.checkpoints.files import json_text
+from tersor.checkpoints.hub.card_header import base_model_of, licence_of
 from tersor.checkpoints.huggingface.permissions import needed_flags
 from tersor.checkpoints.source import Source
 from tersor.errors import ReadBackError
@@ -54,7 +55,7 @@ def _facts(source: Source, result: QuantizeResult) -> CardFacts:
     return CardFacts(
         title=f"{name.removesuffix('.gguf')} ({plan.recipe.name})",
         base_model=name,
-        licence=source.config.get("license"),
+        licence=licence_of(source.path, source.config),
         recipe_name=plan.recipe.name,
         recipe_description=plan.recipe.description,
         recipe_yaml=dump(plan.recipe),
@@ -70,6 +71,7 @@ def _facts(source: Source, result: QuantizeResult) -> CardFacts:
         texts=tuple(f"{text.done} on {text.line()}" for text in result.calibration),
         source_digest=result.source_digest,
         given=tuple(given),
+        hub_base=base_model_of(source.path),
         command=quantize_command(name, given, [*needed_flags(source.path), *_format_flags(plan)]),
     )
 

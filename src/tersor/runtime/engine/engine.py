@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from tersor import _native
 from tersor.checkpoints.gateway.generation import end_tokens
+from tersor.checkpoints.hub.fetching import model_path
 from tersor.errors import OptionError
 from tersor.machine.cores import cores
 from tersor.machine.instructions import TILED_LEVELS, level
 from tersor.machine.memory import shortage_named
-from tersor.options import Whole, limits, one_path, several, some_words, yes_or_no
+from tersor.options import Whole, limits, several, some_words, yes_or_no
 from tersor.runtime.decoder.cache_size import refuse_too_long
 from tersor.runtime.decoder.shape import decoder_shape
 from tersor.runtime.decoder.weights import build, read_weights
@@ -78,7 +79,7 @@ class Engine:
         integer = options.activation_bits == 8
         self.activation_bits, self.dense_bits = options.activation_bits, options.dense_bits
         self.batch = limits.BATCH(batch)
-        self.directory = one_path("directory", directory)
+        self.directory = model_path("directory", directory)
         self.cache = options.cache
         if self.cache == "auto":
             # The one that loses least of those that are as small as float16.

@@ -22,18 +22,19 @@ def as_affine(linear: QuantizedLinear) -> QuantizedLinear:
         assert weight.zero_point is not None
         minima = weight.zero_point
     else:
-        exact = scale.double() * -unsigned_zeros(weight).double()
-        minima = exact.float()
-        if not torch.equal(minima.double(), exact):
-            raise SchemeError(
-                "MLX stores zero points times scales, and float32 does not hold these exactly; "
-                "choose compressed-tensors, or quantize a model of bfloat16 or float16"
-            )
+        minima = scale.float() * -unsigned_zeros(weight).float()
     wide = _is_wide(scale, minima) or not _centred(linear)
     data = StoredScale(scale.float() if wide else scale, ScaleFormat.FLOAT)
     weights = replace(weight.scheme, grid=AffineGrid(bits))
     codes = as_unsigned(weight.codes, bits)
-    return QuantizedLinear(QuantizedTensor(codes, data, minima, weights), Scheme(weights))
+    made = QuantizedTensor(codes, data, minima, weights)
+    # Products of 16-bit scales and codes are exact in float32, and so is their sum.
+    if scale.dtype is torch.float32 and not torch.equal(made.dequantize(), weight.dequantize()):
+        raise SchemeError(
+            "MLX adds zero points times scales to codes times scales, which float32 rounds where "
+            "scales are float32 too; choose compressed-tensors, or quantize with --format mlx"
+        )
+    return QuantizedLinear(made, Scheme(weights))
 
 
 def _centred(linear: QuantizedLinear) -> bool:
