@@ -1,6 +1,7 @@
 """A model by its name on a hub: fetched once, into the hub's own cache, and only what is needed."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,10 @@ def _bars() -> Any:
     """On a terminal bars that the command line's silence of all others does not reach."""
     if not sys.stderr.isatty():
         return None
-    from tqdm.auto import tqdm
+    bar: Any = import_module("tqdm.auto").tqdm
 
-    class Bars(tqdm):  # type: ignore[type-arg]
-        def __init__(self, *args: Any, name: str = "", **keywords: Any) -> None:
-            del name
-            super().__init__(*args, **{**keywords, "disable": False})
+    def begin(self: Any, *args: Any, name: str = "", **keywords: Any) -> None:
+        del name
+        bar.__init__(self, *args, **{**keywords, "disable": False})
 
-    return Bars
+    return type("Bars", (bar,), {"__init__": begin})
