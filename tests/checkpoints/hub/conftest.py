@@ -8,7 +8,7 @@ import gguf
 import pytest
 
 from gguf_files import write_gguf
-from local_hub import Hub, local_hub
+from hub.local_hub import Hub, local_hub
 from tiny_models import save_tiny, save_tokenizer
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tersor
-from local_hub import COMMIT, Hub
+from hub.local_hub import COMMIT, Hub
 from tersor.checkpoints.hub.fetching import model_path
 from tersor.checkpoints.hub.naming import HubName, hub_name, repository_of
 from tersor.errors import HubError, SourceError

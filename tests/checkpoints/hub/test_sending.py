@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import tersor
-from local_hub import Hub
+from hub.local_hub import Hub
 from tersor.checkpoints.hub.card_header import base_model_of, card_header, licence_of
 from tersor.cli.main import run
 from tersor.errors import FormatError, HubError, OptionError
