@@ -37,9 +37,9 @@ def export(
 ) -> ConvertResult:
     """Write a quantized model in another format, with the same codes.
 
-    ``format``: its name, ``gptq``, ``gptq-v2``, ``awq``, ``mlx``, ``compressed-tensors`` or
-    ``tersor``.
-    Others as in :func:`import_checkpoint`, errors too.
+    ``format``: its name, ``gguf``, ``gptq``, ``gptq-v2``, ``awq``, ``mlx``, ``compressed-tensors``
+    or ``tersor``. ``gguf`` makes a file, and may be one of a model that is not quantized. Others as
+    in :func:`import_checkpoint`, errors too.
     """
     chosen = known_formats().named(of_kind("format", format, str))
     found, place = model_path("directory", directory), one_path("out", out)

@@ -44,6 +44,11 @@ class Format(ABC):
     preference: ClassVar[int | None] = None
 
     @property
+    def holds_plain(self) -> bool:
+        """Whether a model that is not quantized may be written in it."""
+        return False
+
+    @property
     def method(self) -> str:
         """What descriptions call it: its name, but for versions of one that have names here."""
         return self.name

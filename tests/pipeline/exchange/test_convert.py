@@ -7,14 +7,14 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import tersor
 from gguf_files import bpe_metadata, write_gguf
 from tersor.errors import FormatError, OutputError, SchemeError
 from tersor.formats import known_formats
 from tersor.pipeline.exchange.convert import convert
-from tersor.runtime.artifact import open_artifact
+from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.engine.engine import Engine
 from tiny_models import save_tiny, save_tokenizer, tiny
 
@@ -144,6 +144,67 @@ def test_a_gguf_file_comes_back_from_an_artifact(tmp_path: Path, kind: str) -> N
     for key, value in metadata.items():
         assert fields[key].contents() == value, key
     assert there.modules == 16
+
+
+@pytest.mark.parametrize(
+    ("group_size", "bits", "kind"),
+    [(32, 5, "Q5_0"), (64, 4, "Q4_0"), (96, 8, "Q8_0"), (0, 4, "Q4_0")],
+)
+def test_larger_groups_are_blocks_with_the_same_scale(
+    tmp_path: Path, group_size: int, bits: int, kind: str
+) -> None:
+    float16 = tiny("llama").to(torch.float16)  # whose scales float16 holds
+    float16.save_pretrained(tmp_path / "model")
+    tersor.quantize(tmp_path / "model", tmp_path / "a", "w4", bits=bits, group_size=group_size)
+    made = convert(tmp_path / "a", tmp_path / "a.gguf", known_formats().named("gguf"))
+    assert bool(made.notes) == (group_size != 32)
+    one, two = open_artifact(tmp_path / "a"), open_artifact(tmp_path / "a.gguf")
+    assert kinds(two) == {kind}
+    for module in one.schemes:
+        meant, found = one.linear(module).weight, two.linear(module).weight
+        assert torch.equal(meant.codes.to(torch.int8), found.codes)
+        assert torch.equal(meant.dequantize(), found.dequantize())
+    assert tersor.check(tmp_path / "a.gguf").sound
+
+
+def kinds(artifact: Artifact) -> set[str]:
+    return {name.rpartition(".")[2] for name in artifact.source.tensors} - {"weight", "bias"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_model_of_floats_becomes_a_gguf_file(tmp_path: Path, dtype: torch.dtype) -> None:
+    tiny("qwen2").to(dtype).save_pretrained(tmp_path / "model")
+    made = convert(tmp_path / "model", tmp_path / "m.gguf", known_formats().named("gguf"))
+    assert (made.modules, made.source_format) == (0, "")
+    assert np.array_equal(logits(tmp_path / "m.gguf"), logits(tmp_path / "model"))
+    assert tersor.check(tmp_path / "m.gguf").sound
+    with pytest.raises(FormatError, match="is not quantized"):
+        convert(tmp_path / "model", tmp_path / "out", known_formats().named("gptq"))
+
+
+def test_zero_points_become_minima_where_float16_holds_them(tmp_path: Path) -> None:
+    made = tiny("llama").to(torch.float16)
+    made.save_pretrained(tmp_path / "model")
+    artifact, out = tmp_path / "a", tmp_path / "a.gguf"
+    tersor.quantize(tmp_path / "model", artifact, "w4", group_size=32, asymmetric=True)
+    with pytest.raises(SchemeError, match=r"down_proj: Q4_1 does not hold its numbers"):
+        convert(artifact, out, known_formats().named("gguf"))
+    assert not out.exists()
+    file = artifact / "model.safetensors"
+    tensors = load_file(file)
+    for name, tensor in tensors.items():
+        if name.endswith("weight_scale"):
+            tensor.copy_(torch.exp2(tensor.float().log2().round()))
+    save_file(tensors, file, {"format": "pt"})
+    convert(artifact, out, known_formats().named("gguf"))
+    one, two = open_artifact(artifact), open_artifact(out)
+    assert kinds(two) == {"Q4_1"}
+    for module in one.schemes:
+        meant, found = (each.linear(module).weight.dequantize() for each in (one, two))
+        assert torch.equal(meant, found)
+    convert(out, tmp_path / "back")
+    convert(tmp_path / "back", tmp_path / "back.gguf", known_formats().named("gguf"))
+    assert (tmp_path / "back.gguf").read_bytes() == out.read_bytes()
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(

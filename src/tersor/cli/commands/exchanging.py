@@ -43,14 +43,17 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="gptq, gptq-v2, awq, mlx, compressed-tensors or tersor.",
+            help="gguf, gptq, gptq-v2, awq, mlx, compressed-tensors or tersor.",
             show_default=False,
         ),
     ],
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a quantized model in another format with the same codes."""
+    """Write a quantized model in another format with the same codes.
+
+    GGUF files may be made of models that are not quantized, too.
+    """
     import tersor
 
     with bars() as watch:
@@ -104,9 +107,7 @@ def _say(made: "ConvertResult", as_json: bool) -> None:
     if as_json:
         print_json(made.to_dict())
         return
-    print(
-        f"{made.modules} linears with the same codes, {size(made.bytes)} of {made.format}, "
-        f"in {made.directory}"
-    )
+    what = f"{made.modules} linears with the same codes" if made.modules else "not quantized"
+    print(f"{what}, {size(made.bytes)} of {made.format}, in {made.directory}")
     for note in made.notes:
         print(f"note: {note}")

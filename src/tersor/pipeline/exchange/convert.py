@@ -8,10 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tersor.checkpoints.finite import FiniteSource
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import ReadBackError, SchemeError
-from tersor.formats import QUANTIZATION, Contents, Format, Formats, Matrix, QuantizedLinear
+from tersor.formats import (
+    QUANTIZATION,
+    Contents,
+    Description,
+    Format,
+    Formats,
+    Matrix,
+    QuantizedLinear,
+    known_formats,
+)
 from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
@@ -19,7 +29,7 @@ from tersor.models.describing import describe
 from tersor.pipeline.exchange.card import texts_about
 from tersor.pipeline.exchange.simplest import simplest, simplified
 from tersor.pipeline.planning.layout import chosen_format
-from tersor.runtime.artifact import Artifact, artifact_of, open_artifact
+from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.version import own_version
 
 Progress = Callable[[int, int], None]
@@ -29,7 +39,8 @@ Progress = Callable[[int, int], None]
 class ConvertResult:
     """What was made. ``modules``: quantized ones, whose codes, scales and zeros are the source's.
 
-    ``bytes``: of all tensors; ``notes``: what else is to be said.
+    ``source_format``: empty if the source is not quantized. ``bytes``: of all tensors; ``notes``:
+    what else is to be said.
     """
 
     source: Path
@@ -64,8 +75,9 @@ def convert(
 ) -> ConvertResult:
     """Write the artifact at ``source`` to ``out`` in ``format_``, by default the first that fits.
 
-    Every linear is decoded and encoded before anything is written, and what was written is read
-    back and held against it. ``progress``: called with linears done and all, of both.
+    A model that is not quantized is written as it is by formats that have a use for such. Every
+    linear is decoded and encoded before anything is written, and what was written is read
+    back and held against it. ``progress``: called with tensors done and all, of both.
 
     Raises :class:`SchemeError` if the format cannot hold it, with the reason,
     :class:`~tersor.errors.FormatError` and :class:`~tersor.errors.SourceError` for a source that
@@ -73,7 +85,7 @@ def convert(
     """
     place = HUGGING_FACE if format_ is None else format_.container
     OutputDirectory(out, source=source, force=force, kind=place).check()
-    artifact = open_artifact(source)
+    artifact = _opened(source, format_)
     architecture = describe(artifact.config, artifact.shapes)
     work = _Work(artifact, simplest(artifact), progress)
     contents = work.contents(architecture)
@@ -95,9 +107,18 @@ def convert(
         texts = texts_about(artifact, target, contents, needed, notes)
         container.describe(staging, artifact.source, config, texts)
         made = staging if container.file is None else staging / container.file
-        _verify(artifact_of(container.open(made), Formats.of(target)), work)
+        if work.schemes:
+            _verify(artifact_of(container.open(made), Formats.of(target)), work)
     modules = len(artifact.schemes)
-    return ConvertResult(source, out, artifact.format.name, target.name, modules, needed, notes)
+    read_as = artifact.format.name if modules else ""
+    return ConvertResult(source, out, read_as, target.name, modules, needed, notes)
+
+
+def _opened(source: Path, target: Format | None) -> Artifact:
+    found = known_formats().open(source)
+    if QUANTIZATION in found.config or target is None or not target.holds_plain:
+        return artifact_of(found)
+    return Artifact(FiniteSource(found), target, Description({}))
 
 
 @dataclass(frozen=True)
@@ -150,13 +171,15 @@ class _Work:
             encoded = target.encode(self.linear(module))
             yield {f"{module}.{suffix}": tensor for suffix, tensor in encoded.items()}
             self._report(done)
-        for name in self.artifact.plain_names():
+        for done, name in enumerate(self.artifact.plain_names(), 2 * len(self.schemes)):
             kept = target.kept(self.artifact.source.tensors[name])
             yield {name: self.artifact.source.read([name])[name].to(kept.dtype).contiguous()}
+            self._report(done)
 
     def _report(self, done: int) -> None:
         if self.progress is not None:
-            self.progress(done + 1, 2 * len(self.schemes))
+            plain = len(self.artifact.plain_names())
+            self.progress(done + 1, 2 * len(self.schemes) + plain)
 
 
 def _verify(made: Artifact, work: _Work) -> None:

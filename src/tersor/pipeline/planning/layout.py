@@ -26,6 +26,19 @@ def chosen_format(contents: Contents, asked: Format | None) -> tuple[Format, str
     return asked, ""
 
 
+def chosen_for_new(contents: Contents, asked: Format | None) -> tuple[Format, str]:
+    """As :func:`chosen_format`, for a model whose codes are still to be made.
+
+    Raises :class:`SchemeError` also where only values would tell whether it can hold the model.
+    """
+    found, note = chosen_format(contents, asked)
+    for one in contents.matrices:
+        reason = found.uncertain(one.scheme)
+        if reason is not None:
+            raise SchemeError(f"{one.module}: {reason}")
+    return found, note
+
+
 def _first(contents: Contents, formats: Formats) -> tuple[Format, str]:
     obstacles: list[str] = []
     for one in formats.preferred():

@@ -17,7 +17,7 @@ from tersor.models.describing import describe
 from tersor.models.experts import unfused_shapes
 from tersor.models.in_transformers.sizes import check_sizes
 from tersor.models.probing import probed
-from tersor.pipeline.planning.layout import chosen_format, laid_out
+from tersor.pipeline.planning.layout import chosen_for_new, laid_out
 from tersor.pipeline.planning.logits import trainable_logits
 from tersor.pipeline.planning.plan import (
     ModulePlan,
@@ -60,7 +60,7 @@ def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> P
     modules = list(modules_of(decided))
     _check_patterns(recipe, architecture, modules)
     contents = contents_of(architecture, decided)
-    chosen, reason = chosen_format(contents, format)
+    chosen, reason = chosen_for_new(contents, format)
     units = laid_out(decided, chosen)
     notes = [architecture.note] if architecture.note else []
     if code := code_named(source.config, "AutoModelForCausalLM"):

@@ -29,7 +29,7 @@ def about(source: Source, tensors: Iterable[GGUFTensor]) -> dict[str, Any]:
         sizes[kind] = sizes.get(kind, 0) + tensor.nbytes
     most = max(sizes, key=lambda kind: sizes[kind])
     return {
-        **_of_model(source),
+        **dict(sorted(_of_model(source).items())),
         "general.quantization_version": _LAYOUT_VERSION,
         "general.file_type": _FILE_TYPES[most],
     }

@@ -40,6 +40,10 @@ class Blocks(ABC):
         """What its codes, scales and minima mean."""
         return Scheme(TensorScheme(self.grid, Granularity.GROUP, self.group, self.scale_format))
 
+    def takes_scales(self, given: ScaleFormat) -> bool:
+        """Whether scales of a format may be stored here, if their values fit."""
+        return given is self.scale_format
+
     @property
     def values(self) -> int:
         """Of a block."""

@@ -17,7 +17,7 @@ from tersor.formats.entry import Entry, refuse_unsound
 from tersor.formats.format import Format
 from tersor.formats.kinds.gguf.block_type import Blocks
 from tersor.formats.kinds.gguf.container import GGUF_FILE
-from tersor.formats.kinds.gguf.matching import first_type, matched, obstacle, uncertain
+from tersor.formats.kinds.gguf.matching import first_type, matched, obstacle, remark, uncertain
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.linear import QuantizedLinear
 from tersor.formats.reading import Reading
@@ -33,6 +33,11 @@ class GgufFormat(Format):
     name = METHOD
     suffixes = tuple(TYPES)
     container = GGUF_FILE
+
+    @property
+    def holds_plain(self) -> bool:
+        """llama.cpp runs floats too."""
+        return True
 
     def obstacle(self, scheme: Scheme, shape: tuple[int, int]) -> str | None:
         """Whole blocks of a type that has these codes and groups."""
@@ -62,6 +67,10 @@ class GgufFormat(Format):
     def readings(self, contents: Contents) -> tuple[Reading, ...]:
         """What reads GGUF."""
         return tuple(map(Reading, ("tersor", "llama.cpp", "Ollama")))
+
+    def remarks(self, contents: Contents) -> tuple[str, ...]:
+        """What becomes larger here."""
+        return tuple(dict.fromkeys(filter(None, map(remark, contents.groups()))))
 
     def layout(
         self, scheme: Scheme, shape: tuple[int, int], dtype: torch.dtype

@@ -8,7 +8,15 @@ from tersor.errors import SchemeError
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.storage.kind import of_code_type
-from tersor.grids import Grid, QuantizedTensor, Scheme, StoredScale, TensorScheme
+from tersor.grids import (
+    Granularity,
+    Grid,
+    QuantizedTensor,
+    ScaleFormat,
+    Scheme,
+    StoredScale,
+    TensorScheme,
+)
 
 # What recipes round to, by bits.
 _USUAL = ("Q4_0", "Q5_0", "Q8_0")
@@ -41,19 +49,29 @@ def obstacle(scheme: Scheme, shape: tuple[int, int]) -> str | None:
 
 
 def uncertain(scheme: Scheme) -> str | None:
-    """Why most linears quantized by this scheme would not be held, or ``None``; a sentence."""
+    """Why it is no scheme for new codes, or ``None``; a sentence."""
     weights, found = scheme.weights, types_for(scheme.weights)
     if not weights.grid.symmetric and not weights.grid.has_minima:
         return (
             "GGUF has float16 minima in place of zero points, and few multiples of a scale are "
-            f"float16 numbers; quantize without zero points: {_nearest(weights)}"
+            f"float16 numbers; quantize without zero points, to {_nearest(weights)}"
         )
-    if all(kind.products for kind in found):
+    if all(kind.products for kind in found) and weights.scale_format is ScaleFormat.FLOAT:
         return (
             f"scales of {found[0].name} are integers times one number of {found[0].values} weights;"
             f" quantize to {_nearest(weights)}"
         )
-    return None
+    said = remark(scheme)
+    return None if said is None else f"{said}; smaller groups cost nothing: {_nearest(weights)}"
+
+
+def remark(scheme: Scheme) -> str | None:
+    """What becomes larger than it was, or ``None``; a sentence."""
+    weights, found = scheme.weights, types_for(scheme.weights)
+    if not found or found[0].group == weights.group_size:
+        return None
+    of = f"group of {weights.group_size}" if weights.group_size else "row"
+    return f"{found[0].name} has a scale for every {found[0].group} weights, also within a {of}"
 
 
 def first_type(scheme: Scheme, shape: tuple[int, int]) -> Blocks:
@@ -90,14 +108,10 @@ def as_type(kind: Blocks, weight: QuantizedTensor) -> QuantizedTensor:
 
     Raises :class:`SchemeError` for scales that float16 does not hold where the type has such.
     """
-    scheme = kind.scheme.weights
-    scale = weight.scale
-    if scale.format is not scheme.scale_format:
-        raise SchemeError(f"its scales are {scale.format}, not {scheme.scale_format}")
-    if scale.data.is_floating_point():
-        values = scale.value()
-        scale = StoredScale(values if kind.products else _halves(values), scale.format)
-    grid, codes = weight.grid, weight.codes
+    scheme, grid, codes = kind.scheme.weights, weight.grid, weight.codes
+    data = _of_blocks(kind, weight, weight.scale.data)
+    if data.is_floating_point():
+        data = data.float() if kind.products else _halves(data.float())
     if grid.integers is not None:
         codes = of_code_type(codes, scheme.grid.code_dtype, grid.bits)
     minima = weight.zero_point
@@ -105,7 +119,16 @@ def as_type(kind: Blocks, weight: QuantizedTensor) -> QuantizedTensor:
         zeros = of_code_type(minima, torch.uint8, grid.bits)
         minima = -(weight.scale.value() * zeros)
         _halves(minima)
-    return QuantizedTensor(codes, scale, minima, scheme)
+    if minima is not None:
+        minima = _of_blocks(kind, weight, minima)
+    return QuantizedTensor(codes, StoredScale(data, scheme.scale_format), minima, scheme)
+
+
+def _of_blocks(kind: Blocks, weight: QuantizedTensor, each: Tensor) -> Tensor:
+    """Values of a weight's groups ``(out, groups)`` → of a type's, which are no larger."""
+    columns = weight.shape[1]
+    repeats = (weight.scheme.group_size or columns) // kind.group
+    return each.repeat_interleave(repeats, dim=1)[:, : columns // kind.group].contiguous()
 
 
 def _blocks(kind: Blocks, weight: QuantizedTensor) -> Tensor:
@@ -129,10 +152,13 @@ def _halves(values: Tensor) -> Tensor:
 
 
 def _takes(kind: Blocks, weights: TensorScheme) -> bool:
-    own = kind.scheme.weights
-    alike = (own.granularity, own.group_size, own.scale_format)
-    given = (weights.granularity, weights.group_size, weights.scale_format)
-    return alike == given and _takes_codes(own.grid, weights.grid)
+    """Groups of several blocks are blocks with one scale, where a block has a scale of its own."""
+    own, size = kind.scheme.weights, weights.group_size
+    whole = weights.granularity is Granularity.CHANNEL or (
+        size is not None and size % kind.group == 0
+    )
+    fits = size == kind.group if kind.products else whole
+    return fits and kind.takes_scales(weights.scale_format) and _takes_codes(own.grid, weights.grid)
 
 
 def _takes_codes(own: Grid, given: Grid) -> bool:
