@@ -1,14 +1,14 @@
 """What a GGUF file says of itself: ``general.*``."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tersor.checkpoints.files import read_json, reading
+from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
 from tersor.checkpoints.gguf.companions import ABOUT, told_of_model
 from tersor.checkpoints.gguf.header import GGUFTensor, read_gguf_header
+from tersor.checkpoints.hub.card_header import licence_of
 from tersor.checkpoints.source import Source
 
 # llama.cpp's number for a file most of whose weights are of a type (``enum llama_ftype``).
@@ -18,7 +18,6 @@ _FILE_TYPES: Mapping[str, int] = {
     "MXFP4": 38,
 }  # fmt: skip
 _LAYOUT_VERSION = 2
-_LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 def about(source: Source, tensors: Iterable[GGUFTensor]) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def _of_model(source: Source) -> dict[str, Any]:
     if (source.path / ABOUT).is_file():
         said = read_json(source.path / ABOUT)
         return {key: value for key, value in said.items() if _is_value(value)}
-    licence = source.config.get("license") or _licence(source.path / "README.md")
+    licence = licence_of(source.path, source.config)
     named = {"general.type": "model", "general.name": _name(source.path)}
     return {**named, **({"general.license": licence} if isinstance(licence, str) else {})}
 
@@ -60,14 +59,3 @@ def _name(directory: Path) -> str:
     named = source.get("name") if isinstance(source, dict) else source
     name = named if isinstance(named, str) and named else directory.resolve().name
     return name.removesuffix(".gguf")
-
-
-def _licence(card: Path) -> str | None:
-    """That in the first lines of a model card."""
-    if not card.is_file():
-        return None
-    with reading(card):
-        text = card.read_text(encoding="utf-8", errors="replace")
-    head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-    found = _LICENCE.search(head)
-    return found[1] if found else None
