@@ -41,6 +41,7 @@ def quantize(
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
     format: str | None = None,  # noqa: A002 - as it is called in the field
+    target: str | None = None,
     target_bits: float | None = None,
     target_size: str | int | None = None,
     max_kl: float | None = None,
@@ -62,8 +63,10 @@ def quantize(
     of ``window`` tokens; without any, the mixture that comes with tersor. ``seed``: of recipes that
     draw. ``checkpoint``: file in which training keeps its state and from which it goes on if it was
     interrupted. ``format``: of the result, by name; the first, by preference, that can hold it if
-    none is asked for. ``allow_pickle``: accept ``.bin`` weights. ``merge_adapter``: merge the LoRA
-    adapter in the directory. ``force``: replace ``out``. ``progress``: called with how much is done
+    none is asked for. ``target``: the engine that shall run it, ``vllm``, ``sglang``,
+    ``transformers``, ``llama.cpp``, ``openvino`` or ``mlx``: it picks the format, and what it does
+    not read is refused with what does. ``allow_pickle``: accept ``.bin`` weights.
+    ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``. ``progress``: called with how much is done
     and how much there is, in bytes or blocks.
 
     With one of the next three, widths are chosen matrix by matrix, by what each costs alone
@@ -77,7 +80,7 @@ def quantize(
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
     """
-    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint)
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint, target)
     request = requested(
         source,
         out,
@@ -86,6 +89,7 @@ def quantize(
         calibration=calibration,
         checkpoint=checkpoint,
         format=format,
+        target=target,
         allow_pickle=allow_pickle,
         merge_adapter=merge_adapter,
         force=force,
@@ -122,6 +126,7 @@ def plan(
     seed: int | None = None,
     checkpoint: AnyPath | None = None,
     format: str | None = None,  # noqa: A002 - as it is called in the field
+    target: str | None = None,
     target_bits: float | None = None,
     target_size: str | int | None = None,
     max_kl: float | None = None,
@@ -139,7 +144,7 @@ def plan(
 
     Raises a :class:`~tersor.errors.TersorError`.
     """
-    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint)
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint, target)
     request = requested(
         source,
         out,
@@ -148,6 +153,7 @@ def plan(
         calibration=calibration,
         checkpoint=checkpoint,
         format=format,
+        target=target,
         allow_pickle=allow_pickle,
         merge_adapter=merge_adapter,
         force=force,
@@ -164,12 +170,13 @@ def _goal(
     any_widths: bool,
     bits: int | None,
     checkpoint: AnyPath | None,
+    target: str | None,
 ) -> Goal | None:
     """The budget that is asked for; what means nothing with or without one is refused."""
     goal = asked_goal(target_bits, target_size, max_kl)
     if yes_or_no("any_widths", any_widths) and goal is None:
         raise OptionError("any_widths", "has no effect without a budget, such as {}", "target_bits")
-    others = {"bits": bits, "checkpoint": checkpoint}
+    others = {"bits": bits, "checkpoint": checkpoint, "target": target}
     for name, given in others.items():
         if goal is not None and given is not None:
             raise OptionError(name, "has no effect beside {}", goal.option)

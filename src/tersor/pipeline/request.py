@@ -9,6 +9,7 @@ from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.source import Source
 from tersor.errors import OptionError
 from tersor.formats import Format, known_formats
+from tersor.formats.targets import target_named
 from tersor.options import AnyPath, of_kind, one_path, some_paths, yes_or_no
 from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
@@ -37,13 +38,15 @@ def requested(
     calibration: AnyPath | Sequence[AnyPath] = (),
     checkpoint: AnyPath | None = None,
     format: str | None = None,  # noqa: A002 - as it is called in the field
+    target: str | None = None,
     allow_pickle: bool = False,
     merge_adapter: bool = False,
     force: bool = False,
 ) -> Request:
     """The request that :func:`tersor.quantize` carries out, and :func:`tersor.plan` only shows.
 
-    ``out``: where the result will go, if that is known. ``format``: the name of its format.
+    ``out``: where the result will go, if that is known. ``format``: the name of its format;
+    ``target``: that of the engine that shall run it.
 
     Raises a :class:`~tersor.errors.TersorError` for a value out of its bounds, an option without
     effect, a source or text that cannot be read, a plan that cannot be made, and an output that
@@ -57,10 +60,13 @@ def requested(
     texts = some_paths("calibration", calibration)
     state = None if checkpoint is None else one_path("checkpoint", checkpoint)
     format_ = None if format is None else known_formats().named(of_kind("format", format, str))
+    engine = None if target is None else target_named(of_kind("target", target, str))
+    if engine is not None and format_ is not None:
+        raise OptionError("format", "has no effect beside {}", "target")
     chosen = adjustments.apply(known_recipe("recipe", recipe))
     _refuse_unheard(chosen, texts, state)
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
-    plan = make_plan(opened, chosen, format_)
+    plan = make_plan(opened, chosen, format_, engine)
     _refuse_wide(adjustments, plan)
     if place is not None:
         output(plan, place, force=replace_it, source=opened).check()

@@ -109,6 +109,13 @@ def quantize(
         ),
     ] = None,
     format: FormatName = None,  # noqa: A002 - as it is called in the field
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Engine that shall run it: vllm, sglang, transformers, llama.cpp, openvino, mlx.",
+            show_default=False,
+        ),
+    ] = None,
     target_bits: TargetBits = None,
     target_size: TargetSize = None,
     max_kl: MaxKl = None,
@@ -137,6 +144,7 @@ def quantize(
         "calibration": calibration or (),
         "checkpoint": checkpoint,
         "format": format,
+        "target": target,
         "allow_pickle": allow_pickle,
         "merge_adapter": merge_adapter,
         "force": force,

@@ -10,7 +10,8 @@ from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
 from tersor.errors import RecipeError
-from tersor.formats import Format
+from tersor.formats import Format, known_formats
+from tersor.formats.targets import Target
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role
 from tersor.models.describing import describe
@@ -33,10 +34,16 @@ from tersor.transforms import BiasedSource, RotatedSource
 _SCALE_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
-def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> Plan:  # noqa: A002
+def make_plan(
+    source: Source,
+    recipe: Recipe,
+    format: Format | None = None,  # noqa: A002 - as it is called in the field
+    target: Target | None = None,
+) -> Plan:
     """Decide for every tensor of ``source`` what ``recipe`` does to it; reads no weights.
 
-    ``format``: of the result; by default the first, by preference, that can hold it.
+    ``format``: of the result; by default that of the ``target``, the engine that shall run it, or
+    the first, by preference, that can hold it.
 
     Raises :class:`RecipeError` if a pattern matches nothing or nothing would be quantized, and
     :class:`~tersor.errors.SourceError` if the source is quantized already, transformers knows its
@@ -60,7 +67,10 @@ def make_plan(source: Source, recipe: Recipe, format: Format | None = None) -> P
     modules = list(modules_of(decided))
     _check_patterns(recipe, architecture, modules)
     contents = contents_of(architecture, decided)
-    chosen, reason = chosen_for_new(contents, format)
+    if target is None:
+        chosen, reason = chosen_for_new(contents, format)
+    else:
+        chosen, reason = target.chosen(contents, known_formats())
     units = laid_out(decided, chosen)
     notes = [architecture.note] if architecture.note else []
     if code := code_named(source.config, "AutoModelForCausalLM"):

@@ -159,7 +159,8 @@ class GptqFormat(Format):
 
     def readings(self, contents: Contents) -> tuple[Reading, ...]:
         """Those that read GPTQ."""
-        return tuple(map(Reading, ("tersor", "transformers", "vLLM on GPUs", "SGLang")))
+        known = tuple(map(Reading, ("tersor", "transformers", "vLLM on GPUs", "SGLang")))
+        return (*known, _in_openvino(contents))
 
     def _zeros(
         self, tensors: Mapping[str, Tensor], scheme: Scheme, shape: tuple[int, int], module: str
@@ -168,6 +169,13 @@ class GptqFormat(Format):
         bits = scheme.weights.grid.bits
         stored = unpack(tensors["qzeros"], bits, shape[0])
         return true_zeros(stored, bits, self.label, module).T.contiguous()
+
+
+def _in_openvino(contents: Contents) -> Reading:
+    """Its frontend for torch: https://github.com/openvinotoolkit/openvino, ``gptq.py``."""
+    if all(one.scheme.weights.grid.bits == 4 for one in contents.matrices):
+        return Reading("OpenVINO", condition="through optimum-intel")
+    return Reading("OpenVINO", "its GPTQ has 4 bits alone", "use --bits 4")
 
 
 def _check_groups(g_idx: Tensor, size: int, module: str) -> None:
