@@ -170,6 +170,9 @@ def python_calls(places: dict[str, Path]) -> dict[str, Callable[..., Any]]:
         "import": lambda **given: tersor.import_checkpoint(
             **{"source": model, "out": out, **given}
         ),
+        "upload": lambda **given: tersor.upload(
+            **{"directory": model, "name": "me/small", **given}
+        ),
         "export": lambda **given: tersor.export(
             **{"directory": model, "out": out, "format": "awq", **given}
         ),

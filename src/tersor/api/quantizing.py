@@ -66,8 +66,8 @@ def quantize(
     none is asked for. ``target``: the engine that shall run it, ``vllm``, ``sglang``,
     ``transformers``, ``llama.cpp``, ``openvino`` or ``mlx``: it picks the format, and what it does
     not read is refused with what does. ``allow_pickle``: accept ``.bin`` weights.
-    ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``. ``progress``: called with how much is done
-    and how much there is, in bytes or blocks.
+    ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``.
+    ``progress``: called with how much is done and how much there is, in bytes or blocks.
 
     With one of the next three, widths are chosen matrix by matrix, by what each costs alone
     (:func:`~tersor.sensitivity`), and held against the uniform scheme of the same size; the better

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tersor.checkpoints.hub.naming import hub_name
+from tersor.checkpoints.hub.naming import HubName, hub_name
 from tersor.checkpoints.hub.trouble import hub_trouble
 from tersor.errors import OptionError
 from tersor.version import own_version
@@ -33,6 +33,14 @@ class UploadResult:
         }
 
 
+def repository_named(name: str) -> HubName:
+    """``org/name`` alone. Raises :class:`OptionError` for anything else."""
+    found = hub_name(Path(name))
+    if found is None or found.revision or found.file:
+        raise OptionError("name", f"must be org/name, not {name!r}")
+    return found
+
+
 def send(path: Path, name: str, *, private: bool, cards: Mapping[str, str]) -> UploadResult:
     """Send a model directory, or a single file, in one commit to the repository ``org/name``.
 
@@ -44,9 +52,7 @@ def send(path: Path, name: str, *, private: bool, cards: Mapping[str, str]) -> U
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    found = hub_name(Path(name))
-    if found is None or found.revision or found.file:
-        raise OptionError("name", f"must be org/name, not {name!r}")
+    found = repository_named(name)
     inside = [path] if path.is_file() else sorted(path.rglob("*"))
     root = path.parent if path.is_file() else path
     files = {one.relative_to(root).as_posix(): one for one in inside if one.is_file()}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tersor.checkpoints.hub.card_header import CARD, base_model_of, licence_of
-from tersor.checkpoints.hub.sending import UploadResult, send
+from tersor.checkpoints.hub.sending import UploadResult, repository_named, send
 from tersor.report.conversion_card import card_header_lines
 from tersor.runtime.artifact import open_artifact
 
@@ -14,6 +14,7 @@ def upload_model(path: Path, name: str, *, private: bool) -> UploadResult:
     Raises :class:`~tersor.errors.SourceError` and :class:`~tersor.errors.FormatError` for what is
     no quantized model or is damaged, and what :func:`send` raises.
     """
+    repository_named(name)
     artifact = open_artifact(path)
     licence = licence_of(path, artifact.config)
     header = card_header_lines(artifact.format.name, licence, base_model_of(path))
