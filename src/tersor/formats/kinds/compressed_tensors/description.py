@@ -66,6 +66,11 @@ def schemes_of(config: Mapping[str, Any], modules: Iterable[str]) -> dict[str, S
     ``modules``: those that have quantized tensors in the checkpoint. A target by name wins over a
     ``re:`` pattern and that over a class name. Raises :class:`FormatError`.
     """
+    if config.get("quantization_status") == "decompressed":
+        raise FormatError(
+            "quantization_config: weights are decompressed, as transformers saves a model that has "
+            "run; give the artifact itself, or load it anew and save it before it runs"
+        )
     groups = [_parse_group(group) for group in _groups(config)]
     return {module: _scheme_for(module, groups) for module in modules}
 
