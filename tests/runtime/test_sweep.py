@@ -39,7 +39,9 @@ Case = tuple[str, str, str, bool]
 
 
 def cases() -> Iterator[Case]:
-    return product(ARCHITECTURES, DTYPES, preset_names(), (False, True))
+    """All but presets that write one file for llama.cpp."""
+    presets = [name for name in preset_names() if load_recipe(name).mixture is None]
+    return product(ARCHITECTURES, DTYPES, presets, (False, True))
 
 
 # Every family, type and kind of grid at least once.

@@ -4,6 +4,7 @@ from tersor.formats.contents import Contents, Description, Matrix, StackedExpert
 from tersor.formats.entry import Entry, shape_of_codes
 from tersor.formats.format import METHOD, QUANTIZATION, Format
 from tersor.formats.linear import InputParameters, QuantizedLinear
+from tersor.formats.mixture import Mixture
 from tersor.formats.reading import Reading, readings_line
 from tersor.formats.registry import Formats, known_formats
 
@@ -17,6 +18,7 @@ __all__ = [
     "Formats",
     "InputParameters",
     "Matrix",
+    "Mixture",
     "QuantizedLinear",
     "Reading",
     "StackedExperts",

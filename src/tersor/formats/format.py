@@ -17,6 +17,7 @@ from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.formats.contents import Contents, Description
 from tersor.formats.entry import Entry, check_entries
 from tersor.formats.linear import InputParameters, QuantizedLinear
+from tersor.formats.mixture import Mixture
 from tersor.formats.reading import Reading
 from tersor.grids import Scheme
 
@@ -34,7 +35,7 @@ class Format(ABC):
     ``name``: by which it is chosen. ``suffixes``: of all tensors that
     it may store for a quantized linear, ``<module>.<suffix>``; ``input_suffixes``: of those that
     :meth:`decode_input` reads. ``container``: the files. ``preference``: formats that have one are
-    tried in its order if none is asked for.
+    tried in its order if none is asked for. ``mixtures``: its rules for whole models, by name.
     """
 
     name: ClassVar[str]
@@ -42,6 +43,7 @@ class Format(ABC):
     input_suffixes: ClassVar[tuple[str, ...]] = ()
     container: ClassVar[Container] = HUGGING_FACE
     preference: ClassVar[int | None] = None
+    mixtures: ClassVar[Mapping[str, Mixture]] = {}
 
     @property
     def holds_plain(self) -> bool:

@@ -9,10 +9,11 @@ from pkgutil import iter_modules
 from typing import Any
 
 from tersor.checkpoints.source import Source
-from tersor.errors import FormatError, OptionError
+from tersor.errors import FormatError, OptionError, SchemeError
 from tersor.formats import kinds
 from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.formats.format import METHOD, QUANTIZATION, Format
+from tersor.formats.mixture import Mixture
 from tersor.options import did_you_mean
 
 GROUP = "tersor.formats"
@@ -71,6 +72,15 @@ class Formats:
         """Those that are tried, in this order, if none is asked for."""
         ranked = [(f.preference, f) for f in self.by_name.values() if f.preference is not None]
         return (one for _, one in sorted(ranked, key=lambda pair: pair[0]))
+
+    def mixture(self, name: str) -> tuple[Format, Mixture]:
+        """A mixture and the format it is of. Raises :class:`SchemeError` with the nearest one."""
+        found = {
+            key: (one, mix) for one in self.by_name.values() for key, mix in one.mixtures.items()
+        }
+        if name not in found:
+            raise SchemeError(f"mixture {name!r} is not known{did_you_mean(name, found)}")
+        return found[name]
 
     def open(self, path: Path) -> Source:
         """Open an artifact, or a model that is not quantized, whatever it lies in.

@@ -74,6 +74,7 @@ class RecipeDocument(Document):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[OverrideDocument, ...] = ()
+    mixture: str | None = None
     calibration: CalibrationDocument = CalibrationDocument()
     seed: Annotated[StrictInt, within(limits.SEED)] = 0
     made: MadeDocument | None = None
@@ -121,6 +122,8 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     document["include"] = list(recipe.include)
     document["exclude"] = list(recipe.exclude)
     document["overrides"] = [_override_document(override) for override in recipe.overrides]
+    if recipe.mixture is not None:
+        document["mixture"] = recipe.mixture
     document["calibration"] = asdict(recipe.calibration) | {
         "precision": recipe.calibration.precision.value
     }
@@ -150,6 +153,7 @@ def _recipe(document: RecipeDocument) -> Recipe:
         include=tuple(map(check_pattern, document.include)),
         exclude=tuple(map(check_pattern, document.exclude)),
         overrides=tuple(_override(entry, document) for entry in document.overrides),
+        mixture=document.mixture,
         calibration=Calibration(**document.calibration.model_dump()),
         seed=document.seed,
         made=None if document.made is None else document.made.value(),

@@ -34,7 +34,8 @@ def preset_text(name: str) -> str:
 
     Raises :class:`RecipeError` with a suggestion if there is none.
     """
-    found = _presets().get(name.casefold().replace("_", "-"))
+    plain = name.casefold().replace("_", "-")
+    found = next((f for n, f in _presets().items() if n.replace("_", "-") == plain), None)
     if found is None:
         hint = nearest(name.casefold(), preset_names()) or f"; known: {known_presets()}"
         raise RecipeError(f"no recipe {name!r}{hint}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from tersor.calibration.precision import Precision
 from tersor.errors import OptionError, RecipeError, SchemeError
+from tersor.formats import known_formats
 from tersor.grids import Granularity, ScaleFormat, Scheme, TensorScheme
 from tersor.options import limits
 from tersor.ranges import MinMax, Need, Range
@@ -56,6 +57,8 @@ class Recipe:
 
     All linears inside the blocks are quantized; ``include`` adds others (the head, embeddings),
     ``exclude`` leaves some out, ``overrides`` treats some differently: the last match wins.
+    ``mixture``: the rule of a format that gives each matrix a scheme in place of the recipe's own,
+    embedding and head too; the result is written in that format.
     ``untied``: how the embedding and the head are stored that a rotation makes two tensors of, so
     that they take what they took together; ranges are min-max. ``include``, ``exclude`` and
     ``overrides`` go before it. ``made``: what it was made with before, if it was; it changes
@@ -76,6 +79,7 @@ class Recipe:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
+    mixture: str | None = None
     calibration: Calibration = field(default_factory=Calibration)
     seed: int = 0
     made: Made | None = None
@@ -92,6 +96,8 @@ class Recipe:
                     f"recipe {self.name!r}: range {name_of(range_, RANGES)} fits nearest rounding "
                     "only; use range importance"
                 )
+        if self.mixture is not None:
+            known_formats().mixture(self.mixture)
         if self.untied is not None and self.rotation is None:
             raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
         if Need.SECOND_MOMENTS in self.activation_range.needs:
@@ -113,12 +119,17 @@ class Recipe:
 
         ``untied``: the module is one of the two that the rotation made of one.
         """
-        for override in reversed(self.overrides):
-            if matches(override.match, module):
-                return override
+        override = self.override(module)
+        if override is not None:
+            return override
         if untied and self.untied is not None and not self.includes(module):
             return Override(module, Scheme(self.untied), MinMax())
         return Override(module, self.scheme, self.range)
+
+    def override(self, module: str) -> Override | None:
+        """The last override that names a module."""
+        found = (one for one in reversed(self.overrides) if matches(one.match, module))
+        return next(found, None)
 
     def includes(self, module: str) -> bool:
         """Whether ``include`` names a module."""
@@ -171,6 +182,8 @@ class Recipe:
         self, option: str, value: str, change: Callable[[TensorScheme], TensorScheme]
     ) -> "Recipe":
         try:
+            if self.mixture is not None:
+                raise RecipeError(f"mixture {self.mixture} has schemes of its own")
             weights = change(self.scheme.weights)
         except (RecipeError, SchemeError) as error:
             why = f"does not apply to recipe {self.name!r}: {error}"

@@ -2,6 +2,7 @@
 
 GPTQ and AWQ store zero points in any case, MLX minima; where all zero points are in the middle
 there are none here, and where all minima are whole multiples of their scales they are zero points.
+How GGUF stores scales is no property of a scheme here: they are floats, and values tell the rest.
 All linears of one scheme stay of one.
 """
 
@@ -37,16 +38,24 @@ def simplified(linear: QuantizedLinear, scheme: Scheme) -> QuantizedLinear:
     if scheme == linear.scheme:
         return linear
     weight = linear.weight
+    scale = weight.scale
+    if scheme.weights.scale_format is ScaleFormat.FLOAT:
+        scale = StoredScale(scale.data, ScaleFormat.FLOAT)
+    if weight.grid == scheme.weights.grid:
+        return QuantizedLinear(
+            replace(weight, scheme=scheme.weights, scale=scale), scheme, linear.input
+        )
     zeros = None
     if not scheme.weights.grid.symmetric:
         zeros = _zeros(weight)
         assert zeros is not None
-    scale = _narrowed(weight.scale) if weight.grid.has_minima else weight.scale
+    scale = _narrowed(scale) if weight.grid.has_minima else scale
     weight = replace(weight, zero_point=zeros, scheme=scheme.weights, scale=scale)
     return replace(linear, weight=weight, scheme=scheme)
 
 
 def _simplest(artifact: Artifact, scheme: Scheme, modules: list[str]) -> Scheme:
+    scheme = _with_floats(scheme)
     candidates = _plainer(scheme)
     for module in modules:
         if not candidates:
@@ -57,6 +66,12 @@ def _simplest(artifact: Artifact, scheme: Scheme, modules: list[str]) -> Scheme:
         if candidates[0].weights.grid.symmetric and not _centred(zeros, scheme):
             candidates = candidates[1:]
     return candidates[0] if candidates else scheme
+
+
+def _with_floats(scheme: Scheme) -> Scheme:
+    if scheme.weights.scale_format in (ScaleFormat.E8M0, ScaleFormat.E4M3):
+        return scheme
+    return replace(scheme, weights=replace(scheme.weights, scale_format=ScaleFormat.FLOAT))
 
 
 def _plainer(scheme: Scheme) -> list[Scheme]:

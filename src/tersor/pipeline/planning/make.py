@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from tersor.checkpoints.gateway.codeless import code_named
 from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.source import Source, TensorInfo, refuse_quantized, shapes_of
 from tersor.errors import RecipeError
-from tersor.formats import Format, known_formats
+from tersor.formats import Format, Mixture, known_formats
 from tersor.formats.targets import Target
 from tersor.grids import ActivationScheme, Scheme
 from tersor.models.architecture import Architecture, Role
@@ -59,7 +60,14 @@ def make_plan(
         architecture = probed(architecture, source.config, shapes)
     if recipe.training is not None:
         trainable_logits(source, architecture)
-    planner = _Planner(recipe, architecture, _untied_modules(source, architecture, recipe))
+    own, mixture = _mixture(recipe)
+    planner = _Planner(
+        recipe,
+        architecture,
+        _untied_modules(source, architecture, recipe),
+        source.config,
+        mixture,
+    )
     decided = tuple(
         Unit(name, tuple(planner.tensor(info) for info in infos))
         for name, infos in _units(architecture, source.tensors)
@@ -68,7 +76,7 @@ def make_plan(
     _check_patterns(recipe, architecture, modules)
     contents = contents_of(architecture, decided)
     if target is None:
-        chosen, reason = chosen_for_new(contents, format)
+        chosen, reason = chosen_for_new(contents, format or own)
     else:
         chosen, reason = target.chosen(contents, known_formats())
     units = laid_out(decided, chosen)
@@ -90,11 +98,13 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _Planner:
-    """``untied``: modules that ``recipe.untied`` is for."""
+    """``untied``: modules that ``recipe.untied`` is for. ``mixture``: the recipe's."""
 
     recipe: Recipe
     architecture: Architecture
     untied: tuple[str, ...]
+    config: Mapping[str, Any]
+    mixture: Mixture | None
 
     def tensor(self, info: TensorInfo) -> TensorPlan:
         if len(info.shape) not in (2, 3) or not info.name.endswith(".weight"):
@@ -116,8 +126,13 @@ class _Planner:
         if reason:
             return ModulePlan(module, matrix, transposed, None, None, reason, info.dtype)
         treatment = self._treatment(module)
-        assert treatment.scheme is not None
-        scheme = _applicable(treatment.scheme, self.architecture.role(name, shape))
+        scheme = treatment.scheme
+        if self.mixture is not None and self.recipe.override(module) is None:
+            scheme = self.mixture.scheme(name, matrix, self.architecture, self.config)
+        if scheme is None:
+            reason = f"rows of {in_features} fit no type of mixture {self.recipe.mixture}"
+            return ModulePlan(module, matrix, transposed, None, None, reason, info.dtype)
+        scheme = _applicable(scheme, self.architecture.role(name, shape))
         return ModulePlan(module, matrix, transposed, scheme, treatment.range, "", info.dtype)
 
     def _treatment(self, module: str) -> Override:
@@ -142,7 +157,8 @@ class _Planner:
 
     def _reason_to_keep(self, info: TensorInfo, module: str) -> str:
         role = self.architecture.role(info.name, info.shape)
-        included = self.recipe.includes(module) or module in self.untied
+        of_mixture = self.mixture is not None and role in (Role.EMBEDDING, Role.HEAD)
+        included = self.recipe.includes(module) or module in self.untied or of_mixture
         if info.dtype not in _SCALE_DTYPES:
             return f"its type {info.dtype} is not a plain float"
         if role not in (Role.LINEAR, Role.FUSED_EXPERTS) and not included:
@@ -154,6 +170,11 @@ class _Planner:
         if self._treatment(module).scheme is None:
             return f"skipped by override {self._treatment(module).match!r}"
         return ""
+
+
+def _mixture(recipe: Recipe) -> tuple[Format | None, Mixture | None]:
+    """The recipe's mixture, if it has one, and the format that it is of."""
+    return (None, None) if recipe.mixture is None else known_formats().mixture(recipe.mixture)
 
 
 def _untied_modules(source: Source, architecture: Architecture, recipe: Recipe) -> tuple[str, ...]:

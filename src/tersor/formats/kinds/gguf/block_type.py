@@ -24,16 +24,12 @@ class Parameters(NamedTuple):
 
 
 class Blocks(ABC):
-    """One type of blocks. ``name``: llama.cpp's; ``group``: how many values share a scale.
-
-    ``products``: scales and minima are products of a float16 number and small integers.
-    """
+    """One type of blocks. ``name``: llama.cpp's; ``group``: how many values share a scale."""
 
     name: ClassVar[str]
     grid: ClassVar[Grid]
     group: ClassVar[int]
     scale_format: ClassVar[ScaleFormat] = ScaleFormat.FLOAT
-    products: ClassVar[bool] = False
 
     @property
     def scheme(self) -> Scheme:
@@ -42,7 +38,13 @@ class Blocks(ABC):
 
     def takes_scales(self, given: ScaleFormat) -> bool:
         """Whether scales of a format may be stored here, if their values fit."""
-        return given is self.scale_format
+        plain = given is ScaleFormat.FLOAT and self.scale_format is not ScaleFormat.E8M0
+        return plain or given is self.scale_format
+
+    @property
+    def products(self) -> bool:
+        """Whether scales and minima are products of a float16 number and small integers."""
+        return self.scale_format.levels is not None
 
     @property
     def values(self) -> int:

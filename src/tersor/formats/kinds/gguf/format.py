@@ -18,6 +18,7 @@ from tersor.formats.format import Format
 from tersor.formats.kinds.gguf.block_type import Blocks
 from tersor.formats.kinds.gguf.container import GGUF_FILE
 from tersor.formats.kinds.gguf.matching import first_type, matched, obstacle, remark, uncertain
+from tersor.formats.kinds.gguf.mixtures import MIXTURES
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.linear import QuantizedLinear
 from tersor.formats.reading import Reading
@@ -33,6 +34,7 @@ class GgufFormat(Format):
     name = METHOD
     suffixes = tuple(TYPES)
     container = GGUF_FILE
+    mixtures = MIXTURES
 
     @property
     def holds_plain(self) -> bool:

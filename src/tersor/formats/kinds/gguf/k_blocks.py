@@ -22,14 +22,14 @@ from tersor.formats.kinds.gguf.bits import (
 )
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
 from tersor.formats.kinds.gguf.factors import factored
-from tersor.grids import AffineGrid, IntegerGrid, Symmetry
+from tersor.grids import AffineGrid, IntegerGrid, ScaleFormat, Symmetry
 
 
 class Q2_K(Blocks):  # noqa: N801 - llama.cpp's name
     """Scales and minima of 4 bits, codes of 2 bits, d, dmin."""
 
     name, grid, group = "Q2_K", AffineGrid(2), 16
-    products = True
+    scale_format = ScaleFormat.U4
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -57,8 +57,8 @@ class Q2_K(Blocks):  # noqa: N801 - llama.cpp's name
 class Q3_K(Blocks):  # noqa: N801
     """The third bits of the codes, their lower two, scales of 6 bits with a sign, d."""
 
-    name, grid, group = "Q3_K", IntegerGrid(3, Symmetry.FULL), 16
-    products = True
+    name, grid, group = "Q3_K", IntegerGrid(3, Symmetry.SIGNED_SCALE), 16
+    scale_format = ScaleFormat.S6
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·(scale − 32)``."""
@@ -88,7 +88,7 @@ class Q4_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, codes of 4 bits."""
 
     name, grid, group = "Q4_K", AffineGrid(4), 32
-    products = True
+    scale_format = ScaleFormat.U6
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -107,7 +107,7 @@ class Q5_K(Blocks):  # noqa: N801
     """d, dmin, scales and minima of 6 bits, the fifth bits of the codes, their lower four."""
 
     name, grid, group = "Q5_K", AffineGrid(5), 32
-    products = True
+    scale_format = ScaleFormat.U6
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale`` and ``−dmin·minimum``."""
@@ -126,8 +126,8 @@ class Q5_K(Blocks):  # noqa: N801
 class Q6_K(Blocks):  # noqa: N801
     """The lower four bits of the codes, their upper two, scales of 8 bits with a sign, d."""
 
-    name, grid, group = "Q6_K", IntegerGrid(6, Symmetry.FULL), 16
-    products = True
+    name, grid, group = "Q6_K", IntegerGrid(6, Symmetry.SIGNED_SCALE), 16
+    scale_format = ScaleFormat.S8
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·scale``."""

@@ -25,7 +25,8 @@ from tersor.grids import AffineGrid, IntegerGrid, ScaleFormat, Symmetry, fp4
 class Q4_0(Blocks):  # noqa: N801 - llama.cpp's name
     """d, 32 codes of 4 bits: ``d·(q − 8)``."""
 
-    name, grid, group = "Q4_0", IntegerGrid(4, Symmetry.FULL), 32
+    name, grid, group = "Q4_0", IntegerGrid(4, Symmetry.SIGNED_SCALE), 32
+    scale_format = ScaleFormat.FLOAT16
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """d."""
@@ -44,6 +45,7 @@ class Q4_1(Blocks):  # noqa: N801
     """d, m, 32 codes of 4 bits: ``d·q + m``."""
 
     name, grid, group = "Q4_1", AffineGrid(4), 32
+    scale_format = ScaleFormat.FLOAT16
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """d and m."""
@@ -61,7 +63,8 @@ class Q4_1(Blocks):  # noqa: N801
 class Q5_0(Blocks):  # noqa: N801
     """d, the fifth bits of 32 codes, their lower four: ``d·(q − 16)``."""
 
-    name, grid, group = "Q5_0", IntegerGrid(5, Symmetry.FULL), 32
+    name, grid, group = "Q5_0", IntegerGrid(5, Symmetry.SIGNED_SCALE), 32
+    scale_format = ScaleFormat.FLOAT16
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """d."""
@@ -80,6 +83,7 @@ class Q5_1(Blocks):  # noqa: N801
     """d, m, the fifth bits of 32 codes, their lower four: ``d·q + m``."""
 
     name, grid, group = "Q5_1", AffineGrid(5), 32
+    scale_format = ScaleFormat.FLOAT16
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """d and m."""
@@ -98,6 +102,7 @@ class Q8_0(Blocks):  # noqa: N801
     """d, 32 codes of 8 bits with a sign: ``d·q``."""
 
     name, grid, group = "Q8_0", IntegerGrid(8, Symmetry.FULL), 32
+    scale_format = ScaleFormat.FLOAT16
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """d."""

@@ -22,7 +22,7 @@ from tersor.formats.kinds.gguf.bits import (
 )
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
 from tersor.formats.kinds.gguf.factors import factored
-from tersor.grids import IntegerGrid, Symmetry
+from tersor.grids import IntegerGrid, ScaleFormat, Symmetry
 
 _LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
@@ -49,7 +49,7 @@ class IQ4_XS(Blocks):  # noqa: N801
     """d, the upper two and the lower four bits of eight scales with a sign, 256 codes."""
 
     name, grid, group = "IQ4_XS", IntegerGrid(8, Symmetry.FULL), 32
-    products = True
+    scale_format = ScaleFormat.S6
 
     def parameters(self, blocks: Bytes) -> Parameters:
         """``d·(scale − 32)``."""
