@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from every_scheme import LINEARS, SAMPLE, gaussian, hard, label
-from tersor.errors import OptionError
+from tersor.errors import OptionError, SchemeError
 from tersor.explaining.packed import packed_code
 from tersor.explaining.steps import code_numbers
 from tersor.explaining.weight import checked_place, follow, largest_error
@@ -20,6 +20,7 @@ from tersor.explaining.weight_lines import (
 from tersor.formats import QuantizedLinear
 from tersor.formats.storage.codec import encode
 from tersor.grids import (
+    AffineGrid,
     Granularity,
     IntegerGrid,
     Scheme,
@@ -142,3 +143,11 @@ def test_a_code_that_is_not_the_nearest_is_named() -> None:
 def test_places_outside(name: str, at: int) -> None:
     with pytest.raises(OptionError, match=f"^{name} must be .*q_proj has 4 rows and 5 columns"):
         checked_place((4, 5), **{"row": None, "column": None, name: at}, matrix="q_proj")  # type: ignore[arg-type]
+
+
+def test_minima_have_no_words() -> None:
+    scheme = TensorScheme(AffineGrid(4), Granularity.GROUP, 32)
+    weight = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    rounded = nearest(weight, scheme, MinMax(), scale_dtype=torch.float32)
+    with pytest.raises(SchemeError, match="no words for a minimum yet, which affine4 has"):
+        follow(rounded.tensor, 0, 0, weight, rounded.bounds)

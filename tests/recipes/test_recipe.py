@@ -116,3 +116,13 @@ def test_grids_with_minima_are_recipes_too() -> None:
     assert str(recipe.scheme) == "W4A16: affine4 asymmetric per group 32, scales u6 · float16"
     with pytest.raises(RecipeError, match="scale s6 needs grid int"):
         load_recipe({"name": "mine", "weights": {**weights, "scale": "s6"}})
+
+
+@pytest.mark.parametrize("steps", [{"training": "distill"}, {"rounding": "optq"}])
+def test_what_training_would_get_wrong_is_refused(steps: dict[str, str]) -> None:
+    for name in ("gguf-q4_0", "gguf-q2_k"):
+        given = load_recipe(name).to_dict()
+        del given["mixture"]
+        for recipe in (given, {**given, "mixture": "q4_0"}):
+            with pytest.raises(RecipeError, match="are not free; use rounding gptq"):
+                load_recipe({**recipe, **steps})

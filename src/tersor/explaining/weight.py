@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tersor.errors import SchemeError
 from tersor.explaining.steps import Step, code_numbers, shortest, steps_to
 from tersor.explaining.stored import StoredFloat, stored_float
 from tersor.grids import (
@@ -151,9 +152,11 @@ def follow(
     """The way of the weight at ``row`` and ``column``.
 
     ``weight``: the original ``(out, in)``, as stored. ``bounds``: the range that the grid was
-    fitted to, shaped like the scale.
+    fitted to, shaped like the scale. Raises :class:`SchemeError` for a grid with minima.
     """
     scheme, grid = quantized.scheme, quantized.grid
+    if grid.has_minima:
+        raise SchemeError(f"there are no words for a minimum yet, which {grid.name} has")
     size = scheme.group_size or quantized.shape[1]
     at = (0 if scheme.granularity is Granularity.TENSOR else row, column // size)
     scale = quantized.scale.value()[at]

@@ -98,11 +98,26 @@ class Recipe:
                 )
         if self.mixture is not None:
             known_formats().mixture(self.mixture)
+        self._check_training()
         if self.untied is not None and self.rotation is None:
             raise RecipeError(f"recipe {self.name!r}: untied belongs to a rotation")
         if Need.SECOND_MOMENTS in self.activation_range.needs:
             name = name_of(self.activation_range, RANGES)
             raise RecipeError(f"recipe {self.name!r}: range {name} is for weights")
+
+    def _check_training(self) -> None:
+        """What is learned are scales of a float type, and zero points that are codes."""
+        if self.training is None and self.rounding.learner is None:
+            return
+        given = [self.scheme, *(one.scheme for one in self.overrides)]
+        weights = [scheme.weights for scheme in given if scheme is not None]
+        odd = [one for one in weights if one.grid.has_minima or _is_narrow(one.scale_format)]
+        if odd or self.mixture is not None:
+            what = f"mixture {self.mixture}" if self.mixture is not None else str(odd[0])
+            raise RecipeError(
+                f"recipe {self.name!r}: nothing trains {what}: its scales or minima are not free; "
+                "use rounding gptq, and no training"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The mapping that its YAML describes, of plain JSON types; ``load_recipe`` reads it."""
@@ -189,6 +204,11 @@ class Recipe:
             why = f"does not apply to recipe {self.name!r}: {error}"
             raise OptionError(option, f"{value} {why}".strip()) from None
         return replace(self, scheme=replace(self.scheme, weights=weights))
+
+
+def _is_narrow(scale: ScaleFormat) -> bool:
+    """Whether scales are float16 in models of every type, or of two levels."""
+    return scale is ScaleFormat.FLOAT16 or scale.levels is not None
 
 
 def _needs_activations(scheme: Scheme | None, range_: Range) -> bool:
