@@ -78,6 +78,10 @@ class Format(ABC):
         """
         return None
 
+    def made(self, scheme: Scheme) -> Scheme:
+        """The scheme by which new codes are made: one that says how its scales are stored, say."""
+        return scheme
+
     def scale_type(self, dtype: torch.dtype) -> torch.dtype:
         """Type of scales of format ``float`` in a model of ``dtype``; codes are made for them."""
         return dtype

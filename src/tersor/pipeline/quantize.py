@@ -11,9 +11,10 @@ from tersor.calibration.text import TextFile
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import Source, TensorInfo
 from tersor.digest import tensor_digest
+from tersor.errors import SchemeError
 from tersor.formats import QuantizedLinear
 from tersor.formats.containers.container import Writer
-from tersor.grids import error_parts
+from tersor.grids import Scheme, error_parts
 from tersor.machine.parallel import in_order
 from tersor.models.experts import unfuse
 from tersor.pipeline.blocks.linear_rounding import round_nearest
@@ -193,7 +194,10 @@ class _Run:
         seen = work.seen.get(module.module, Seen(tokens=0))
         given = static_input(module, seen.stream, self.plan.recipe.activation_range)
         linear = QuantizedLinear(rounded.tensor, module.scheme, given)
-        encoded = self.plan.written_as.encode(linear)
+        try:
+            encoded = self.plan.written_as.encode(linear)
+        except SchemeError as error:
+            raise SchemeError(f"{module.module}: {error}") from error
         stored = {f"{module.module}.{suffix}": t for suffix, t in encoded.items()}
         parts = error_parts(weight, rounded.tensor, rounded.bounds)
         digest = linear_digest(self.plan.written_as.read_back(linear))
@@ -207,7 +211,8 @@ class _Run:
         ranges = NOTHING if module.range is None else module.range.needs
         if not self.plan.recipe.rounding.needs | ranges:
             return rounded
-        if module.scheme is not None and module.scheme.weights == self.plan.recipe.untied:
+        untied = self.plan.recipe.untied
+        if untied is not None and module.scheme == self.plan.written_as.made(Scheme(untied)):
             return rounded  # an embedding is looked up: nothing else was asked for it
         note = "its input is not observed: rounded to nearest, all columns count alike"
         return replace(rounded, note=note)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tersor.errors import SchemeError
-from tersor.grids import QuantizedTensor, StoredScale
+from tersor.grids import QuantizedTensor, ScaleFormat, StoredScale
 from tersor.grids.blocks import segments
-from tersor.grids.scales import store_float
+from tersor.grids.scales import store_float, store_float16
 
 _SMALLEST = 0.05
 
@@ -60,7 +60,10 @@ class LatentScales:
 
     def _stored(self) -> StoredScale:
         kept = self.ratio.clamp(min=_SMALLEST)
-        return store_float(self._first * kept, self._start.scale.data.dtype)
+        scale, start = self._first * kept, self._start.scale
+        if start.format is ScaleFormat.FLOAT16:
+            return store_float16(scale)
+        return store_float(scale, start.data.dtype)
 
     def weight_into(self, weight: Tensor) -> None:
         """Write what the codes stand for to ``weight (out, in)`` of any float type."""

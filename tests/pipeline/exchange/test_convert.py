@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tersor
 from gguf_files import bpe_metadata, write_gguf
+from tersor.checkpoints.opening import open_source
 from tersor.errors import FormatError, OutputError, SchemeError
 from tersor.formats import known_formats
 from tersor.pipeline.exchange.convert import convert
@@ -269,3 +271,50 @@ def test_a_model_is_quantized_right_into_a_format(home: Path, tmp_path: Path, na
     found = logits(tmp_path / "out")
     # Scales are float16 here and bfloat16 there.
     assert np.abs(found - logits(home / "w4")).max() < 0.2 * np.abs(found).max()
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_is_quantized_right_into_a_gguf_file(
+    tmp_path: Path, family: str, dtype: torch.dtype
+) -> None:
+    settings = {"query_pre_attn_scalar": 24, "num_hidden_layers": 6} if "gemma" in family else {}
+    model = tiny(family, **settings).to(dtype)
+    with torch.no_grad():  # groups whose scales float16 holds with fewer bits, or as its smallest
+        weight = model.model.layers[0].mlp.up_proj.weight
+        weight[:, :32] *= 1e-6
+        weight[0] *= 1e-8
+    model.save_pretrained(tmp_path / "model")
+    options = {"group_size": 32, "format": "gguf", "include": "embed_tokens"}
+    made = tersor.quantize(tmp_path / "model", tmp_path / "q.gguf", "w4", **options)
+    assert made.plan.bytes_at_most == made.plan.bytes
+    assert tersor.check(tmp_path / "q.gguf").sound
+    artifact = open_artifact(tmp_path / "q.gguf")
+    assert kinds(artifact) == {"Q4_0"}
+    assert "model.embed_tokens" in artifact.schemes
+    original = open_source(tmp_path / "model")
+    for module in artifact.schemes:
+        (weight,) = original.read([f"{module}.weight"]).values()
+        found = artifact.linear(module).weight
+        error = found.dequantize() - weight.float()
+        assert float(error.square().sum()) < 0.02 * float(weight.float().square().sum()), module
+        if module.endswith("layers.0.mlp.up_proj"):
+            assert float(error[:, :32].abs().max()) <= 2.0**-22
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bits": 3, "group_size": 32}, "GGUF has no int3 per group 32; the nearest that it has"),
+        ({"group_size": 64}, "Q4_0 has a scale for every 32 weights, also within a group of 64"),
+        ({"group_size": 32, "asymmetric": True}, "GGUF has float16 minima in place of zero points"),
+        ({"group_size": 16, "bits": 6}, "rows of 160 are no whole blocks of 256, which Q6_K has"),
+    ],
+)
+def test_codes_that_a_gguf_file_would_not_hold_are_not_made(
+    home: Path, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SchemeError, match=said):
+        tersor.plan(home / "model", "w4", format="gguf", **options)
+    with pytest.raises(SchemeError, match="no quantized activations"):
+        tersor.plan(home / "model", "w8a8", format="gguf")

@@ -80,13 +80,14 @@ def _module(plan: ModulePlan, source: TensorInfo, format_: Format) -> ModulePlan
         shape = plan.shape[::-1] if plan.transposed else plan.shape
         kept = format_.kept(TensorInfo(f"{plan.module}.weight", source.dtype, shape))
         return replace(plan, outputs=(kept,))
-    scale_type = format_.scale_type(source.dtype)
+    scale_type, scheme = format_.scale_type(source.dtype), format_.made(plan.scheme)
     entries = {
         f"{plan.module}.{suffix}": entry
-        for suffix, entry in format_.layout(plan.scheme, plan.shape, scale_type).items()
+        for suffix, entry in format_.layout(scheme, plan.shape, scale_type).items()
     }
     return replace(
         plan,
+        scheme=scheme,
         scale_type=scale_type,
         outputs=tuple(TensorInfo(name, one.dtype, one.shape) for name, one in entries.items()),
         may_widen=tuple(name for name, one in entries.items() if one.model_type),

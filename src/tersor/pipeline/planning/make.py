@@ -145,7 +145,7 @@ class _Planner:
             for module in modules
             if module.module in self.untied
             and module.scheme is not None
-            and module.scheme.weights == self.recipe.untied
+            and module.scheme.weights.grid == getattr(self.recipe.untied, "grid", None)
         ]
         if given:
             yield (

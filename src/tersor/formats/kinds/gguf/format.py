@@ -22,7 +22,7 @@ from tersor.formats.kinds.gguf.mixtures import MIXTURES
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.linear import QuantizedLinear
 from tersor.formats.reading import Reading
-from tersor.grids import QuantizedTensor, Scheme, StoredScale
+from tersor.grids import QuantizedTensor, ScaleFormat, Scheme, StoredScale
 
 
 class GgufFormat(Format):
@@ -48,6 +48,12 @@ class GgufFormat(Format):
     def uncertain(self, scheme: Scheme) -> str | None:
         """Zero points, and scales that must be products."""
         return uncertain(scheme)
+
+    def made(self, scheme: Scheme) -> Scheme:
+        """With float16 scales, and minima, whatever the model's type: codes are made for them."""
+        if scheme.weights.scale_format is not ScaleFormat.FLOAT:
+            return scheme
+        return replace(scheme, weights=replace(scheme.weights, scale_format=ScaleFormat.FLOAT16))
 
     def obstacles(self, contents: Contents) -> list[str]:
         """Models whose files are not known, too."""
