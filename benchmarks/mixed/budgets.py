@@ -34,7 +34,8 @@ from tersor.pipeline.budgets.limit import limit_of
 from tersor.pipeline.budgets.space import space_of
 from tersor.pipeline.request import requested
 from tersor.pipeline.sensitivity.labels import variants
-from tersor.pipeline.sensitivity.measure import Protocol, sensitivities
+from tersor.pipeline.sensitivity.measure import sensitivities
+from tersor.pipeline.sensitivity.protocol import Protocol
 from tersor.recipes import Adjustments, Recipe, load_recipe
 from tersor.report import to_markdown
 

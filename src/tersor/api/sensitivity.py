@@ -12,7 +12,8 @@ from tersor.pages import page_place, write_page
 from tersor.pages.sensitivity import sensitivity_page
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.sensitivity.labels import variants
-from tersor.pipeline.sensitivity.measure import Protocol, sensitivities
+from tersor.pipeline.sensitivity.measure import sensitivities
+from tersor.pipeline.sensitivity.protocol import Protocol
 from tersor.pipeline.sensitivity.result import SensitivityResult
 from tersor.recipes import AnyRecipe, known_recipe
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from tersor.pages.models import rounded
 from tersor.pipeline.sensitivity.result import Sensitivity, SensitivityResult
 from tersor.report import duration, figure
 from tersor.report.html import FAINT, Page, Paragraph, Part, Picture, Section, Table, hint, picture
@@ -23,7 +24,7 @@ def sensitivity_page(found: SensitivityResult) -> Page:
         sections.append(_by_block(found))
     if found.spearman:
         sections.append(_agreement(found))
-    sections += [_parts(found, scheme) for scheme in found.schemes]
+    sections.append(_parts(found))
     sections.append(_how(found))
     return Page(
         title=f"What quantizing each {found.by} of {found.model.name} costs",
@@ -141,29 +142,43 @@ def _agreement(found: SensitivityResult) -> Section:
     return Section("Are the estimates right?", lead, parts)
 
 
-def _parts(found: SensitivityResult, scheme: str) -> Section:
-    rows = found.of(scheme)
-    exact = any(row.exact is not None for row in rows)
-    columns = (found.by, "role", "block", "M weights", "bits", "estimate")
-    measured = ("exact",) if exact else ()
-    cells = tuple(_cells(row, exact) for row in rows)
-    table = Table((*columns, *measured, "per M weights"), cells, f"Every {found.by} at {scheme}")
-    first = ", ".join(f"`{row.part}`" for row in rows[:3])
-    lead = f"The most sensitive: {first}."
-    return Section(f"Every {found.by} at {scheme}", lead, (table,), folded=len(rows) > _MOST)
+def _parts(found: SensitivityResult) -> Section:
+    """One row for each part, whatever the schemes: ten thousand of them stay small."""
+    parts: dict[str, dict[str, Sensitivity]] = {}
+    for scheme in found.schemes:
+        for row in found.of(scheme):
+            parts.setdefault(row.part, {})[scheme] = row
+    exact = any(row.exact is not None for row in found.rows)
+    first = found.schemes[0]
+    kinds = [""] + [" exact"] * exact
+    columns = (
+        *(found.by, "role", "block", "M weights"),
+        *(f"{scheme}{kind}" for scheme in found.schemes for kind in kinds),
+        f"{first} per M weights",
+    )
+    cells = tuple(_cells(found, row, exact) for row in parts.values())
+    caption = "Estimates of the KL divergence in nats, and exact figures where they were taken"
+    table = Table(columns, cells, caption if exact else "Estimates of the KL divergence in nats")
+    names = ", ".join(f"`{part}`" for part in list(parts)[:3])
+    lead = f"The most sensitive at {first} first: {names}."
+    return Section(f"Every {found.by}", lead, (table,), folded=len(parts) > _MOST)
 
 
-def _cells(row: Sensitivity, exact: bool) -> tuple[Any, ...]:
-    measured = (row.exact,) if exact else ()
+def _cells(
+    found: SensitivityResult, by_scheme: Mapping[str, Sensitivity], exact: bool
+) -> tuple[Any, ...]:
+    one = next(iter(by_scheme.values()))
+    figures: list[float | None] = []
+    for scheme in found.schemes:
+        row = by_scheme.get(scheme)
+        figures.append(None if row is None else rounded(row.estimate))
+        if exact:
+            figures.append(None if row is None else rounded(row.exact))
+    millions = one.weights / 1e6
     return (
-        row.part,
-        row.role or None,
-        row.block,
-        row.weights / 1e6,
-        8 * row.bytes / row.weights,
-        row.estimate,
-        *measured,
-        1e6 * row.kl / row.weights,
+        *(one.part, one.role or None, one.block, rounded(millions)),
+        *figures,
+        rounded(one.kl / millions) if one.scheme == found.schemes[0] else None,
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from calibrating import save_model
-from tersor.pipeline.sensitivity.measure import Protocol
+from tersor.pipeline.sensitivity.protocol import Protocol
 
 
 @pytest.fixture

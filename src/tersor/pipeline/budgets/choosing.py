@@ -13,7 +13,8 @@ from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.request import Request
 from tersor.pipeline.sensitivity.candidates import Label
 from tersor.pipeline.sensitivity.labels import variants
-from tersor.pipeline.sensitivity.measure import Protocol, sensitivities
+from tersor.pipeline.sensitivity.measure import sensitivities
+from tersor.pipeline.sensitivity.protocol import Protocol
 
 Watch = Callable[[str], Callable[[int, int], None] | None]
 

@@ -7,6 +7,7 @@ estimates   the divergence from gradients: sampled next tokens, back through the
 exact       the divergence itself: a part quantized, the rest of the model run again
 roles       q, k, v, …: what linears are to a reader
 units       what is quantized together
+protocol    on how much text, by which score, how many parts exactly
 kept        what was measured before, by content
 result      the result as a value
 measure     all of it

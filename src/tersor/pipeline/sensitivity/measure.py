@@ -30,6 +30,7 @@ from tersor.pipeline.sensitivity.estimates.scores import COMPENSATED, NEAREST, S
 from tersor.pipeline.sensitivity.exact import exact_divergence, outside_divergence
 from tersor.pipeline.sensitivity.kept import Kept, Key
 from tersor.pipeline.sensitivity.original import Original
+from tersor.pipeline.sensitivity.protocol import Protocol
 from tersor.pipeline.sensitivity.result import Sensitivity, SensitivityResult, spearman
 from tersor.pipeline.sensitivity.units import Unit, units_of
 from tersor.pipeline.whole_model.windows import CalibrationText, calibration_text
@@ -40,23 +41,6 @@ Watch = Callable[[str], Callable[[int, int], None] | None]
 """Given the name of a piece of work, returns the progress callback for it."""
 
 _MEMORY = 4 * 10**9
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """``tokens`` in windows of ``window`` are predicted; as many more as ``fit`` says are read by
-    methods that look at activations, at most as many as the recipe calibrates on.
-
-    ``score``: the estimate, by name; that which fits the recipe's rounding if none is named.
-    ``exact``: how many parts are quantized one after the other, drawn by ``seed``; ``None``: all.
-    """
-
-    tokens: int = 4096
-    window: int = 128
-    fit: int = 8192
-    score: str | None = None
-    exact: int | None = 0
-    seed: int = 0
 
 
 def sensitivities(

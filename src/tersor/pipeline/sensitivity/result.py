@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class SensitivityResult:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    @property
+    @cached_property
     def schemes(self) -> tuple[str, ...]:
         """Labels, in the order in which they were asked for."""
         return tuple(dict.fromkeys(row.scheme for row in self.rows))
