@@ -2,7 +2,7 @@
 
     python benchmarks/mixed/budgets.py MODEL_DIR --text wiki.test.raw --text shakespeare.txt -o OUT
         [--rows w4:4,w4:3,gptq:4,gptq:3] [--exact] [--steps 0.1,0.2,0.3] [--windows 8]
-        [--own-groups] [--calibration-tokens N]
+        [--own-groups] [--calibration-tokens N] [--embedding 6,5,4]
 
 A row RECIPE:BITS is the size of the recipe with that many bits for all linears of the blocks; head
 and embedding stay as they are. At that size: the uniform scheme, the mixture of neighbouring
@@ -12,7 +12,8 @@ are --steps bits smaller, by which the size of the uniform scheme's loss is foun
 between logarithms). KL in nats against MODEL_DIR in float32: WINDOWS windows of 512 tokens, without
 the first of each. --own-groups: no choice of the group size. Seconds: of sensitivities (once for a
 recipe), and of quantizing. What OUT holds is not done again. Writes OUT/budgets.json and
-OUT/budgets.md.
+OUT/budgets.md. --embedding: also the uniform scheme of those bits for all linears, head and
+embedding, by the first recipe.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from tersor.pipeline.budgets.goal import Bits
 from tersor.pipeline.budgets.limit import limit_of
 from tersor.pipeline.budgets.space import space_of
 from tersor.pipeline.request import requested
+from tersor.pipeline.sensitivity.candidates import outside_of
 from tersor.pipeline.sensitivity.labels import variants
 from tersor.pipeline.sensitivity.measure import sensitivities
 from tersor.pipeline.sensitivity.protocol import Protocol
@@ -186,6 +188,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--exact", action="store_true")
     parser.add_argument("--own-groups", action="store_true")
+    parser.add_argument("--embedding", default="")
     parser.add_argument("--calibration-tokens", type=int)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -201,6 +204,12 @@ def main() -> None:
                 judge.model, recipe_of(preset, arguments), widths, arguments.own_groups
             )
         rows += list(one(judge, found[preset], preset, int(width), arguments))
+    for bits in filter(None, arguments.embedding.split(",")):
+        preset = wanted[0][0]
+        recipe = recipe_of(preset, arguments).with_bits(int(bits))
+        outside = outside_of(found[preset].request.plan.architecture)
+        recipe = replace(recipe, include=(*recipe.include, *outside))
+        rows.append(judge.row(f"{preset}:{bits} uniform with embedding", recipe, {}))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = [{name: row.get(name) for name in columns} for row in rows]
     (arguments.out / "budgets.md").write_text(to_markdown(table))
