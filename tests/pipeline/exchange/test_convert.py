@@ -18,7 +18,7 @@ from tersor.formats import known_formats
 from tersor.pipeline.exchange.convert import convert
 from tersor.runtime.artifact import Artifact, open_artifact
 from tersor.runtime.engine.engine import Engine
-from tiny_models import save_tiny, save_tokenizer, tiny
+from tiny_models import save_text, save_tiny, save_tokenizer, tiny
 
 IDS = [3, 1, 44, 5, 90, 7]
 
@@ -245,6 +245,27 @@ def test_embeddings_and_mixed_widths_for_mlx(home: Path, tmp_path: Path) -> None
     assert {f"model.embed_tokens.{s}" for s in ("weight", "scales", "biases")} <= names
     assert_alike(tmp_path / "mlx", tmp_path / "plain")
     assert tersor.check(tmp_path / "mlx").sound
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+def test_minima_of_16_bits_for_mlx(home: Path, tmp_path: Path, rounding: str) -> None:
+    weights = {"grid": "affine", "bits": 4, "granularity": "group", "group_size": 32}
+    recipe = {"name": "affine", "rounding": rounding, "weights": {**weights, "scale": "float16"}}
+    given = {"calibration": save_text(tmp_path / "text.txt", 2000), "tokens": 1024, "window": 64}
+    options = given if rounding == "gptq" else {}
+    made = tersor.quantize(home / "model", tmp_path / "mlx", recipe, format="mlx", **options)
+    tensors = load_file(tmp_path / "mlx" / "model.safetensors")
+    scales = [t for name, t in tensors.items() if name.endswith(("scales", "biases"))]
+    assert {tensor.dtype for tensor in scales} == {torch.float16}
+    assert not any("float32" in note for note in made.notes)
+    assert tersor.check(tmp_path / "mlx").sound
+    plain = tersor.quantize(home / "model", tmp_path / "own", recipe, **options)
+    for one, two in zip(made.layers, plain.layers, strict=True):
+        assert one.sqnr_db == two.sqnr_db
+    with pytest.raises(SchemeError, match="add scale: float16"):
+        tersor.quantize(
+            home / "model", tmp_path / "x", {**recipe, "weights": weights}, format="mlx"
+        )
 
 
 def test_an_old_description_of_mlx(home: Path, tmp_path: Path) -> None:

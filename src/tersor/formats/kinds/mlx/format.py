@@ -44,12 +44,19 @@ class MlxFormat(Format):
         if scheme.activations is not None:
             return "MLX has no quantized activations; choose w4, say"
         known = weights.grid.name in (f"int{bits}", f"affine{bits}") and bits in WIDTHS
-        if not known or weights.scale_format is not ScaleFormat.FLOAT:
+        if not known or weights.scale_format not in (ScaleFormat.FLOAT, ScaleFormat.FLOAT16):
             return f"MLX has no {weights.grid.name}; choose integers of 2, 3, 4, 5, 6 or 8 bits"
         if weights.group_size not in SIZES:
             return "MLX has groups of 32, 64 and 128 alone; use --group-size 64"
         if weights.ragged(shape[1]):
             return f"{shape[1]} input columns are no multiple of group size {weights.group_size}"
+        return None
+
+    def uncertain(self, scheme: Scheme) -> str | None:
+        """Minima of float32, which are not found for 16 bits."""
+        weights = scheme.weights
+        if weights.grid.has_minima and weights.scale_format is ScaleFormat.FLOAT:
+            return "MLX has minima of 16 bits; add scale: float16 to the weights of the recipe"
         return None
 
     def obstacles(self, contents: Contents) -> list[str]:
@@ -74,6 +81,8 @@ class MlxFormat(Format):
     ) -> dict[str, Entry]:
         """Codes packed along the input; scales and biases ``(out, groups)``."""
         (rows, columns), weights = shape, scheme.weights
+        if weights.scale_format is ScaleFormat.FLOAT16:
+            dtype = torch.float16
         found = dtype if _is_narrow(scheme) else torch.float32
         parameter = Entry(found, (rows, weights.groups(columns)), model_type=True, parameter=True)
         words = columns * weights.grid.bits // 32
@@ -141,7 +150,7 @@ class MlxFormat(Format):
             return ()
         return (
             "scales and biases are float32: MLX has zero points times scales, which 16 bits do not "
-            "hold exactly; symmetric codes have 16",
+            "hold exactly; symmetric codes, or grid affine with scale: float16, take 16",
         )
 
     def readings(self, contents: Contents) -> tuple[Reading, ...]:

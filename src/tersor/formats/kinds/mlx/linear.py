@@ -25,7 +25,7 @@ def as_affine(linear: QuantizedLinear) -> QuantizedLinear:
         minima = scale.float() * -unsigned_zeros(weight).float()
     wide = _is_wide(scale, minima) or not _centred(linear)
     data = StoredScale(scale.float() if wide else scale, ScaleFormat.FLOAT)
-    weights = replace(weight.scheme, grid=AffineGrid(bits))
+    weights = replace(weight.scheme, grid=AffineGrid(bits), scale_format=ScaleFormat.FLOAT)
     codes = as_unsigned(weight.codes, bits)
     made = QuantizedTensor(codes, data, minima, weights)
     # Products of 16-bit scales and codes are exact in float32, and so is their sum.
