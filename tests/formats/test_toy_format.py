@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tersor.checkpoints.opening import open_source
 from tersor.checkpoints.source import Source, TensorInfo, unknown_tensor
-from tersor.errors import OptionError, OutputError, ReadBackError, SchemeError
+from tersor.errors import OptionError, OutputError, ReadBackError, SchemeError, TersorError
 from tersor.formats import (
     Contents,
     Description,
@@ -108,6 +108,12 @@ class ToyFile:
     """See ``tersor.formats.containers.container.Container``."""
 
     file = "model.toy"
+
+    def claims(self, path: Path) -> bool:
+        return self.recognizes(path)
+
+    def problems(self, path: Path) -> list[TersorError]:
+        return []
 
     def recognizes(self, path: Path) -> bool:
         return zipfile.is_zipfile(path)

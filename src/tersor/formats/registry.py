@@ -11,6 +11,7 @@ from typing import Any
 from tersor.checkpoints.source import Source
 from tersor.errors import FormatError, OptionError, SchemeError
 from tersor.formats import kinds
+from tersor.formats.containers.container import Container
 from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.formats.format import METHOD, QUANTIZATION, Format
 from tersor.formats.mixture import Mixture
@@ -87,11 +88,15 @@ class Formats:
 
         Raises :class:`~tersor.errors.SourceError`.
         """
+        return self.container_of(path).open(path)
+
+    def container_of(self, path: Path) -> Container:
+        """What lies at ``path``: a Hugging Face directory, if nothing else claims it."""
         if not (path / "config.json").is_file() and path.exists():
             for container in dict.fromkeys(one.container for one in self.by_name.values()):
-                if container is not HUGGING_FACE and container.recognizes(path):
-                    return container.open(path)
-        return HUGGING_FACE.open(path)
+                if container is not HUGGING_FACE and container.claims(path):
+                    return container
+        return HUGGING_FACE
 
     def _find(self, name: str) -> Format | None:
         return self.own.get(name) or self.by_name.get(name)

@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from gguf_files import finish, interleaved, write_gguf
-from tersor.checkpoints.gguf.header import GGUFTensor
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.gguf.pieces import Piece
 from tersor.checkpoints.gguf.source import GGUFSource
 from tersor.checkpoints.opening import open_source

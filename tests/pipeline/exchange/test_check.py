@@ -1,7 +1,9 @@
 """`tersor check`: one line for each thing that is wrong."""
 
 import json
+import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -104,5 +106,127 @@ def test_gguf_files(tmp_path: Path) -> None:
     assert len(found) == 2
     assert all("(Q8_0) holds NaN or infinity" in one for one in found)
     (tmp_path / "short.gguf").write_bytes(bytes(data[:-999]))
-    (only,) = tersor.check(tmp_path / "short.gguf").problems
-    assert "the file is truncated" in only
+    *short, one, two = tersor.check(tmp_path / "short.gguf").problems
+    assert len(short) == 2
+    assert all("the file is truncated" in one for one in short)
+    values = (one, two)
+    assert all("(Q8_0) holds NaN or infinity" in one for one in values)
+
+
+@dataclass
+class Places:
+    """A sound file, and where the header says type, columns, offset of each tensor."""
+
+    data: bytearray
+    reader: gguf.GGUFReader
+
+    def at(self, number: int, part: int) -> int:
+        """Where a part of a tensor's entry begins: 0 length, 1 name, 2 dimensions, 3 shape, …."""
+        field = self.reader.tensors[number].field
+        return int(field.offset + sum(one.nbytes for one in field.parts[:part]))
+
+    def name(self, number: int) -> str:
+        return str(self.reader.tensors[number].name)
+
+    def put(self, place: int, form: str, *values: int) -> None:
+        struct.pack_into(f"<{form}", self.data, place, *values)
+
+    def problems(self, path: Path) -> tuple[str, ...]:
+        path.write_bytes(self.data)
+        return tersor.check(path).problems
+
+
+_LENGTH, _DIMENSIONS, _SHAPE, _TYPE, _OFFSET = 0, 2, 3, 4, 5
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    save_tiny("llama", tmp_path / "hf")
+    path = write_gguf(tmp_path / "hf", tmp_path / "sound.gguf", kind=Q8)
+    return Places(bytearray(path.read_bytes()), gguf.GGUFReader(path))
+
+
+def test_all_that_is_wrong_with_tensors_of_a_gguf(places: Places, tmp_path: Path) -> None:
+    matrices = [n for n, one in enumerate(places.reader.tensors) if one.tensor_type == Q8]
+    unknown, empty, ragged, beyond, misaligned, overlapping, infinite = matrices[:7]
+    before = overlapping - 1
+    offsets = [int(one.data_offset) for one in places.reader.tensors]
+    start = int(places.reader.data_offset)
+    places.put(places.at(unknown, _TYPE), "I", 99)
+    places.put(places.at(empty, _SHAPE), "Q", 0)
+    places.put(places.at(ragged, _SHAPE), "Q", 33)
+    places.put(places.at(beyond, _OFFSET), "Q", 2**50)
+    odd = offsets[misaligned] - start + 1
+    places.put(places.at(misaligned, _SHAPE), "Q", 32)
+    places.put(places.at(misaligned, _OFFSET), "Q", odd)
+    places.put(places.at(overlapping, _OFFSET), "Q", offsets[before] - start)
+    places.put(offsets[infinite], "H", 0x7C00)
+    found = places.problems(tmp_path / "broken.gguf")
+    (columns, rows) = (int(one) for one in places.reader.tensors[empty].shape)
+    assert columns
+    assert found[:3] == (
+        f"tensor {places.name(unknown)!r} has the unknown type 99",
+        f"tensor {places.name(empty)!r} is empty (shape ({rows}, 0))",
+        f"tensor {places.name(ragged)!r} has rows of 33, not whole blocks of 32 (Q8_0); "
+        "download it again",
+    )
+    end = start + 2**50 + int(places.reader.tensors[beyond].n_bytes)
+    assert found[3] == (
+        f"tensor {places.name(beyond)!r} ends at byte {end} of {len(places.data)}: "
+        "the file is truncated, download it again"
+    )
+    assert sorted(found[4:6]) == sorted(
+        (
+            f"tensor {places.name(misaligned)!r} begins at byte {odd}, no multiple of 32; "
+            "do not trust this file",
+            f"tensor {places.name(overlapping)!r} overlaps {places.name(before)!r}; "
+            "do not trust this file",
+        )
+    )
+    assert found[6:] == (f"tensor {places.name(infinite)!r} (Q8_0) holds NaN or infinity",)
+
+
+def test_every_tensor_that_is_cut_off_has_a_line(places: Places, tmp_path: Path) -> None:
+    cut = int(places.reader.tensors[-3].data_offset) + 1
+    del places.data[cut:]
+    found = places.problems(tmp_path / "short.gguf")
+    assert [one.partition(" ends at byte ")[0] for one in found] == [
+        f"tensor {places.name(n)!r}" for n in (-3, -2, -1)
+    ]
+    assert all(f" of {cut}: the file is truncated" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "message"),
+    [
+        (8, 2**40, f"{2**40} tensors are more than"),
+        (16, 2**63, f"{2**63} metadata entries are more than"),
+        (24, 2**32, f"a key of the metadata has {2**32} bytes, more than 65535"),
+    ],
+)
+def test_absurd_counts_and_lengths(
+    places: Places, tmp_path: Path, place: int, number: int, message: str
+) -> None:
+    places.put(place, "Q", number)
+    (only,) = places.problems(tmp_path / "broken.gguf")
+    assert only.startswith(message)
+
+
+def test_what_comes_before_an_end_of_the_header_is_named_too(
+    places: Places, tmp_path: Path
+) -> None:
+    places.put(places.at(1, _TYPE), "I", 77)
+    places.put(places.at(4, _LENGTH), "Q", 2**61)
+    found = places.problems(tmp_path / "broken.gguf")
+    assert len(found) == 2
+    assert found[0] == f"tensor {places.name(1)!r} has the unknown type 77"
+    assert found[1].startswith(f"the name of a tensor has {2**61} bytes")
+    places.put(places.at(2, _DIMENSIONS), "I", 2**31)
+    found = places.problems(tmp_path / "broken.gguf")
+    assert found[1:] == (f"tensor {places.name(2)!r} has {2**31} dimensions",)
+
+
+def test_a_file_that_is_called_gguf_and_is_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.gguf").write_text("what I meant to remember")
+    (only,) = tersor.check(tmp_path / "notes.gguf").problems
+    assert only == "not a GGUF file (it does not begin with 'GGUF')"

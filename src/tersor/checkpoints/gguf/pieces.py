@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
-from tersor.checkpoints.gguf.header import GGUFHeader, GGUFTensor
+from tersor.checkpoints.gguf.header import GGUFHeader
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.source import block_order
 from tersor.errors import SourceError
 from tersor.families.gguf import DERIVED, Gguf, Undo

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tersor.checkpoints.files import reading
-from tersor.checkpoints.gguf.header import GGUFTensor, row_bytes
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor, row_bytes
 from tersor.errors import SourceError
 
 # gguf.dequantize needs several times its output while it works: 16 MB of float32 at a time.

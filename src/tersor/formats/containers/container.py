@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from tersor.checkpoints.source import Source, TensorInfo
+from tersor.errors import TersorError
 
 
 class Writer(Protocol):
@@ -35,10 +36,22 @@ class Container(Protocol):
     def file(self) -> str | None:
         """See above."""
 
-    def recognizes(self, path: Path) -> bool:
-        """Whether what exists at ``path`` is such an artifact: then it may be opened, or replaced.
+    def claims(self, path: Path) -> bool:
+        """Whether what exists at ``path`` says that it is such an artifact: then it may be opened.
 
         Looks at names and first bytes; raises nothing.
+        """
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether it is one, whatever its name says: then it may be replaced.
+
+        Looks at first bytes; raises nothing.
+        """
+
+    def problems(self, path: Path) -> list[TersorError]:
+        """Everything that is wrong with the files as such, of which :meth:`open` raises the first.
+
+        Nothing about them if they can be opened. May raise :class:`~tersor.errors.TersorError` too.
         """
 
     def open(self, path: Path) -> Source:

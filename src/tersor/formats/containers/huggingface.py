@@ -10,10 +10,19 @@ from tersor.checkpoints.huggingface.older_names import with_older_names
 from tersor.checkpoints.output.directory import ModelDirectory
 from tersor.checkpoints.output.writer import ShardWriter
 from tersor.checkpoints.source import Source, TensorInfo
+from tersor.errors import TersorError
 
 
 class HuggingFaceDirectory(ModelDirectory):
     """See :class:`~tersor.formats.containers.container.Container`."""
+
+    def claims(self, path: Path) -> bool:
+        """As :meth:`recognizes`."""
+        return self.recognizes(path)
+
+    def problems(self, path: Path) -> list[TersorError]:
+        """None but what :meth:`open` raises."""
+        return []
 
     def open(self, path: Path) -> Source:
         """Raises :class:`~tersor.errors.SourceError` for what is no model, by its name."""

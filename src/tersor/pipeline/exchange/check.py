@@ -53,7 +53,12 @@ def check_model(path: Path) -> CheckResult:
     refuse_mistaken(path)
     checking = _Checking(path, [])
     try:
-        source = known_formats().open(path)
+        container = known_formats().container_of(path)
+        for problem in container.problems(path):
+            checking.note(problem)
+        if checking.problems:
+            return CheckResult(path, "", 0, tuple(checking.problems))
+        source = container.open(path)
         name = checking.all_of(source)
     except TersorError as error:
         checking.note(error)

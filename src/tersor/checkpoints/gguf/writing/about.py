@@ -7,7 +7,8 @@ from typing import Any
 from tersor.checkpoints.files import read_json
 from tersor.checkpoints.gguf.block_types import BLOCK_TYPES
 from tersor.checkpoints.gguf.companions import ABOUT, told_of_model
-from tersor.checkpoints.gguf.header import GGUFTensor, read_gguf_header
+from tersor.checkpoints.gguf.header import read_gguf_header
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.hub.card_header import licence_of
 from tersor.checkpoints.source import Source
 

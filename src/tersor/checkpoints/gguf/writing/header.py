@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tersor.checkpoints.gguf.header import GGUFTensor
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 
 
 def write_header(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tersor.checkpoints.gguf.block_types import BLOCK_TYPES, BlockType
-from tersor.checkpoints.gguf.header import GGUFTensor
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.gguf.pieces import pattern_of
 from tersor.checkpoints.source import TensorInfo, block_order
 from tersor.errors import SchemeError
