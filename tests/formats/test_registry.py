@@ -29,7 +29,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
 @pytest.mark.parametrize("method", ["gptqq", None, ["tersor"]])
 def test_a_description_by_somebody_else(method: object) -> None:
     config = {"quantization_config": {"quant_method": method}}
-    said = r"it reads awq, compressed-tensors, gguf, gptq and tersor; "
+    said = r"it reads awq, compressed-tensors, gguf, gptq, mlx and tersor; "
     with pytest.raises(FormatError, match=said):
         known_formats().describing(config, Path("x"))
 
