@@ -121,6 +121,13 @@ def with_zeros(linear: QuantizedLinear) -> QuantizedLinear:
     return QuantizedLinear(QuantizedTensor(codes, scale, zeros, weights), Scheme(weights))
 
 
+def made_with_float16(scheme: Scheme) -> Scheme:
+    """The scheme of new codes where scales are float16 whatever the model's type is."""
+    if scheme.weights.scale_format is not ScaleFormat.FLOAT:
+        return scheme
+    return replace(scheme, weights=replace(scheme.weights, scale_format=ScaleFormat.FLOAT16))
+
+
 def float16_scales(weight: QuantizedTensor) -> Tensor:
     """Scales ``(out, groups)`` in float16. Raises :class:`SchemeError` unless it holds each."""
     scale = weight.scale.value()

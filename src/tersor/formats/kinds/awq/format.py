@@ -16,6 +16,7 @@ from tersor.formats.reading import Reading
 from tersor.formats.storage.kind import (
     as_unsigned,
     float16_scales,
+    made_with_float16,
     of_code_type,
     unsigned_zeros,
     with_zeros,
@@ -57,6 +58,10 @@ class AwqFormat(Format):
         if rows % _PER_WORD:
             return f"{rows} rows do not fill whole words of {_PER_WORD}"
         return None
+
+    def made(self, scheme: Scheme) -> Scheme:
+        """With float16 scales whatever the model's type is: codes are made for them."""
+        return made_with_float16(scheme)
 
     def scale_type(self, dtype: torch.dtype) -> torch.dtype:
         """float16."""

@@ -22,7 +22,8 @@ from tersor.formats.kinds.gguf.mixtures import MIXTURES
 from tersor.formats.kinds.gguf.types import TYPES
 from tersor.formats.linear import QuantizedLinear
 from tersor.formats.reading import Reading
-from tersor.grids import QuantizedTensor, ScaleFormat, Scheme, StoredScale
+from tersor.formats.storage.kind import made_with_float16
+from tersor.grids import QuantizedTensor, Scheme, StoredScale
 
 
 class GgufFormat(Format):
@@ -51,9 +52,7 @@ class GgufFormat(Format):
 
     def made(self, scheme: Scheme) -> Scheme:
         """With float16 scales, and minima, whatever the model's type: codes are made for them."""
-        if scheme.weights.scale_format is not ScaleFormat.FLOAT:
-            return scheme
-        return replace(scheme, weights=replace(scheme.weights, scale_format=ScaleFormat.FLOAT16))
+        return made_with_float16(scheme)
 
     def obstacles(self, contents: Contents) -> list[str]:
         """Models whose files are not known, too."""

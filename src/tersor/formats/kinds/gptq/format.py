@@ -18,6 +18,7 @@ from tersor.formats.reading import Reading
 from tersor.formats.storage.kind import (
     as_unsigned,
     float16_scales,
+    made_with_float16,
     of_code_type,
     unsigned_zeros,
     with_zeros,
@@ -65,6 +66,10 @@ class GptqFormat(Format):
         if not weights.grid.symmetric and self.label == V1:
             return "GPTQ's first version stores zero points less 1; choose gptq-v2"
         return None
+
+    def made(self, scheme: Scheme) -> Scheme:
+        """With float16 scales whatever the model's type is: codes are made for them."""
+        return made_with_float16(scheme)
 
     def scale_type(self, dtype: torch.dtype) -> torch.dtype:
         """float16."""
