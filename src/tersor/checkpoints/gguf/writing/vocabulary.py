@@ -80,7 +80,7 @@ def _model(path: Path, described: Mapping[str, Any], words: int) -> dict[str, An
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.pre": "default",
         **found,
-        "tokenizer.ggml.scores": _scores(tokens, merges),
+        "tokenizer.ggml.scores": _scores(path, tokens, kinds, merges),
         "tokenizer.ggml.add_space_prefix": _begins_with_space(path, described),
     }
 
@@ -108,12 +108,35 @@ def _tokens(path: Path, described: Mapping[str, Any], words: int) -> tuple[list[
     return tokens, [_UNUSED if n in unused else kinds[n] for n in range(words)]
 
 
-def _scores(tokens: list[str], merges: list[str]) -> list[float]:
-    """Scores that make llama.cpp merge in the order of the merges: the earlier, the higher."""
+def _scores(path: Path, tokens: list[str], kinds: list[int], merges: list[str]) -> list[float]:
+    """Scores that make llama.cpp merge in the order of the merges: the earlier, the higher.
+
+    Raises :class:`SchemeError` for merges that scores cannot say: llama.cpp joins any two words
+    whose whole is a word, the one with the highest score first.
+    """
     ranks: dict[str, int] = {}
+    last = ""
     for rank, merge in enumerate(merges, 1):
-        ranks.setdefault(merge.replace(" ", ""), rank)
+        word = merge.replace(" ", "")
+        if word != last and word in ranks:
+            raise _refused(path, f"makes {word!r} of some parts sooner than of others")
+        ranks.setdefault(word, rank)
+        last = word
+    _refuse_missing(path, [t for t, k in zip(tokens, kinds, strict=True) if k == _NORMAL], merges)
     return [-float(ranks.get(token, 0)) for token in tokens]
+
+
+def _refuse_missing(path: Path, words: list[str], merges: list[str]) -> None:
+    known, given = set(words), set(merges)
+    # transformers once left out merges of score 0, which is that of the first word learned.
+    first = next((word for word in words if len(word) > 1), "")
+    for word in words:
+        if word == first:
+            continue
+        for place in range(1, len(word)):
+            left, right = word[:place], word[place:]
+            if left in known and right in known and f"{left} {right}" not in given:
+                raise _refused(path, f"does not merge {left!r} and {right!r}, though {word!r} is")
 
 
 def _begins_with_space(path: Path, described: Mapping[str, Any]) -> bool:
