@@ -77,3 +77,4 @@ def test_the_plan_says_so(name: str, tmp_path: Path) -> None:
     ]
     assert schemes
     assert all(one.weights.scale_format is ScaleFormat.FLOAT16 for one in schemes)
+    assert plan.bytes == plan.bytes_at_most

@@ -73,10 +73,11 @@ class AwqFormat(Format):
         """Codes and zero points packed along the output."""
         rows, columns = shape
         groups = scheme.weights.groups(columns)
+        may_widen = scheme.weights.scale_format is not ScaleFormat.FLOAT16
         return {
             "qweight": Entry(torch.int32, (columns, rows // _PER_WORD)),
             "qzeros": Entry(torch.int32, (groups, rows // _PER_WORD)),
-            "scales": Entry(torch.float16, (groups, rows), model_type=True, parameter=True),
+            "scales": Entry(torch.float16, (groups, rows), model_type=may_widen, parameter=True),
         }
 
     def encode(self, linear: QuantizedLinear) -> dict[str, Tensor]:

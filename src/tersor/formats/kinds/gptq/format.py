@@ -81,10 +81,11 @@ class GptqFormat(Format):
         """Codes packed along the input, zero points along the output."""
         (rows, columns), bits = shape, scheme.weights.grid.bits
         groups = scheme.weights.groups(columns)
+        may_widen = scheme.weights.scale_format is not ScaleFormat.FLOAT16
         return {
             "qweight": Entry(torch.int32, (columns * bits // 32, rows)),
             "qzeros": Entry(torch.int32, (groups, packed_columns(rows, bits))),
-            "scales": Entry(torch.float16, (groups, rows), model_type=True, parameter=True),
+            "scales": Entry(torch.float16, (groups, rows), model_type=may_widen, parameter=True),
             "g_idx": Entry(torch.int32, (columns,)),
         }
 
