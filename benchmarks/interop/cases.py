@@ -66,7 +66,7 @@ def _case(name: str, format_: str, engines: tuple[str, ...], recipe: str, **opti
 _CT = "compressed-tensors"
 CASES = (
     _case("W4 g64", _CT, _PLAIN, "w4"),
-    _case("W4 g128 asymmetric", _CT, _PLAIN, "w4-asym", group_size=128),
+    _case("W4 g64 asymmetric", _CT, _PLAIN, "w4-asym", group_size=64),
     _case("W8 per channel", _CT, _PLAIN, "vanilla-int8"),
     _case("W8A8", _CT, _PLAIN, "w8a8"),
     _case("FP8", _CT, _PLAIN, "fp8"),

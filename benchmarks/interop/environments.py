@@ -1,6 +1,7 @@
 """The engines' own virtual environments: made once, kept, and their versions."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,7 +103,22 @@ def versions(python: Path, name: str) -> str:
 
 
 def last_words(text: str) -> str:
-    """The last line of an error that says something, shortened."""
+    """The error that says something about the cause, shortened; else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line and "see root cause" not in line]
-    return ((telling or lines or ["no word"])[-1])[-220:]
+    found = [
+        (match.group(), lines[number + 1 :])
+        for number, line in enumerate(lines)
+        if (match := _ERROR.search(line)) and not _ELSEWHERE.search(line)
+    ]
+    if not found:
+        return (lines or ["no word"])[-1][-_LONGEST:]
+    said, behind = found[-1]
+    # What follows a colon is the reason.
+    if said.endswith(":") and behind:
+        said = f"{said} {behind[0].rpartition(']')[2].strip()}"
+    return said[:_LONGEST]
+
+
+_ERROR = re.compile(r"\b\w+(?:Error|Exception): \S.*")
+_ELSEWHERE = re.compile("EngineDeadError|Engine core initialization failed|[Ss]ee root cause")
+_LONGEST = 220
