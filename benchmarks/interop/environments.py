@@ -113,12 +113,12 @@ def last_words(text: str) -> str:
     if not found:
         return (lines or ["no word"])[-1][-_LONGEST:]
     said, behind = found[-1]
-    # What follows a colon is the reason.
-    if said.endswith(":") and behind:
+    # What follows a colon, or pydantic's count, is the reason.
+    if (said.endswith(":") or "validation error" in said) and behind:
         said = f"{said} {behind[0].rpartition(']')[2].strip()}"
     return said[:_LONGEST]
 
 
-_ERROR = re.compile(r"\b\w+(?:Error|Exception): \S.*")
+_ERROR = re.compile(r"\b\w+(?:Error|Exception)(?:: \S.*|$)")
 _ELSEWHERE = re.compile("EngineDeadError|Engine core initialization failed|[Ss]ee root cause")
 _LONGEST = 220

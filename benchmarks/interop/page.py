@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from cases import CASES, ORIGINAL
+
 from tersor.machine.processor import processor
 from tersor.report import to_markdown
 
@@ -16,7 +18,23 @@ def page(results: dict[str, Any]) -> str:
         for row in _rows(case, results["cases"]["original"]["engines"])
     ]
     versions = "; ".join(results["versions"].values())
-    return _HEAD.format(processor=processor(), versions=versions, table=to_markdown(rows).strip())
+    return _HEAD.format(
+        processor=processor(),
+        versions=versions,
+        table=to_markdown(rows).strip(),
+        missing=_missing(results["cases"]),
+    )
+
+
+def _missing(cases: dict[str, Any]) -> str:
+    """What was not asked yet."""
+    found = []
+    for case in (ORIGINAL, *CASES):
+        row = cases.get(f"{case.format} {case.name}".strip(), {"engines": {}})
+        left = [one for one in case.engines if one not in row["engines"] and "error" not in row]
+        if left:
+            found.append(f"{case.format} {case.name}".strip() + f": {'; '.join(left)}")
+    return "" if not found else "\nNot run yet:\n\n" + "".join(f"- {one}\n" for one in found)
 
 
 _HEAD = """# Read by the engines that own the formats
@@ -30,7 +48,7 @@ rounded as the scheme says. *change*: of the engine's perplexity from that; wher
 the logits, as meant, of the two tokens where they part. {processor}; {versions}.
 
 {table}
-"""
+{missing}"""
 
 
 def _rows(case: dict[str, Any], original: dict[str, Any]) -> list[dict[str, Any]]:
