@@ -10,9 +10,11 @@ import torch
 
 import tersor
 from calibrating import save_model, small
+from tersor.checkpoints.opening import open_source
 from tersor.cli.main import run
 from tersor.errors import OptionError
 from tersor.pipeline.budgets.found import Budget
+from tersor.pipeline.budgets.space import space_of
 from tersor.pipeline.budgets.trial import Judge, Trial
 from tersor.pipeline.result import QuantizeResult
 from tiny_models import logits_of
@@ -75,6 +77,15 @@ def test_bytes_of_a_mixture_of_experts(tmp_path: Path) -> None:
     assert len(set(experts)) == 1
     assert {"model.embed_tokens", "lm_head"} <= budget.outcome.choices.keys()
     assert same_again(tmp_path / "model")
+
+
+def test_one_scheme_for_everything_is_among_the_uniform_ones(tmp_path: Path) -> None:
+    save_model("mixtral", tmp_path / "model")
+    plan = tersor.plan(tmp_path / "model", "w4", group_size=16)
+    space = space_of(open_source(tmp_path / "model"), plan, "target_size", outside=True)
+    assert {"model.embed_tokens", "lm_head"} <= set(space.modules)
+    for label in space.own_labels():
+        assert all(space.wants(module, label, [label]) for module in space.modules), label
 
 
 def test_the_least_bytes_within_a_divergence(llama: Path) -> None:

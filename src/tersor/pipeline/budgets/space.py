@@ -25,7 +25,6 @@ from tersor.recipes import Recipe, matches
 
 KEPT = "kept"
 _WIDTHS = (2, 3, 4, 5, 6, 8)
-_OUTSIDE_WIDTHS = (3, 4, 6, 8)
 _SMALLEST_GROUP = 32
 
 
@@ -59,8 +58,11 @@ class Space:
         return [k for k, scheme in self.schemes.items() if scheme.group_size == self.own_group]
 
     def outside_labels(self) -> list[Label]:
-        """The labels for head and embedding: some widths in the recipe's own groups."""
-        return [k for k in self.own_labels() if self.schemes[k].grid.bits in _OUTSIDE_WIDTHS]
+        """The labels for head and embedding.
+
+        All widths, or one scheme for everything could not be among the uniform ones.
+        """
+        return self.own_labels()
 
     def wants(self, module: str, label: Label, labels: Collection[Label]) -> bool:
         """Whether a label may be chosen for a module; ``labels``: of linears of blocks."""
