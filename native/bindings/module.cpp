@@ -9,9 +9,9 @@
 #include "quantizing/gptq.hpp"
 #include "bindings/engine.hpp"
 #include "bindings/kernels.hpp"
+#include "bindings/quantizing/ranges.hpp"
 #include "measuring/moments.hpp"
 #include "quantizing/packing.hpp"
-#include "quantizing/range_search.hpp"
 
 namespace nb = nanobind;
 
@@ -61,36 +61,6 @@ void error_sums(Rows original, Rows decoded, Matrix<const float> low, Matrix<con
       static_cast<std::size_t>(decoded.stride(0))};
   nb::gil_scoped_release release;
   tersor::error_sums(blocks, sums.data());
-}
-
-// Blocks (rows, groups, size); the values of a block are contiguous.
-using BlockView = tersor::Exact<const float, nb::ndim<3>, nb::device::cpu>;
-template <typename T>
-using PerStep = Array<T, 3>;
-
-tersor::Blocks checked_blocks(const BlockView& blocks) {
-  check(blocks.shape(2) <= 1 || blocks.stride(2) == 1, "values of a block must be contiguous");
-  return {blocks.data(), blocks.stride(0), blocks.stride(1)};
-}
-
-void range_search(BlockView values, BlockView importance, PerStep<const float> scale,
-                  PerStep<const float> lowest, unsigned top, float norm,
-                  Matrix<std::int64_t> best) {
-  const std::size_t rows = values.shape(0), groups = values.shape(1), size = values.shape(2);
-  check(importance.shape(0) == rows && importance.shape(1) == groups && importance.shape(2) == size,
-        "values and importance differ in shape");
-  check(scale.shape(0) == rows && scale.shape(1) == groups, "scale and values differ in shape");
-  check(lowest.size() == 1 || (lowest.shape(0) == rows && lowest.shape(1) == groups &&
-                               lowest.shape(2) == scale.shape(2)),
-        "lowest and scale differ in shape");
-  check(best.shape(0) == rows && best.shape(1) == groups, "best and values differ in shape");
-  check(top <= 255, "codes must fit a byte");
-  const tersor::RangeSearch search = {checked_blocks(values), checked_blocks(importance),
-                                      rows, groups, size, scale.data(), lowest.data(),
-                                      scale.shape(2), lowest.size() == 1,
-                                      static_cast<float>(top), norm};
-  nb::gil_scoped_release release;
-  tersor::range_search(search, best.data());
 }
 
 // (strips, columns, kStripRows) or, for scales, (strips, steps, kStripRows).
@@ -246,9 +216,7 @@ NB_MODULE(_native, m) {
   m.def("error_sums", &error_sums, nb::arg("original"), nb::arg("decoded"), nb::arg("low"),
         nb::arg("high"), nb::arg("grid_low"), nb::arg("grid_high"), nb::arg("sums"),
         "Sums of the parts of a quantization error, per row; see tersor.grids.error.");
-  m.def("range_search", &range_search, nb::arg("values"), nb::arg("importance"), nb::arg("scale"),
-        nb::arg("lowest"), nb::arg("top"), nb::arg("norm"), nb::arg("best"),
-        "The first step with the smallest error, for each block; see tersor.ranges.mse.");
+  define_ranges(m);
   m.def("gptq_feed", &gptq_feed, nb::kw_only(), nb::arg("original"), nb::arg("targets"), nb::arg("errors"),
         nb::arg("codes"), nb::arg("feedback"), nb::arg("first"), nb::arg("last"),
         nb::arg("corrected"),

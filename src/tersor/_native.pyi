@@ -21,6 +21,22 @@ def range_search(
     norm: float,
     best: NDArray[np.int64],
 ) -> None: ...
+def best_lines(
+    *,
+    values: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    minimum: NDArray[np.float32],
+    rounds: int,
+    lowest: float,
+    highest: float,
+    has_minima: bool,
+    negative: bool,
+    best_scale: NDArray[np.float32],
+    best_minimum: NDArray[np.float32],
+    loss: NDArray[np.float32],
+    start: NDArray[np.int64],
+) -> None: ...
 def gptq_feed(
     *,
     original: NDArray[np.float32],

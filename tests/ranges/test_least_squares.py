@@ -1,9 +1,13 @@
 """Weighted least squares of scales and minima."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tersor import _native
 from tersor.errors import RecipeError, SchemeError
 from tersor.grids import (
     AffineGrid,
@@ -54,19 +58,65 @@ def lost(weight: Tensor, scheme: TensorScheme, range_: Range, importance: Tensor
 
 @pytest.mark.parametrize("has_minima", [False, True])
 @pytest.mark.parametrize("negative", [False, True])
-def test_starts_side_by_side_are_starts_one_by_one(has_minima: bool, negative: bool) -> None:
-    blocks, importance = random(5, 3, 7) + 0.4, random(1, 3, 7, seed=1).square()
+@pytest.mark.parametrize(("size", "starts"), [(7, 4), (1, 1), (16, 37), (131, 5)])
+def test_starts_side_by_side_are_starts_one_by_one(
+    has_minima: bool, negative: bool, size: int, starts: int
+) -> None:
+    """All kinds of vectors, and runs that a block is no multiple of."""
+    blocks, importance = random(5, 3, size) + 0.4, random(1, 3, size, seed=1).square()
     values = Values(blocks, importance.expand_as(blocks), 0, 3, has_minima, negative)
-    scale = random(5, 3, 4, seed=2).abs() + 0.2
-    minimum = -random(5, 3, 4, seed=3).abs() if has_minima else torch.zeros(5, 3, 4)
+    scale = random(5, 3, starts, seed=2).abs() + 0.2
+    minimum = -random(5, 3, starts, seed=3).abs() if has_minima else torch.zeros(5, 3, starts)
     found = best_lines(values, scale, minimum, 3)
     expected = best_lines_reference(values, scale, minimum, 3)
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-6)
     # Several lines may lose the same; each loses what is said of it.
     again = best_lines_reference(values, found.scale[..., None], found.minimum[..., None], 0)
     torch.testing.assert_close(found.loss, again.loss, rtol=1e-4, atol=1e-6)
-    if negative:
+    if negative and has_minima:
         assert bool((found.minimum <= 0).all())
+
+
+def test_without_rounds_the_first_best_start_is_found() -> None:
+    values = Values(random(2, 3, 8), torch.ones(2, 3, 8), -4, 3, False)
+    scale = torch.tensor([9.0, 0.4, 0.4, torch.nan, 30.0]).expand(2, 3, 5)
+    found = best_lines(values, scale, torch.zeros(2, 3, 5), 0)
+    assert bool((found.start == 1).all())
+    assert torch.equal(found.scale, torch.full((2, 3), 0.4))
+
+
+def test_blocks_whose_losses_are_no_numbers_keep_their_first_start() -> None:
+    values = Values(torch.full((1, 1, 4), torch.nan), torch.ones(1, 1, 4), 0, 3, True)
+    found = best_lines(values, torch.tensor([[[2.0, 3.0]]]), torch.zeros(1, 1, 2), 2)
+    assert (float(found.scale), int(found.start)) == (2.0, 0)
+    assert torch.isinf(found.loss).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": np.ones((2, 3, 5), np.float32)},
+        {"scale": np.ones((2, 3, 0), np.float32), "minimum": np.ones((2, 3, 0), np.float32)},
+        {"importance": np.ones((2, 3, 7), np.float32)},
+        {"loss": np.ones((2, 4), np.float32)},
+        {"start": np.ones((3, 3), np.int64)},
+        {"lowest": 4.0},
+        {"highest": 1e9},
+        {"lowest": float("nan")},
+    ],
+)
+def test_the_core_refuses_arrays_that_do_not_fit(wrong: dict[str, Any]) -> None:
+    each = {name: np.ones((2, 3), np.float32) for name in ("best_scale", "best_minimum", "loss")}
+    given = {
+        **{name: np.ones((2, 3, 8), np.float32) for name in ("values", "importance")},
+        **{name: np.ones((2, 3, 4), np.float32) for name in ("scale", "minimum")},
+        **{"rounds": 1, "lowest": 0.0, "highest": 3.0, "has_minima": True, "negative": False},
+        **each,
+        "start": np.ones((2, 3), np.int64),
+    }
+    _native.best_lines(**given)
+    with pytest.raises(ValueError, match=r"differ in shape|no starts|fit a byte"):
+        _native.best_lines(**{**given, **wrong})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

@@ -57,3 +57,8 @@ def row_chunks(rows: int, columns: int) -> Iterator[slice]:
     step = max(1, _CHUNK_VALUES // max(1, columns))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
+
+
+def with_contiguous_values(blocks: Tensor) -> Tensor:
+    """The same blocks ``(rows, groups, size)``; a copy only if values of a block are apart."""
+    return blocks if blocks.stride(-1) == 1 else blocks.contiguous()

@@ -5,13 +5,14 @@ nearest code. Doing one after the other makes the error smaller each time until 
 and leads to a different end from each start, so many are tried.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tersor import _native
 from tersor.grids import IntegerCodes
+from tersor.grids.blocks import with_contiguous_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,123 +42,71 @@ class Values:
         negative: bool,
     ) -> "Values":
         """The values of blocks; where nothing in a block is important, everything is alike."""
-        weights = torch.ones(1) if importance is None else importance.float()
+        # Sums come out the same only for values that lie the same way.
+        blocks = blocks.float().contiguous()
+        weights = torch.ones(blocks.shape[-1]) if importance is None else importance.float()
         if importance is not None:
             weights = weights.where(weights.sum(-1, keepdim=True) > 0, 1.0)
+        weights = with_contiguous_values(weights.expand_as(blocks))
         lowest, highest = codes.lowest - codes.zero, codes.highest - codes.zero
-        return cls(blocks, weights.expand_as(blocks), lowest, highest, has_minima, negative)
-
-    def chunks(self, values: int) -> Iterator[tuple[slice, "Values"]]:
-        """Runs of rows, each with so many values at most."""
-        step = max(1, values // max(1, self.blocks[0].numel()))
-        for start in range(0, len(self.blocks), step):
-            rows = slice(start, start + step)
-            part = Values(
-                self.blocks[rows],
-                self.weights[rows],
-                self.lowest,
-                self.highest,
-                self.has_minima,
-                self.negative,
-            )
-            yield rows, part
+        return cls(blocks, weights, lowest, highest, has_minima, negative)
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """``scale``, ``minimum``, ``loss``: float32 ``(rows, groups)``; without minima these are 0."""
+    """``scale``, ``minimum``, ``loss``: float32 ``(rows, groups)``; without minima these are 0.
+
+    ``start``: int64, the first start that leads there.
+    """
 
     scale: Tensor
     minimum: Tensor
     loss: Tensor
-
-
-_TOGETHER = 1 << 18
+    start: Tensor
 
 
 def best_lines(values: Values, scale: Tensor, minimum: Tensor, rounds: int) -> Lines:
     """The best of several lines for each block, and of those that they lead to.
 
     ``scale``, ``minimum``: the starts, float32 ``(rows, groups, starts)``; no scale is 0.
-    ``rounds``: how often each is fitted again. All starts go side by side.
+    ``rounds``: how often each is fitted again. The same bits for any number of threads; the calling
+    one does all the work.
     """
-    starts = scale.shape[-1]
-    parts = [
-        _best_of(part, scale[rows], minimum[rows], rounds)
-        for rows, part in values.chunks(_TOGETHER // starts)
-    ]
-    return Lines(*(torch.cat(found) for found in zip(*parts, strict=True)))
-
-
-def _best_of(
-    values: Values, scale: Tensor, minimum: Tensor, rounds: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    blocks, weights = values.blocks.unsqueeze(-2), values.weights.unsqueeze(-2)
-    best = _Best(scale, minimum)
-    for left in range(rounds, -1, -1):
-        s, m = scale.unsqueeze(-1), minimum.unsqueeze(-1)
-        shifted = blocks - m if values.has_minima else blocks
-        codes = (shifted / s).round_().clamp_(values.lowest, values.highest)
-        error = torch.addcmul(shifted, codes, s, value=-1)
-        best.take(error.square_().mul_(weights).sum(-1), scale, minimum)
-        if left:
-            scale, minimum = _refitted(values, blocks, weights, codes, (scale, minimum))
-    loss, which = best.loss.min(-1, keepdim=True)
-    found = (best.scale.gather(-1, which), best.minimum.gather(-1, which), loss)
-    return found[0].squeeze(-1), found[1].squeeze(-1), found[2].squeeze(-1)
-
-
-class _Best:
-    """The best line so far from each start."""
-
-    def __init__(self, scale: Tensor, minimum: Tensor) -> None:
-        self.scale, self.minimum = scale, minimum
-        self.loss = torch.full_like(scale, torch.inf)
-
-    def take(self, loss: Tensor, scale: Tensor, minimum: Tensor) -> None:
-        """Another line from each start."""
-        better = loss < self.loss
-        self.loss = torch.where(better, loss, self.loss)
-        self.scale = torch.where(better, scale, self.scale)
-        self.minimum = torch.where(better, minimum, self.minimum)
-
-
-def _refitted(
-    values: Values, blocks: Tensor, weights: Tensor, codes: Tensor, before: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Weighted least squares; where codes tell nothing, the line stays what it was."""
-    weighted = weights * codes
-    product, square = (weighted * blocks).sum(-1), (weighted * codes).sum(-1)
-    plain = product / square.where(square > 0, 1.0)
-    if not values.has_minima:
-        return torch.where(square > 0, plain, before[0]).where(plain != 0, before[0]), before[1]
-    total, first = weights.sum(-1), weighted.sum(-1)
-    mean = (weights * blocks).sum(-1)
-    determinant = total * square - first * first
-    sound = determinant > 1e-6 * total * square
-    divisor = determinant.where(sound, 1.0)
-    scale = (total * product - first * mean) / divisor
-    minimum = (square * mean - first * product) / divisor
-    if values.negative:
-        above = minimum > 0
-        scale, minimum = scale.where(~above, plain), minimum.clamp(max=0)
-    sound &= scale > 0
-    return scale.where(sound, before[0]), minimum.where(sound, before[1])
+    found = torch.empty(3, *scale.shape[:2])
+    start = torch.empty(scale.shape[:2], dtype=torch.int64)
+    _native.best_lines(
+        values=values.blocks.numpy(),
+        importance=values.weights.numpy(),
+        scale=scale.contiguous().numpy(),
+        minimum=minimum.contiguous().numpy(),
+        rounds=rounds,
+        lowest=values.lowest,
+        highest=values.highest,
+        has_minima=values.has_minima,
+        negative=values.negative,
+        best_scale=found[0].numpy(),
+        best_minimum=found[1].numpy(),
+        loss=found[2].numpy(),
+        start=start.numpy(),
+    )
+    return Lines(found[0], found[1], found[2], start)
 
 
 def best_lines_reference(values: Values, scale: Tensor, minimum: Tensor, rounds: int) -> Lines:
     """What :func:`best_lines` computes, block after block and start after start, in float64."""
     rows, groups, starts = scale.shape
-    found = torch.empty(3, rows, groups)
+    found, first = torch.empty(3, rows, groups), torch.zeros(rows, groups, dtype=torch.int64)
     for row in range(rows):
         for group in range(groups):
             block = values.blocks[row, group].double(), values.weights[row, group].double()
             best = (torch.inf, 0.0, 0.0)
             for start in range(starts):
                 line = float(scale[row, group, start]), float(minimum[row, group, start])
-                best = min(best, _followed(values, block, line, rounds), key=lambda one: one[0])
+                followed = _followed(values, block, line, rounds)
+                if followed[0] < best[0]:
+                    best, first[row, group] = followed, start
             found[:, row, group] = torch.tensor([best[1], best[2], best[0]])
-    return Lines(*found)
+    return Lines(found[0], found[1], found[2], first)
 
 
 def _followed(

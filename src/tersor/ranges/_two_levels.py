@@ -14,11 +14,10 @@ from torch import Tensor
 
 from tersor.grids import Parameters, StoredScale, SuperScales, TensorScheme
 from tersor.grids.super_blocks import by_super_block
-from tersor.ranges._lines import Lines, Values
+from tersor.ranges._lines import Lines, Values, best_lines
 
 _SHARES = torch.linspace(0.7, 1.1, 17)
 _POLISHES = 2
-_TOGETHER = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +102,7 @@ class _Fit:
         levels = (state.levels.unsqueeze(-1) + pairs[:, 0]).clamp(first, last)
         levels = levels.where(levels != 0, state.levels.unsqueeze(-1))
         minima = (state.minima.unsqueeze(-1) + pairs[:, 1]).clamp(0, last)
-        each = replace(state, levels=levels, minima=minima)
-        which = self._losses(each).argmin(-1, keepdim=True)
+        which = self._chosen(replace(state, levels=levels, minima=minima)).start.unsqueeze(-1)
         return replace(
             state,
             levels=levels.gather(-1, which).squeeze(-1),
@@ -146,8 +144,7 @@ class _Fit:
     def _better(self, one: _State, other: _State) -> _State:
         """Of each super-block the state that loses less."""
         losses = [
-            self._parts_sum(self._losses(_with_choices(state)).squeeze(-1))
-            for state in (one, other)
+            self._parts_sum(self._chosen(_with_choices(state)).loss) for state in (one, other)
         ]
         take = losses[1] < losses[0]
         minimum = one.above.minimum
@@ -157,17 +154,9 @@ class _Fit:
         above = SuperScales(torch.where(take, other.above.scale, one.above.scale), minimum)
         return replace(one, above=above)
 
-    def _losses(self, state: _State) -> Tensor:
-        """What every choice of integers ``(rows, groups, choices)`` loses."""
-        scale, minimum = self.products(state.levels, state.minima, state.above)
-        parts = []
-        for rows, part in self.values.chunks(_TOGETHER // scale.shape[-1]):
-            s, m = scale[rows].unsqueeze(-1), minimum[rows].unsqueeze(-1)
-            shifted = part.blocks.unsqueeze(-2) - m
-            codes = (shifted / s).round_().clamp_(part.lowest, part.highest)
-            error = torch.addcmul(shifted, codes, s, value=-1)
-            parts.append(error.square_().mul_(part.weights.unsqueeze(-2)).sum(-1))
-        return torch.cat(parts)
+    def _chosen(self, state: _State) -> Lines:
+        """What each group loses least with, among choices of integers ``(rows, groups, …)``."""
+        return best_lines(self.values, *self.products(state.levels, state.minima, state.above), 0)
 
     def _codes(self, state: _State) -> Tensor:
         scale, minimum = self.products(state.levels, state.minima, state.above)

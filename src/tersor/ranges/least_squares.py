@@ -110,9 +110,8 @@ def _values(blocks: Tensor, importance: Tensor | None, scheme: TensorScheme) -> 
             "range importance"
         )
     negative = scheme.scale_format.levels is not None
-    # Sums come out the same only for values that lie the same way.
     return Values.of(
-        blocks.contiguous(),
+        blocks,
         importance,
         grid.integers,
         has_minima=grid.has_minima,

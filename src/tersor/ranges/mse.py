@@ -15,6 +15,7 @@ from torch import Tensor
 from tersor import _native
 from tersor.errors import RecipeError
 from tersor.grids import ScaleFormat, ScaleStorage, TensorScheme, fit
+from tersor.grids.blocks import with_contiguous_values
 from tersor.ranges.estimator import BaseRange, Bounds
 from tersor.ranges.minmax import MinMax
 
@@ -86,8 +87,8 @@ def best_factors(
         importance = torch.ones(blocks.shape[-1])
     best = torch.empty(blocks.shape[:2], dtype=torch.int64)
     _native.range_search(
-        _with_contiguous_values(blocks).numpy(),
-        _with_contiguous_values(importance.float().expand_as(blocks)).numpy(),
+        with_contiguous_values(blocks).numpy(),
+        with_contiguous_values(importance.float().expand_as(blocks)).numpy(),
         parameters.scale.value().numpy(),
         lowest.numpy(),
         codes.highest - codes.lowest,
@@ -95,11 +96,6 @@ def best_factors(
         best.numpy(),
     )
     return factors[best]
-
-
-def _with_contiguous_values(blocks: Tensor) -> Tensor:
-    """The same blocks; a copy only if values of a block are apart."""
-    return blocks if blocks.stride(-1) == 1 else blocks.contiguous()
 
 
 def best_factors_reference(
