@@ -87,7 +87,7 @@ def candidates(rows: int, columns: int, x: Tensor) -> dict[str, tuple[float, lis
 
     for name, (product, scheme) in schemes().items():
         packed = pack_linear(nearest(weight, scheme, MinMax(), scale_dtype=torch.bfloat16).tensor)
-        add(name, packed.codes.nbytes + packed.scales.nbytes, partial(native, packed, x, product))
+        add(name, packed.nbytes, partial(native, packed, x, product))
     for name, dtype in (("tersor bf16", torch.bfloat16), ("tersor fp32", torch.float32)):
         add(name, weight.numel() * dtype.itemsize, partial(native_dense, weight.to(dtype), x))
 

@@ -22,7 +22,7 @@ using namespace tersor;
 
 using Codes = Array<const std::uint8_t, 1>;
 using Zeros = std::optional<Array<const std::uint8_t, 3>>;
-using Minima = std::optional<Array<const float, 3>>;
+using Minima = std::optional<Parameters>;
 template <typename Value>
 using Panels = Array<const Value, 3>;
 
@@ -44,15 +44,15 @@ void pack(Matrix<const std::uint8_t> codes, Array<std::uint8_t, 1> packed, std::
   in_parts(parts, body);
 }
 
-// Adds the products of minima (panels, groups, 16) with sums (tokens, groups) to panels first..last.
-void add_minima(const Kernels& kernels, const float* minima, const PackedWeights& weights,
+// Adds the products of minima with sums (tokens, groups) to panels first..last.
+void add_minima(const Kernels& kernels, const GroupParameters& minima, const PackedWeights& weights,
                 const std::vector<float>& sums, float* y, std::size_t first, std::size_t last) {
   const std::size_t groups = weights.groups();
-  const FloatWeights added = {minima, nullptr, nullptr, nullptr, weights.rows, groups};
+  const FloatWeights added = {nullptr, nullptr, nullptr, nullptr, weights.rows, groups, &minima};
   kernels.float_linear(added, sums.data(), groups, sums.size() / groups, {y, weights.rows, true}, first, last);
 }
 
-void multiply(const Kernels& kernels, const PackedWeights& weights, const float* minima, const FixedInput& input,
+void multiply(const Kernels& kernels, const PackedWeights& weights, const GroupParameters& minima, const FixedInput& input,
               const Matrix<const float>& x, Matrix<float>& y, std::size_t threads) {
   const std::size_t tokens = x.shape(0), groups = weights.groups();
   const std::size_t width = weights.chunks() * kChunk;
@@ -74,13 +74,13 @@ void multiply(const Kernels& kernels, const PackedWeights& weights, const float*
     in_parts(std::min(threads, tokens), quantize);
   }
   const QuantizedTokens quantized = {codes.data(), scales.data(), sums.data(), tokens};
-  std::vector<float> group_sums(minima == nullptr ? 0 : tokens * groups);
-  if (minima != nullptr) sum_groups(quantized, groups, group_sums.data());
+  std::vector<float> group_sums(minima.any() ? tokens * groups : 0);
+  if (minima.any()) sum_groups(quantized, groups, group_sums.data());
   const std::size_t parts = std::min(threads, weights.panels());
   auto rows = [&](std::size_t part) {
     const PanelShare share(weights.panels(), parts, part);
     kernels.linear(weights, quantized, {y.data(), weights.rows, false}, share.first, share.last);
-    if (minima != nullptr) add_minima(kernels, minima, weights, group_sums, y.data(), share.first, share.last);
+    if (minima.any()) add_minima(kernels, minima, weights, group_sums, y.data(), share.first, share.last);
   };
   in_parts(parts, rows);
 }
@@ -90,15 +90,14 @@ void check_sizes(const Matrix<const float>& x, const Matrix<float>& y, std::size
   check(threads > 0, "at least one thread");
 }
 
-template <typename Scale>
-void linear(const std::string& level, Matrix<const float> x, Codes packed, Panels<Scale> scales,
+void linear(const std::string& level, Matrix<const float> x, Codes packed, const Parameters& scales,
             Zeros zeros, int zero, std::size_t group, unsigned bits, const Input& input,
             Matrix<float> y, std::size_t threads, const Minima& minima) {
   check_sizes(x, y, threads);
-  const PackedWeights weights = packed_in<Scale>(
+  const PackedWeights weights = packed_in(
       packed_shape(y.shape(1), x.shape(1), group, bits), packed, scales, zeros, zero);
   const FixedInput fixed = fixed_input(input);
-  const float* const added = minima_of(weights, minima);
+  const GroupParameters added = minima_in(weights, minima);
   const Kernels& kernels = kernels_of(level);
   nb::gil_scoped_release release;
   if (x.shape(0) > 0) multiply(kernels, weights, added, fixed, x, y, threads);
@@ -115,22 +114,21 @@ void multiply_floats(const Kernels& kernels, const FloatWeights& weights,
   if (x.shape(0) > 0) in_parts(parts, rows);
 }
 
-template <typename Scale>
 void float_linear(const std::string& level, Matrix<const float> x, Codes packed,
-                  Panels<Scale> scales, Zeros zeros, int zero, std::size_t group, unsigned bits,
+                  const Parameters& scales, Zeros zeros, int zero, std::size_t group, unsigned bits,
                   std::optional<Array<const float, 1>> levels, Matrix<float> y,
                   std::size_t threads, const Minima& minima) {
   check_sizes(x, y, threads);
   check(!levels || (levels->shape(0) == 16 && bits == 4), "a codebook has 16 levels and 4 bits");
-  const PackedWeights weights = packed_in<Scale>(
+  const PackedWeights weights = packed_in(
       packed_shape(y.shape(1), x.shape(1), group, bits), packed, scales, zeros, zero);
   const Kernels& kernels = kernels_of(level);
   const FloatWeights floats = {nullptr, nullptr, &weights, levels ? levels->data() : nullptr,
                                weights.rows, weights.columns};
-  const float* const added = minima_of(weights, minima);
+  const GroupParameters added = minima_in(weights, minima);
   nb::gil_scoped_release release;
   multiply_floats(kernels, floats, x, y, threads);
-  if (added == nullptr || x.shape(0) == 0) return;
+  if (!added.any() || x.shape(0) == 0) return;
   std::vector<float> sums(x.shape(0) * weights.groups());
   sum_groups(x.data(), weights.columns, x.shape(0), weights.columns, weights.group, sums.data());
   add_minima(kernels, added, weights, sums, y.data(), 0, weights.panels());
@@ -155,19 +153,22 @@ void dense_linear(const std::string& level, Matrix<const float> x, Panels<Value>
   multiply_floats(kernels, weights, x, y, threads);
 }
 
-template <typename Value>
-void define_for(nb::module_& m) {
-  m.def("linear", &linear<Value>, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+void define_packed(nb::module_& m) {
+  m.def("linear", &linear, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
         nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
         nb::arg("bits"), nb::arg("fixed").none(), nb::arg("y"), nb::arg("threads"),
         nb::arg("minima").none() = nb::none(),
-        "y = x W^T with x quantized per token and group, or by (scale, zero, lowest); uint16 scales "
-        "are bfloat16. minima are added to all weights of a group.");
-  m.def("float_linear", &float_linear<Value>, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
+        "y = x W^T with x quantized per token and group, or by (scale, zero, lowest); scales and "
+        "minima, which are added to all weights of a group, are (numbers, steps or None).");
+  m.def("float_linear", &float_linear, nb::kw_only(), nb::arg("level"), nb::arg("x"), nb::arg("packed"),
         nb::arg("scales"), nb::arg("zeros").none(), nb::arg("zero"), nb::arg("group"),
         nb::arg("bits"), nb::arg("levels").none(), nb::arg("y"), nb::arg("threads"),
         nb::arg("minima").none() = nb::none(),
         "The same with x as it is; a code of 4 bits may stand for one of 16 levels.");
+}
+
+template <typename Value>
+void define_dense(nb::module_& m) {
   m.def("dense_linear", &dense_linear<Value>, nb::arg("level"), nb::arg("x"), nb::arg("panels"),
         nb::arg("y"), nb::arg("threads"),
         "y = x W^T of weights (panels, columns, 16), float32 or bfloat16 (as uint16).");
@@ -185,6 +186,7 @@ void define_linears(nb::module_& m) {
       "Size of a packed weight.");
   m.def("pack_panels", &pack, nb::arg("codes"), nb::arg("packed"), nb::arg("group"),
         nb::arg("bits"), nb::arg("threads"), "Pack unsigned codes (rows, columns) for the kernels.");
-  define_for<std::uint16_t>(m);
-  define_for<float>(m);
+  define_packed(m);
+  define_dense<std::uint16_t>(m);
+  define_dense<float>(m);
 }

@@ -14,12 +14,15 @@ using namespace tersor;
 
 using Floats = std::optional<Array<const float, 1>>;
 
-template <typename Scale>
-HeldLinear packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale, 3> scales,
-                       std::optional<Array<const std::uint8_t, 3>> zeros, int zero, std::size_t rows,
-                       std::size_t columns, std::size_t group, unsigned bits, bool integer,
-                       const Input& input, const Floats& levels, const Floats& bias,
-                       const std::optional<Array<const float, 3>>& minima) {
+void keep(HeldLinear& made, const Parameters& parameters) {
+  made.keep(parameters.first);
+  if (parameters.second) made.keep(*parameters.second);
+}
+
+HeldLinear packed_weights(const Array<const std::uint8_t, 1>& codes, const Parameters& scales,
+                          const std::optional<Array<const std::uint8_t, 3>>& zeros, int zero, std::size_t rows,
+                          std::size_t columns, std::size_t group, unsigned bits, bool integer, const Input& input,
+                          const Floats& levels, const Floats& bias, const std::optional<Parameters>& minima) {
   check(!levels || (levels->shape(0) == 16 && bits == 4 && !integer),
         "a codebook has 16 levels and needs float activations");
   HeldLinear made;
@@ -28,14 +31,13 @@ HeldLinear packed_weights(Array<const std::uint8_t, 1> codes, Array<const Scale,
   linear.columns = columns;
   linear.integer = integer;
   linear.input = fixed_input(input);
-  linear.packed =
-      packed_in<Scale>(packed_shape(rows, columns, group, bits), codes, scales, zeros, zero);
+  linear.packed = packed_in(packed_shape(rows, columns, group, bits), codes, scales, zeros, zero);
   made.keep(codes);
-  made.keep(scales);
+  keep(made, scales);
   if (zeros) made.keep(*zeros);
   if (levels) linear.values = made.keep(*levels);
-  linear.minima = minima_of(linear.packed, minima);
-  if (minima) made.keep(*minima);
+  linear.minima = minima_in(linear.packed, minima);
+  if (minima) keep(made, *minima);
   made.set_bias(bias);
   return made;
 }
@@ -57,9 +59,8 @@ HeldLinear dense_weights(Array<const Value, 3> panels, std::size_t rows, const F
   return made;
 }
 
-template <typename Scale>
 void define_packed(nb::class_<HeldLinear>& linear_class) {
-  linear_class.def_static("packed", &packed_weights<Scale>, nb::kw_only(), nb::arg("codes"), nb::arg("scales"),
+  linear_class.def_static("packed", &packed_weights, nb::kw_only(), nb::arg("codes"), nb::arg("scales"),
                      nb::arg("zeros").none(), nb::arg("zero"), nb::arg("rows"), nb::arg("columns"),
                      nb::arg("group"), nb::arg("bits"), nb::arg("integer"),
                      nb::arg("fixed").none(), nb::arg("levels").none(), nb::arg("bias").none(),
@@ -76,8 +77,7 @@ void define_dense(nb::class_<HeldLinear>& linear_class) {
 
 void define_weights(nb::module_& m) {
   nb::class_<HeldLinear> linear_class(m, "Weights", "A linear of a decoder, and the arrays that it points into.");
-  define_packed<std::uint16_t>(linear_class);
-  define_packed<float>(linear_class);
+  define_packed(linear_class);
   define_dense<std::uint16_t>(linear_class);
   define_dense<float>(linear_class);
   linear_class.def_prop_ro("rows", [](const HeldLinear& held) { return held.linear.rows; })

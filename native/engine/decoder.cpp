@@ -26,7 +26,7 @@ std::size_t summed_groups(const Model& model) {
   std::size_t most = 0;
   each_site(model, [&](const Site& site) {
     for (const Linear& linear : site.linears) {
-      if (linear.minima != nullptr) most = std::max(most, linear.packed.groups());
+      if (linear.minima.any()) most = std::max(most, linear.packed.groups());
     }
   });
   return most;

@@ -17,7 +17,7 @@ struct Linear {
   const float* wide = nullptr;
   const std::uint16_t* narrow = nullptr;
   const float* values = nullptr;
-  const float* minima = nullptr;  // (panels, groups, kPanelRows): added to all packed weights of a group
+  GroupParameters minima = {};  // added to all packed weights of a group
   const float* bias = nullptr;
   std::size_t rows = 0, columns = 0;
 
@@ -27,13 +27,13 @@ struct Linear {
     return {wide, narrow, decoded ? &packed : nullptr, values, rows, columns};
   }
   // What minima add to products: a linear of its own, of the sums of a token's groups.
-  FloatWeights minima_of_groups() const { return {minima, nullptr, nullptr, nullptr, rows, packed.groups()}; }
+  FloatWeights minima_of_groups() const { return {nullptr, nullptr, nullptr, nullptr, rows, packed.groups(), &minima}; }
   // Of an integer linear: the panels first..last alone, whole bundles.
   Linear part(std::size_t first, std::size_t last) const {
     Linear some = *this;
     some.packed = packed.part(first, last);
     some.rows = some.packed.rows;
-    if (minima != nullptr) some.minima += first * packed.groups() * kPanelRows;
+    some.minima = minima.from(first * packed.groups() * kPanelRows);
     if (bias != nullptr) some.bias += first * kPanelRows;
     return some;
   }

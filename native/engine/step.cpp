@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/group_sums.hpp"
+#include "kernels/one_parameter.hpp"
 
 namespace tersor {
 namespace {
@@ -22,8 +23,8 @@ void decode_row(const Linear& linear, std::size_t row, float* to) {
   const std::uint8_t* chunk = w.codes + w.first_chunk(panel);
   for (std::size_t g = 0; g < w.groups(); ++g) {
     const std::size_t parameter = (panel * w.groups() + g) * kPanelRows + lane;
-    const float scale = w.scales == nullptr ? w.wide_scales[parameter] : from_bfloat16(w.scales[parameter]);
-    const float minimum = linear.minima == nullptr ? 0.0f : linear.minima[parameter];
+    const float scale = number_at(w.scales, parameter);
+    const float minimum = linear.minima.any() ? number_at(linear.minima, parameter) : 0.0f;
     const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
     const std::size_t last = std::min((g + 1) * w.group, w.columns);
     for (std::size_t k = g * w.group; k < last; k += kChunk, chunk += step) {
@@ -206,14 +207,8 @@ void Step::anticipate(const Crew& crew, const Linear& linear) const {
   const std::size_t panel = crew.share_panels(linear.panels()).first;
   const std::uint8_t* const codes = w.codes + w.first_chunk(panel);
   for (std::size_t i = 0; i < kCodes; i += 64) __builtin_prefetch(codes + i);
-  const std::size_t parameter = panel * w.groups() * kPanelRows;
-  for (std::size_t i = 0; i < kScales; i += 64) {
-    if (w.scales != nullptr) {
-      __builtin_prefetch(w.scales + parameter + i / sizeof *w.scales);
-    } else {
-      __builtin_prefetch(w.wide_scales + parameter + i / sizeof *w.wide_scales);
-    }
-  }
+  const char* const scales = w.scales.place_of(panel * w.groups() * kPanelRows);
+  for (std::size_t i = 0; i < kScales; i += 64) __builtin_prefetch(scales + i);
 }
 
 Step::Entered Step::enter(const Crew& crew, const Site& site, const Entering& x) {
@@ -259,11 +254,11 @@ void Step::multiply(const Crew& crew, const Linear& linear, std::size_t form, co
     const TokenCodes codes = codes_of(crew, (*entered.codes)[form], linear.packed, 0);
     const QuantizedTokens tokens = {codes.codes, codes.scales, codes.sums, entered.tokens};
     kernels_.linear(linear.packed, tokens, out, panels.first, panels.last);
-    if (linear.minima != nullptr) add_minima(linear, tokens, out, panels);
+    if (linear.minima.any()) add_minima(linear, tokens, out, panels);
   } else {
     kernels_.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, out,
                           panels.first, panels.last);
-    if (linear.minima != nullptr) add_minima(linear, entered, out, panels);
+    if (linear.minima.any()) add_minima(linear, entered, out, panels);
   }
   if (linear.bias == nullptr) return;
   const std::size_t first = panels.first * kPanelRows;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/codes.hpp"
+#include "kernels/group_parameters.hpp"
 
 namespace tersor {
 
@@ -21,13 +22,12 @@ TERSOR_INLINE constexpr std::size_t chunks_of(std::size_t columns) {
 }
 
 struct PackedWeights {
-  const std::uint8_t* codes;    // (bundles, chunks, panels of the bundle, chunk_bytes)
-  const std::uint16_t* scales;  // (panels, groups, kPanelRows), bfloat16; or null
-  const float* wide_scales;     // the same as float, where bfloat16 does not hold them; or null
-  const std::uint8_t* zeros;    // (panels, groups, kPanelRows), or null: `zero` everywhere
+  const std::uint8_t* codes;  // (bundles, chunks, panels of the bundle, chunk_bytes)
+  GroupParameters scales;
+  const std::uint8_t* zeros;  // (panels, groups, kPanelRows), or null: `zero` everywhere
   std::int32_t zero;
   std::size_t rows, columns, group;
-  unsigned bits;  // 2, 3, 4 or 8
+  unsigned bits;  // 2, 3, 4, 5, 6 or 8
 
   TERSOR_INLINE std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   TERSOR_INLINE std::size_t groups() const { return (columns + group - 1) / group; }
@@ -50,8 +50,7 @@ struct PackedWeights {
     PackedWeights some = *this;
     const std::size_t parameter = first * groups() * kPanelRows;
     some.codes += first_chunk(first);
-    if (scales != nullptr) some.scales += parameter;
-    if (wide_scales != nullptr) some.wide_scales += parameter;
+    some.scales = scales.from(parameter);
     if (zeros != nullptr) some.zeros += parameter;
     some.rows = (last < panels() ? last * kPanelRows : rows) - first * kPanelRows;
     return some;

@@ -2,20 +2,13 @@
 #include "kernels/kernels.hpp"
 
 #include "kernels/every_set/level_table.hpp"
+#include "kernels/one_parameter.hpp"
 
 namespace tersor {
 namespace {
 
 std::int32_t code(const std::uint8_t* chunk, unsigned bits, std::size_t row, std::size_t column) {
   return static_cast<std::int32_t>(code_at(chunk, bits, row, column));
-}
-
-float scale_at(const PackedWeights& w, std::size_t index) {
-  if (w.scales == nullptr) return w.wide_scales[index];
-  const std::uint32_t bits = static_cast<std::uint32_t>(w.scales[index]) << 16;
-  float scale;
-  __builtin_memcpy(&scale, &bits, sizeof scale);
-  return scale;
 }
 
 float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t panel,
@@ -33,7 +26,7 @@ float row_of_token(const PackedWeights& w, const QuantizedTokens& a, std::size_t
     }
     const std::int32_t zero = w.zeros == nullptr ? w.zero : w.zeros[parameter];
     sum -= zero * a.sums[token * groups + g];
-    total += static_cast<float>(sum) * (scale_at(w, parameter) * a.scales[token * groups + g]);
+    total += static_cast<float>(sum) * (number_at(w.scales, parameter) * a.scales[token * groups + g]);
   }
   return total;
 }
@@ -70,7 +63,7 @@ const Kernels* portable_kernels() { return &kKernels; }
 
 void pack_panels(const std::uint8_t* codes, std::size_t rows, std::size_t columns, std::size_t group,
                  unsigned bits, std::uint8_t* packed, std::size_t first, std::size_t last) {
-  const PackedWeights shape = {nullptr, nullptr, nullptr, nullptr, 0, rows, columns, group, bits};
+  const PackedWeights shape = {nullptr, {}, nullptr, 0, rows, columns, group, bits};
   for (std::size_t row = first; row < last; ++row) {
     const std::size_t panel = row / kPanelRows, step = shape.chunk_step(panel);
     std::uint8_t* chunk = packed + shape.first_chunk(panel);

@@ -1,5 +1,11 @@
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
+
+_Numbers: TypeAlias = tuple[
+    NDArray[np.uint16] | NDArray[np.float16] | NDArray[np.float32], NDArray[np.int8] | None
+]
 
 def pack(codes: NDArray[np.uint8], words: NDArray[np.uint32], bits: int) -> None: ...
 def unpack(words: NDArray[np.uint32], codes: NDArray[np.uint8], bits: int) -> None: ...
@@ -113,7 +119,7 @@ def linear(
     level: str,
     x: NDArray[np.float32],
     packed: NDArray[np.uint8],
-    scales: NDArray[np.uint16] | NDArray[np.float32],
+    scales: _Numbers,
     zeros: NDArray[np.uint8] | None,
     zero: int,
     group: int,
@@ -121,14 +127,14 @@ def linear(
     fixed: tuple[float, int, int] | None,
     y: NDArray[np.float32],
     threads: int,
-    minima: NDArray[np.float32] | None = None,
+    minima: _Numbers | None = None,
 ) -> None: ...
 def float_linear(
     *,
     level: str,
     x: NDArray[np.float32],
     packed: NDArray[np.uint8],
-    scales: NDArray[np.uint16] | NDArray[np.float32],
+    scales: _Numbers,
     zeros: NDArray[np.uint8] | None,
     zero: int,
     group: int,
@@ -136,7 +142,7 @@ def float_linear(
     levels: NDArray[np.float32] | None,
     y: NDArray[np.float32],
     threads: int,
-    minima: NDArray[np.float32] | None = None,
+    minima: _Numbers | None = None,
 ) -> None: ...
 def dense_linear(
     level: str,
@@ -151,7 +157,7 @@ class Weights:
     def packed(
         *,
         codes: NDArray[np.uint8],
-        scales: NDArray[np.uint16] | NDArray[np.float32],
+        scales: _Numbers,
         zeros: NDArray[np.uint8] | None,
         zero: int,
         rows: int,
@@ -162,7 +168,7 @@ class Weights:
         fixed: tuple[float, int, int] | None,
         levels: NDArray[np.float32] | None,
         bias: NDArray[np.float32] | None,
-        minima: NDArray[np.float32] | None = None,
+        minima: _Numbers | None = None,
     ) -> Weights: ...
     @staticmethod
     def dense(

@@ -21,11 +21,12 @@ struct Packed {
   std::vector<std::uint8_t> codes, zeros;
   std::vector<std::uint16_t> narrow;
   std::vector<float> wide;
+  std::vector<std::int8_t> steps;
   PackedWeights weights;
 
   Packed(std::size_t rows, std::size_t columns, std::size_t group, unsigned bits, bool with_zeros,
-         bool with_wide)
-      : weights{nullptr, nullptr, nullptr, nullptr, 1 << (bits - 1), rows, columns, group, bits} {
+         int kind)
+      : weights{nullptr, {}, nullptr, 1 << (bits - 1), rows, columns, group, bits} {
     std::vector<std::uint8_t> plain(rows * columns);
     for (auto& code : plain) code = static_cast<std::uint8_t>(whole(0, (1 << bits) - 1));
     codes.resize(weights.panels() * weights.chunks() * chunk_bytes(bits));
@@ -33,15 +34,28 @@ struct Packed {
     const std::size_t parameters = weights.panels() * weights.groups() * kPanelRows;
     zeros.resize(with_zeros ? parameters : 0);
     for (auto& zero : zeros) zero = static_cast<std::uint8_t>(whole(0, (1 << bits) - 1));
-    if (with_wide) {
-      wide = floats(parameters, 0.01f);
-    } else {
-      narrow.assign(parameters, 0x3c23);  // 0.00995 as bfloat16
-    }
+    set_scales(kind, parameters);
     weights.codes = codes.data();
-    weights.scales = with_wide ? nullptr : narrow.data();
-    weights.wide_scales = with_wide ? wide.data() : nullptr;
     weights.zeros = with_zeros ? zeros.data() : nullptr;
+  }
+
+  // As float32, bfloat16, float16, or steps of two groups' float16 number, if groups come in twos.
+  void set_scales(int kind, std::size_t parameters) {
+    GroupParameters& scales = weights.scales;
+    if (kind == 0) {
+      wide = floats(parameters, 0.01f);
+      scales.wide = wide.data();
+    } else if (kind == 1) {
+      narrow.assign(parameters, 0x3c23);  // 0.00995 as bfloat16
+      scales.narrow = narrow.data();
+    } else {
+      scales.shift = kind == 3 && weights.groups() % 2 == 0 ? 1 : 0;
+      narrow.assign(parameters >> scales.shift, 0x211f);  // 0.01 as float16
+      scales.half = narrow.data();
+      if (kind == 2) return;
+      for (std::size_t i = 0; i < parameters; ++i) steps.push_back(static_cast<std::int8_t>(whole(-9, 9)));
+      scales.steps = steps.data();
+    }
   }
 };
 
@@ -66,9 +80,9 @@ void check_linears() {
     const std::size_t rows = static_cast<std::size_t>(whole(1, 70));
     const std::size_t columns = static_cast<std::size_t>(whole(1, 200));
     const std::size_t group = static_cast<std::size_t>(whole(1, static_cast<int>(columns)));
-    constexpr unsigned kWidths[] = {2, 3, 4, 8};
-    const unsigned bits = kWidths[whole(0, 3)];
-    const Packed packed(rows, columns, group, bits, whole(0, 1), whole(0, 1));
+    constexpr unsigned kWidths[] = {2, 3, 4, 5, 6, 8};
+    const unsigned bits = kWidths[whole(0, 5)];
+    const Packed packed(rows, columns, group, bits, whole(0, 1), whole(0, 3));
     const std::size_t tokens = static_cast<std::size_t>(whole(1, 19));
     const std::vector<float> x = floats(tokens * columns);
     const FixedInput fixed = whole(0, 1) ? FixedInput{0.02f, whole(-20, 20), -128} : FixedInput{};

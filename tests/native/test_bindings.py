@@ -40,7 +40,8 @@ STRIPS = dict(zip(("original", "targets", "errors"), [floats(3)] * 3, strict=Tru
     "first": 0,
     "last": 1,
 }
-PACKED = {"scales": halves(3), "zeros": BYTES3, "zero": 0, "group": 1, "bits": 8}
+NUMBERS = (np.ones((1, 1, 16), np.float32), None)
+PACKED = {"scales": NUMBERS, "zeros": BYTES3, "zero": 0, "group": 1, "bits": 8}
 LINEAR = {"level": "", "x": floats(2), "packed": BYTES1, **PACKED, "y": floats(2), "threads": 1}
 ROUND = {**STRIPS, "block": 1, "scale": floats(3)}
 # Arguments in their order, or by their names where there are no others.
@@ -65,8 +66,8 @@ FUNCTIONS: dict[str, Arguments] = {
     "causal_attention": ["", *[floats(3)] * 4, 1.0],
     "read_seconds": [BYTES1, 1, 0],
     "pack_panels": [BYTES2, BYTES1, 1, 8, 1],
-    "linear": {**LINEAR, "fixed": None, "minima": floats(3)},
-    "float_linear": {**LINEAR, "levels": floats(1), "minima": floats(3)},
+    "linear": {**LINEAR, "fixed": None, "minima": None},
+    "float_linear": {**LINEAR, "levels": floats(1), "minima": None},
     "dense_linear": ["", floats(2), halves(3), floats(2), 1],
     "sample": [floats(1), 1.0, 0, 1.0, 0.0, 0.5],
     "Weights.packed": {
@@ -78,7 +79,7 @@ FUNCTIONS: dict[str, Arguments] = {
         "fixed": None,
         "levels": floats(1),
         "bias": floats(1),
-        "minima": floats(3),
+        "minima": None,
     },
     "Weights.dense": [halves(3), 1, floats(1)],
 }
@@ -115,6 +116,21 @@ def check(function: Callable[..., Any], given: Arguments) -> int:
                     call(function, given, {place: one.made(dtype)}, others)
                 refused += 1
     return refused
+
+
+@pytest.mark.parametrize("name", ["linear", "float_linear", "Weights.packed"])
+@pytest.mark.parametrize("place", ["scales", "minima"])
+def test_numbers_of_groups_of_other_types(name: str, place: str) -> None:
+    function: Any = _native
+    for part in name.split("."):
+        function = getattr(function, part)
+    (ones, _), halved = NUMBERS, np.ones((1, 1, 16), np.float16)
+    for wrong in (ones, (ones,), (ones[0], None), (halved, np.ones((1, 1, 16), np.uint8))):
+        with pytest.raises(TypeError):
+            call(function, FUNCTIONS[name], {place: wrong}, 0)
+    for dtype in (np.float64, np.int32, np.int8):
+        with pytest.raises((TypeError, ValueError)):
+            call(function, FUNCTIONS[name], {place: (ones.astype(dtype), None)}, 0)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -38,6 +38,8 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out,
   if (whole.depth == 0 || last_shape.depth == 0) return without(w, a, out, first, last);
   if (byte_linear(w, a, out, first, last)) return;
   const auto run = w.bits == 8   ? tiled_linear<8>
+                   : w.bits == 6 ? tiled_linear<6>
+                   : w.bits == 5 ? tiled_linear<5>
                    : w.bits == 4 ? tiled_linear<4>
                    : w.bits == 3 ? tiled_linear<3>
                                  : tiled_linear<2>;

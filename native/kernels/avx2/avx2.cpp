@@ -1,6 +1,7 @@
 // Linears with AVX2: bytes are multiplied to sums of two in int16, and those are added up in int32.
 //
-// A code of up to 4 bits times an activation is at most 15 * 127, so eight sums of two such products fit int16.
+// A code of up to 4 bits times an activation is at most 15 * 128, so eight sums of two such products fit int16; of 5
+// bits four, of 6 bits two.
 // Codes of 8 bits are split into two of 4.
 #include "kernels/kernels.hpp"
 
@@ -23,7 +24,7 @@ struct MultiplyNarrow {
   template <typename Tile>
   TERSOR_INLINE static void chunks(Tile& tile, const std::uint8_t* codes, std::size_t step, std::size_t first,
                                    std::size_t last) {
-    constexpr std::size_t kSafe = 4;  // chunks whose pairs fit int16
+    constexpr std::size_t kSafe = kBits <= 4 ? 4 : kBits == 5 ? 2 : 1;  // chunks whose pairs fit int16
     for (std::size_t c = first; c < last; c += kSafe) {
       few_chunks(tile, codes, step, c, c + kSafe < last ? c + kSafe : last);
     }
@@ -76,6 +77,8 @@ struct MultiplyWide {
 void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
             std::size_t last) {
   const auto run = w.bits == 8   ? all_tokens<MultiplyWide>
+                   : w.bits == 6 ? all_tokens<MultiplyNarrow<6>>
+                   : w.bits == 5 ? all_tokens<MultiplyNarrow<5>>
                    : w.bits == 4 ? all_tokens<MultiplyNarrow<4>>
                    : w.bits == 3 ? all_tokens<MultiplyNarrow<3>>
                                  : all_tokens<MultiplyNarrow<2>>;

@@ -21,24 +21,29 @@ TERSOR_INLINE inline __m256i bits_at(__m256i bytes, int shift) {
   return _mm256_and_si256(_mm256_srli_epi16(bytes, shift), _mm256_set1_epi8((1 << kBits) - 1));
 }
 
-// 4 in every byte whose bit is set in 32 of them.
-TERSOR_INLINE inline __m256i third_bits_of(const std::uint8_t* from) {
+// `value` in every byte whose bit is set in 32 of them.
+TERSOR_INLINE inline __m256i last_bits_of(const std::uint8_t* from, char value) {
   std::int32_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   const __m256i byte = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201u));
   const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte), bit);
-  return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(4));
+  return _mm256_and_si256(_mm256_cmpeq_epi8(spread, bit), _mm256_set1_epi8(value));
 }
 
 // Rows 8h..8h + 7 of a half of a chunk, a code to a byte.
 template <unsigned kBits>
 TERSOR_INLINE inline __m256i unpacked(const std::uint8_t* chunk, int half, int h) {
   if (kBits == 8) return load(chunk + 64 * half + 32 * h);
-  if (kBits == 4) return bits_at<4>(load(chunk + 32 * h), 4 * half);
-  const __m256i low = bits_at<2>(load(chunk), 4 * half + 2 * h);
-  if (kBits == 2) return low;
-  return _mm256_or_si256(low, third_bits_of(chunk + third_bits(static_cast<std::size_t>(half)) + 4 * h));
+  const __m256i low =
+      kBits < 4 ? bits_at<2>(load(chunk), 4 * half + 2 * h) : bits_at<4>(load(chunk + 32 * h), 4 * half);
+  if (kBits == 6) {
+    const __m256i last = bits_at<2>(load(chunk + kLastTwoBits), 4 * half + 2 * h);
+    return _mm256_or_si256(low, _mm256_slli_epi16(last, 4));
+  }
+  if (kBits % 2 == 0) return low;
+  const std::uint8_t* const last = chunk + last_bits(kBits, static_cast<std::size_t>(half)) + 4 * h;
+  return _mm256_or_si256(low, last_bits_of(last, 1 << (kBits - 1) % 8));
 }
 
 TERSOR_INLINE inline __m256i four_codes(const std::int8_t* from) {
@@ -97,9 +102,20 @@ struct HalvesTile {
   }
 
   TERSOR_INLINE __m256 scales_at(std::size_t parameter) const {
-    if (w.scales == nullptr) return _mm256_loadu_ps(w.wide_scales + parameter);
-    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.scales + parameter));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    const GroupParameters& of = w.scales;
+    if (of.wide != nullptr) return _mm256_loadu_ps(of.wide + parameter);
+    if (of.narrow != nullptr) {
+      const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(of.narrow + parameter));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    }
+    if (of.steps == nullptr) return halves_at(of.half + parameter);
+    const __m128i steps = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(of.steps + parameter));
+    const __m256 times = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(steps));
+    return _mm256_mul_ps(halves_at(of.half + of.shared(parameter) + parameter % kPanelRows), times);
+  }
+
+  TERSOR_INLINE static __m256 halves_at(const std::uint16_t* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
 
   TERSOR_INLINE std::size_t rows_left() const {

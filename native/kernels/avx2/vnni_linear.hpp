@@ -37,6 +37,8 @@ struct MultiplyVnni {
 void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out, std::size_t first,
             std::size_t last) {
   const auto run = w.bits == 8   ? all_tokens<MultiplyVnni<8>>
+                   : w.bits == 6 ? all_tokens<MultiplyVnni<6>>
+                   : w.bits == 5 ? all_tokens<MultiplyVnni<5>>
                    : w.bits == 4 ? all_tokens<MultiplyVnni<4>>
                    : w.bits == 3 ? all_tokens<MultiplyVnni<3>>
                                  : all_tokens<MultiplyVnni<2>>;

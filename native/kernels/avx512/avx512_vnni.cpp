@@ -17,6 +17,8 @@ void linear(const PackedWeights& w, const QuantizedTokens& a, const Output& out,
             std::size_t last) {
   if (a.tokens > kMostTokens && ManyTokens::knows(w)) return ManyTokens(w, a).run(out, first, last);
   const auto run = w.bits == 8   ? all_tokens<8>
+                   : w.bits == 6 ? all_tokens<6>
+                   : w.bits == 5 ? all_tokens<5>
                    : w.bits == 4 ? all_tokens<4>
                    : w.bits == 3 ? all_tokens<3>
                                  : all_tokens<2>;

@@ -76,11 +76,9 @@ struct Tile {
 
   // Scales of the panels that come next.
   TERSOR_INLINE void prefetch_scales(std::size_t g, std::size_t groups) const {
-    const std::size_t size = w.scales != nullptr ? sizeof *w.scales : sizeof *w.wide_scales;
-    const char* const scales = w.scales != nullptr ? reinterpret_cast<const char*>(w.scales)
-                                                   : reinterpret_cast<const char*>(w.wide_scales);
-    const std::size_t bytes = kPanels * kPanelRows * size;
-    const char* const next = scales + (panel + kPanels) * groups * kPanelRows * size + g * bytes;
+    const std::size_t first = ((panel + kPanels) * groups + g * kPanels) * kPanelRows;
+    const char* const next = w.scales.place_of(first);
+    const std::size_t bytes = kPanels * kPanelRows * w.scales.size();
     for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(next + line);
   }
 

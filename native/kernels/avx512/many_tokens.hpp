@@ -169,6 +169,8 @@ class ManyTokens {
 
   void unpack_panels(std::size_t panel, std::size_t panels) const {
     const auto unpack_group = w_.bits == 8   ? &ManyTokens::unpack_chunks<8>
+                              : w_.bits == 6 ? &ManyTokens::unpack_chunks<6>
+                              : w_.bits == 5 ? &ManyTokens::unpack_chunks<5>
                               : w_.bits == 4 ? &ManyTokens::unpack_chunks<4>
                               : w_.bits == 3 ? &ManyTokens::unpack_chunks<3>
                                              : &ManyTokens::unpack_chunks<2>;

@@ -1,6 +1,7 @@
 // Linears with float32 activations; compiled anew for every level.
 #pragma once
 
+#include "kernels/every_set/group_numbers.hpp"
 #include "kernels/float_weights.hpp"
 #include "vectors/sixteen_lanes.hpp"
 
@@ -16,6 +17,12 @@ struct WideColumns {
 struct NarrowColumns {
   TERSOR_INLINE static Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
     return from_bfloat16(loaded<Halves>(w.narrow + (panel * w.columns + column) * kPanelRows));
+  }
+};
+
+struct ParameterColumns {
+  TERSOR_INLINE static Floats at(const FloatWeights& w, std::size_t panel, std::size_t column) {
+    return numbers_at(*w.numbers, (panel * w.columns + column) * kPanelRows);
   }
 };
 
@@ -50,20 +57,33 @@ struct DirectTile {
   }
 };
 
+// Of the codes of a column of a chunk: two bits, four bits, and a last one.
+TERSOR_INLINE inline Words column_twos(const std::uint8_t* from, std::uint32_t shift) {
+  const Words eight = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  return twice<Words>(from) >> (shift + 2 * eight) & 3;
+}
+
+TERSOR_INLINE inline Words column_fours(const std::uint8_t* from, std::uint32_t shift) {
+  return loaded<Words>(from) >> shift & 0x0f;
+}
+
+TERSOR_INLINE inline Words column_last(const std::uint8_t* from, std::uint32_t byte) {
+  const Words eight = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  std::uint32_t bits[2];
+  __builtin_memcpy(bits, from, sizeof bits);
+  const Words row = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+  return TERSOR_CHOOSE(eight != 0, Words{} + bits[1], Words{} + bits[0]) >> (4 * row + byte) & 1;
+}
+
 // The codes of a column of a chunk.
 template <unsigned kBits>
 TERSOR_INLINE inline Words column_codes(const std::uint8_t* chunk, std::size_t column) {
   const std::uint32_t half = column / 4, byte = column % 4, shift = 8 * byte + 4 * half;
   if (kBits == 8) return loaded<Words>(chunk + 64 * half) >> (8 * byte) & 0xff;
-  if (kBits == 4) return loaded<Words>(chunk) >> shift & 0x0f;
-  const Words eight = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-  const Words low = twice<Words>(chunk) >> (shift + 2 * eight) & 3;
-  if (kBits == 2) return low;
-  std::uint32_t thirds[2];
-  __builtin_memcpy(thirds, chunk + third_bits(half), sizeof thirds);
-  const Words row = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
-  const Words third = TERSOR_CHOOSE(eight != 0, Words{} + thirds[1], Words{} + thirds[0]) >> (4 * row + byte) & 1;
-  return low | third << 2;
+  const Words low = kBits < 4 ? column_twos(chunk, shift) : column_fours(chunk, shift);
+  if (kBits == 6) return low | column_twos(chunk + kLastTwoBits, shift) << 4;
+  if (kBits % 2 == 0) return low;
+  return low | column_last(chunk + last_bits(kBits, half), byte) << (kBits - 1);
 }
 
 // Codes, decoded: `code - zero`, or `values[code]` with kTable.
@@ -74,11 +94,6 @@ struct DecodedTile {
     const Ints index = same_bits<Ints>(codes);
     if (kTable) return looked_up(table, index);
     return floats_of(index) - zeros;
-  }
-
-  TERSOR_INLINE static Floats scales_of(const PackedWeights& w, std::size_t parameter) {
-    if (w.scales == nullptr) return loaded<Floats>(w.wide_scales + parameter);
-    return from_bfloat16(loaded<Halves>(w.scales + parameter));
   }
 
   TERSOR_INLINE static Floats zeros_of(const PackedWeights& w, std::size_t parameter) {
@@ -116,7 +131,7 @@ struct DecodedTile {
         }
       }
       for (std::size_t p = 0; p < kPanels; ++p) {
-        const Floats scales = scales_of(w, ((panel + p) * groups + g) * kPanelRows);
+        const Floats scales = numbers_at(w.scales, ((panel + p) * groups + g) * kPanelRows);
         for (std::size_t t = 0; t < kTokens; ++t) totals[p][t] += sums[p][t] * scales;
       }
     }
@@ -173,9 +188,12 @@ void float_panels(const FloatWeights& w, const float* x, std::size_t x_stride,
 void float_linear(const FloatWeights& w, const float* x, std::size_t x_stride,
                          std::size_t tokens, const Output& out, std::size_t first,
                          std::size_t last) {
-  const auto run = w.wide != nullptr     ? float_panels<DirectTile<WideColumns>>
-                   : w.narrow != nullptr ? float_panels<DirectTile<NarrowColumns>>
+  const auto run = w.wide != nullptr      ? float_panels<DirectTile<WideColumns>>
+                   : w.narrow != nullptr  ? float_panels<DirectTile<NarrowColumns>>
+                   : w.numbers != nullptr ? float_panels<DirectTile<ParameterColumns>>
                    : w.packed->bits == 8 ? float_panels<DecodedTile<8, false>>
+                   : w.packed->bits == 6 ? float_panels<DecodedTile<6, false>>
+                   : w.packed->bits == 5 ? float_panels<DecodedTile<5, false>>
                    : w.packed->bits == 3 ? float_panels<DecodedTile<3, false>>
                    : w.packed->bits == 2 ? float_panels<DecodedTile<2, false>>
                    : w.values != nullptr ? float_panels<DecodedTile<4, true>>

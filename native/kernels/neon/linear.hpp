@@ -15,28 +15,35 @@ TERSOR_INLINE inline uint8x16_t shifted_down(uint8x16_t bytes, std::size_t by) {
   return bytes >> vdupq_n_u8(static_cast<std::uint8_t>(by));
 }
 
-// `codes` and 4 more for every bit that is set of 16.
-TERSOR_INLINE inline uint8x16_t with_third_bits(uint8x16_t codes, const std::uint8_t* from) {
+// `value` for every bit that is set of 16.
+TERSOR_INLINE inline uint8x16_t last_bits_of(const std::uint8_t* from, std::uint8_t value) {
   std::uint16_t bits;
   __builtin_memcpy(&bits, from, sizeof bits);
   const uint8x16_t byte = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
   const uint8x16_t bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
   const uint8x16_t spread = vqtbl1q_u8(vreinterpretq_u8_u16(vdupq_n_u16(bits)), byte);
-  return vbslq_u8(vdupq_n_u8(4), vtstq_u8(spread, bit), codes);
+  return vandq_u8(vtstq_u8(spread, bit), vdupq_n_u8(value));
+}
+
+// Two bits of each code of a quad.
+TERSOR_INLINE inline uint8x16_t twos_of(const std::uint8_t* from, std::size_t half, std::size_t quad) {
+  const uint8x16_t all = vld1q_u8(from + 16 * (quad % 2));
+  return vandq_u8(shifted_down(all, 4 * half + quad / 2 * 2), vdupq_n_u8(3));
+}
+
+TERSOR_INLINE inline uint8x16_t fours_of(const std::uint8_t* from, std::size_t half, std::size_t quad) {
+  const uint8x16_t both = vld1q_u8(from + 16 * quad);
+  return half == 0 ? vandq_u8(both, vdupq_n_u8(15)) : vshrq_n_u8(both, 4);
 }
 
 // A quad of a half of a chunk, a code to a byte.
 template <unsigned kBits>
 TERSOR_INLINE inline uint8x16_t unpacked(const std::uint8_t* chunk, std::size_t half, std::size_t quad) {
   if (kBits == 8) return vld1q_u8(chunk + 64 * half + 16 * quad);
-  if (kBits == 4) {
-    const uint8x16_t both = vld1q_u8(chunk + 16 * quad);
-    return half == 0 ? vandq_u8(both, vdupq_n_u8(15)) : vshrq_n_u8(both, 4);
-  }
-  const uint8x16_t all = vld1q_u8(chunk + 16 * (quad % 2));
-  const uint8x16_t low = vandq_u8(shifted_down(all, 4 * half + quad / 2 * 2), vdupq_n_u8(3));
-  if (kBits == 2) return low;
-  return with_third_bits(low, chunk + third_bits(half) + 2 * quad);
+  const uint8x16_t low = kBits < 4 ? twos_of(chunk, half, quad) : fours_of(chunk, half, quad);
+  if (kBits == 6) return vorrq_u8(low, vshlq_n_u8(twos_of(chunk + kLastTwoBits, half, quad), 4));
+  if (kBits % 2 == 0) return low;
+  return vorrq_u8(low, last_bits_of(chunk + last_bits(kBits, half) + 2 * quad, 1 << (kBits - 1) % 8));
 }
 
 // Sums of the products of kQuads quads, from quad kFirst of a panel on, with kTokens tokens. `Multiply` has
@@ -136,8 +143,19 @@ struct QuadsTile {
   }
 
   TERSOR_INLINE float32x4_t scales_at(std::size_t parameter) const {
-    if (w.scales == nullptr) return vld1q_f32(w.wide_scales + parameter);
-    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(w.scales + parameter), 16));
+    const GroupParameters& of = w.scales;
+    if (of.wide != nullptr) return vld1q_f32(of.wide + parameter);
+    if (of.narrow != nullptr) return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(of.narrow + parameter), 16));
+    if (of.steps == nullptr) return halves_at(of.half + parameter);
+    std::int32_t four;
+    __builtin_memcpy(&four, of.steps + parameter, sizeof four);
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+    const float32x4_t times = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+    return vmulq_f32(halves_at(of.half + of.shared(parameter) + parameter % kPanelRows), times);
+  }
+
+  TERSOR_INLINE static float32x4_t halves_at(const std::uint16_t* from) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
   }
 
   TERSOR_INLINE int32x4_t zeros_at(std::size_t parameter) const {
@@ -226,6 +244,8 @@ template <typename Multiply>
 void all_widths(const PackedWeights& w, const QuantizedTokens& a, const Output& out,
                 std::size_t first, std::size_t last) {
   const auto run = w.bits == 8   ? all_tokens<Multiply, 8>
+                   : w.bits == 6 ? all_tokens<Multiply, 6>
+                   : w.bits == 5 ? all_tokens<Multiply, 5>
                    : w.bits == 4 ? all_tokens<Multiply, 4>
                    : w.bits == 3 ? all_tokens<Multiply, 3>
                                  : all_tokens<Multiply, 2>;

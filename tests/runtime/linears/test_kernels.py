@@ -20,6 +20,7 @@ from tersor.grids import (
     Granularity,
     IntegerGrid,
     QuantizedTensor,
+    ScaleFormat,
     Symmetry,
     TensorScheme,
     fp4,
@@ -31,7 +32,7 @@ from tersor.ranges import MinMax
 from tersor.rounding import nearest
 from tersor.runtime.linears.kernels import float_linear, linear
 from tersor.runtime.linears.packing import pack_linear
-from tersor.runtime.linears.panels import FixedInput, PackedLinear, panels
+from tersor.runtime.linears.panels import FixedInput, GroupNumbers, PackedLinear, panels
 
 G, C, T = Granularity.GROUP, Granularity.CHANNEL, Granularity.TENSOR
 SCHEMES = [
@@ -54,6 +55,21 @@ SCHEMES = [
     TensorScheme(AffineGrid(5), G, 64),
     TensorScheme(AffineGrid(4), G, 32),
     TensorScheme(AffineGrid(2), G, 16),
+    TensorScheme(IntegerGrid(4, Symmetry.SIGNED_SCALE), G, 32, ScaleFormat.FLOAT16),
+    TensorScheme(AffineGrid(5), G, 32, ScaleFormat.FLOAT16),
+    TensorScheme(IntegerGrid(6, Symmetry.NONE), G, 32),
+    TensorScheme(IntegerGrid(6, Symmetry.SIGNED_SCALE), C),
+    TensorScheme(IntegerGrid(5, Symmetry.FULL), G, 20),
+    TensorScheme(IntegerGrid(5, Symmetry.NONE), G, 64),
+    TensorScheme(IntegerGrid(5, Symmetry.SIGNED_SCALE), G, 128),
+]
+# Of super-blocks of 256 columns.
+STEPS = [
+    TensorScheme(AffineGrid(2), G, 16, ScaleFormat.U4),
+    TensorScheme(IntegerGrid(3, Symmetry.SIGNED_SCALE), G, 16, ScaleFormat.S6),
+    TensorScheme(AffineGrid(4), G, 32, ScaleFormat.U6),
+    TensorScheme(AffineGrid(5), G, 32, ScaleFormat.U6),
+    TensorScheme(IntegerGrid(6, Symmetry.SIGNED_SCALE), G, 16, ScaleFormat.S8),
 ]
 CODEBOOKS = [
     TensorScheme(nf4(), G, 64),
@@ -62,6 +78,9 @@ CODEBOOKS = [
     TensorScheme(log2(3), G, 32),
 ]
 SHAPES = [(16, 128), (33, 200), (5, 24), (64, 576)]
+OF_STEPS = [(scheme, rows, columns) for scheme in STEPS for rows, columns in ((33, 768), (5, 256))]
+CASES = [(scheme, *shape) for scheme in SCHEMES for shape in SHAPES] + OF_STEPS
+FLOAT_CASES = CASES + [(scheme, *shape) for scheme in CODEBOOKS for shape in SHAPES]
 COUNTS = (1, 2, 3, 5, 8, 9, 40)
 
 
@@ -107,8 +126,7 @@ def assert_same(found: Tensor, exact: Tensor, x: Tensor, weight: QuantizedTensor
     assert bool(((found.double() - exact).abs() <= 1e-6 * size + 1e-30).all())
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+@pytest.mark.parametrize(("scheme", "rows", "columns"), CASES, ids=str)
 def test_it_is_the_product_of_what_was_rounded(
     at_level: str, scheme: TensorScheme, rows: int, columns: int
 ) -> None:
@@ -119,8 +137,7 @@ def test_it_is_the_product_of_what_was_rounded(
         assert_same(linear(x, packed), expected(x, weight, packed), x, weight)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+@pytest.mark.parametrize(("scheme", "rows", "columns"), CASES, ids=str)
 def test_many_tokens_have_the_bits_of_each_alone(
     at_level: str, scheme: TensorScheme, rows: int, columns: int
 ) -> None:
@@ -129,8 +146,7 @@ def test_many_tokens_have_the_bits_of_each_alone(
     assert torch.equal(linear(x, packed), alone)
 
 
-@pytest.mark.parametrize("scheme", [*SCHEMES, *CODEBOOKS], ids=str)
-@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+@pytest.mark.parametrize(("scheme", "rows", "columns"), FLOAT_CASES, ids=str)
 def test_activations_stay_as_they_are(
     at_level: str, scheme: TensorScheme, rows: int, columns: int
 ) -> None:
@@ -173,10 +189,10 @@ def test_extremes_do_not_overflow(at_level: str, bits: int) -> None:
         torch.testing.assert_close(linear(x, packed), exact, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_codes_take_as_much_memory_as_they_have_bits(bits: int) -> None:
     packed = pack_linear(quantized(TensorScheme(IntegerGrid(bits, Symmetry.FULL), G, 64), 32, 128))
-    assert packed.codes.nbytes * 8 == 32 * 128 * (8 if bits == 6 else bits)
+    assert packed.codes.nbytes * 8 == 32 * 128 * bits
 
 
 def test_activations_in_smaller_groups_than_weights(at_level: str) -> None:
@@ -243,8 +259,8 @@ def test_scales_that_bfloat16_does_not_hold(at_level: str) -> None:
     weight = torch.randn(20, 128, generator=torch.Generator().manual_seed(3))
     whole = nearest(weight, SCHEMES[5], MinMax(), scale_dtype=torch.float32).tensor
     packed, x = pack_linear(whole), tokens(3, 128)
-    assert packed.scales.dtype == np.float32
-    assert pack_linear(quantized(SCHEMES[5], 20, 128)).scales.dtype == np.uint16
+    assert packed.scales.values.dtype == np.float32
+    assert pack_linear(quantized(SCHEMES[5], 20, 128)).scales.values.dtype == np.uint16
     assert_same(linear(x, packed), expected(x, whole, packed), x, whole)
 
 
@@ -324,6 +340,43 @@ def linear_arguments(x: Any, packed: Any, scales: Any, y: Any) -> dict[str, Any]
     return {"level": "", "x": x, **weight, "y": y, "threads": 1}
 
 
+@pytest.mark.parametrize("scheme", STEPS, ids=str)
+def test_steps_are_a_byte_for_each_group(scheme: TensorScheme) -> None:
+    weight = quantized(scheme, 33, 512)
+    packed, groups = pack_linear(weight), 512 // scheme.group_size
+    found = [packed.scales, *([] if packed.minima is None else [packed.minima])]
+    wanted = [weight.scale.value(), *([] if packed.minima is None else [weight.zero_point])]
+    for numbers, products in zip(found, wanted, strict=True):
+        assert numbers.steps is not None
+        assert (numbers.values.dtype, numbers.values.shape) == (np.float16, (3, 2, 16))
+        assert (numbers.steps.dtype, numbers.steps.shape) == (np.int8, (3, groups, 16))
+        made = numbers.values.astype(np.float32).repeat(groups // 2, 1) * numbers.steps
+        rows = torch.from_numpy(made.transpose(0, 2, 1).reshape(48, groups)[:33])
+        assert torch.equal(rows, products)
+
+
+def test_steps_that_fit_nothing_are_refused() -> None:
+    packed = pack_linear(quantized(STEPS[2], 20, 512))
+    x, y = torch.zeros(2, 512).numpy(), torch.zeros(2, 20).numpy()
+    values, steps = packed.scales
+    assert steps is not None
+    good = linear_arguments(x, packed.codes, packed.scales, y) | {"fixed": None, "group": 32}
+    _native.linear(**good | {"minima": packed.minima})
+    wide = np.zeros((2, 6, 16), np.float16)
+    for wrong in (
+        (values.astype(np.float32), steps),
+        (values[:, :1].repeat(3, 1), steps),
+        (values[:, :0], steps),
+        (wide, steps),
+        (values, steps[:, :4].copy()),
+        (values[:1], steps),
+        (values, None),
+    ):
+        for name in ("scales", "minima"):
+            with pytest.raises(ValueError, match=r"\w"):
+                _native.linear(**good | {name: wrong})
+
+
 def test_sizes_that_do_not_fit_are_refused() -> None:
     packed = pack_linear(quantized(SCHEMES[5], 20, 128))
     scales = packed.scales
@@ -334,12 +387,12 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ("x", torch.zeros(3, 128).numpy()),
         ("x", torch.zeros(2, 64).numpy()),
         ("packed", packed.codes[:-1]),
-        ("scales", scales[:1]),
+        ("scales", GroupNumbers(scales.values[:1])),
         ("zeros", torch.zeros(1, 2, 16, dtype=torch.uint8).numpy()),
         ("group", 0),
         ("group", 129),
         ("bits", 3),
-        ("bits", 5),
+        ("bits", 7),
         ("fixed", (0.0, 0, -127)),
         ("y", torch.zeros(2, 40).numpy()),
         ("threads", 0),
@@ -362,7 +415,7 @@ def test_sizes_that_do_not_fit_float_activations_are_refused() -> None:
     calls = [
         (_native.float_linear, good, "x", torch.zeros(3, 128).numpy()),
         (_native.float_linear, good, "packed", packed.codes[:-1]),
-        (_native.float_linear, good, "scales", scales[:1]),
+        (_native.float_linear, good, "scales", GroupNumbers(scales.values[:1])),
         (_native.float_linear, good, "bits", 8),
         (_native.float_linear, good, "levels", levels[:8]),
         (_native.float_linear, good, "threads", 0),
@@ -409,14 +462,14 @@ def guarded(array):
     return kept
 
 for level in {levels!r}:
-    for bits in (2, 3, 4, 8):
+    for bits in (2, 3, 4, 5, 6, 8):
         for rows, columns, group in ((16, 64, 64), (17, 100, 32), (5, 9, 9), (33, 72, 20)):
             panels, groups = -(-rows // 16), -(-columns // group)
             size = _native.packed_bytes(rows, columns, group, bits)
             packed = guarded(np.zeros(size, np.uint8))
             codes = guarded(np.ones((rows, columns), np.uint8))
             _native.pack_panels(codes, packed, group, bits, 2)
-            scales = guarded(np.ones((panels, groups, 16), np.float32))
+            scales = (guarded(np.ones((panels, groups, 16), np.float32)), None)
             zeros = guarded(np.zeros((panels, groups, 16), np.uint8))
             weight = dict(packed=packed, scales=scales, zeros=zeros, zero=0, group=group, bits=bits)
             for tokens in (1, 3, 9):

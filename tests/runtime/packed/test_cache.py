@@ -19,6 +19,7 @@ from tersor.errors import FormatError, SourceError
 from tersor.runtime.artifact import open_stored
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.linears.packing import pack_linear
+from tersor.runtime.linears.panels import GroupNumbers
 from tersor.runtime.load import load
 from tersor.runtime.packed.container import VERSION, Origin, read_origin
 from tersor.runtime.packed.key import contents_key, layout_key
@@ -199,11 +200,12 @@ def test_a_file_that_is_another_artifacts_is_not_read(artifact: Path) -> None:
     "change",
     [
         lambda linear: replace(linear, codes=linear.codes[:-16]),
-        lambda linear: replace(linear, scales=linear.scales[:1]),
+        lambda linear: replace(linear, scales=GroupNumbers(linear.scales.values[:1])),
         lambda linear: replace(linear, zeros=linear.zeros[:, :1]),
         lambda linear: replace(linear, rows=linear.rows + 16),
         lambda linear: replace(linear, group=0),
         lambda linear: replace(linear, bits=5),
+        lambda linear: replace(linear, minima=GroupNumbers(linear.scales.values[:, :1])),
         lambda linear: replace(linear, zero=256),
         lambda linear: replace(linear, levels=np.zeros(4, np.float32)),
     ],

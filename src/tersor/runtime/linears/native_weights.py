@@ -16,7 +16,6 @@ def packed_weights(
 
     ``integer``: round activations to int8. ``bias``: ``(out,)``.
     """
-    more = {} if packed.minima is None else {"minima": packed.minima}
     made = _native.Weights.packed(
         codes=packed.codes,
         scales=packed.scales,
@@ -30,10 +29,9 @@ def packed_weights(
         fixed=packed.fixed,
         levels=packed.levels,
         bias=with_zero(packed, packed.fixed, bias, threads),
-        **more,
+        minima=packed.minima,
     )
-    parts = (packed.codes, packed.scales, packed.zeros, packed.minima)
-    return made, sum(part.nbytes for part in parts if part is not None)
+    return made, packed.nbytes
 
 
 def dense_weights(weight: NDArray[Any], bias: Floats | None) -> tuple[_native.Weights, int]:

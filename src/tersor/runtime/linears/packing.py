@@ -10,16 +10,16 @@ from tersor.grids import (
     Grid,
     IntegerGrid,
     QuantizedTensor,
-    StoredScale,
     TensorScheme,
 )
+from tersor.grids.super_blocks import by_super_block, factored
 from tersor.ranges import MinMax
 from tersor.rounding.nearest import nearest
 from tersor.runtime.linears.panels import (
     ACTIVATION_GROUP,
     Bytes,
+    GroupNumbers,
     PackedLinear,
-    Scales,
     pack_codes,
 )
 
@@ -43,7 +43,7 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
     if not has_kernel(grid):
         raise SchemeError(f"no kernel for weights on the grid {grid.name}")
     size = min(weight.scheme.group_size or group or columns, columns)
-    scales, threads = _scales(weight.scale), torch.get_num_threads()
+    scales, threads = _numbers(weight.scale.value(), weight.scheme), torch.get_num_threads()
     if integers is None:
         levels = np.zeros(1 << _CODEBOOK_BITS, np.float32)
         levels[: len(grid.levels)] = grid.levels
@@ -67,9 +67,9 @@ def pack_linear(weight: QuantizedTensor, group: int | None = None) -> PackedLine
         _unsigned(weight.codes, integers.lowest),
         scales,
         zeros,
-        minima=given.float().numpy() if given is not None and are_minima else None,
+        minima=_numbers(given, weight.scheme) if given is not None and are_minima else None,
         zero=zero,
-        bits=grid.bits if grid.bits in (2, 3, 4) else 8,
+        bits=grid.bits,
         group=size,
         threads=threads,
     )
@@ -90,10 +90,25 @@ def _unsigned(codes: Tensor, lowest: int) -> Bytes:
     return unsigned
 
 
-def _scales(stored: StoredScale) -> Scales:
-    """As bfloat16 where that holds every one of them."""
-    scale = stored.value()
-    narrow = scale.to(torch.bfloat16)
-    exact = torch.equal(narrow.float(), scale)
-    scales: Scales = (narrow.view(torch.uint16) if exact else scale).contiguous().numpy()
-    return scales
+def _numbers(values: Tensor, scheme: TensorScheme) -> GroupNumbers:
+    """Scales or minima ``(out, groups)``, exactly, in as few bytes as hold them."""
+    if scheme.scale_format.levels is not None:
+        return _steps(values, scheme)
+    wide = values.float()
+    narrow, half = wide.to(torch.bfloat16), wide.to(torch.float16)
+    if torch.equal(narrow.float(), wide):
+        return GroupNumbers(narrow.view(torch.uint16).contiguous().numpy())
+    exact = half if torch.equal(half.float(), wide) else wide
+    return GroupNumbers(exact.contiguous().numpy())
+
+
+def _steps(values: Tensor, scheme: TensorScheme) -> GroupNumbers:
+    """Products of two levels, taken apart; of minima, which are not above 0, values are not."""
+    assert scheme.scale_format.levels is not None
+    parts = by_super_block(scheme, values.float())
+    rows, blocks, together = parts.shape
+    lowest, highest = scheme.scale_format.levels
+    sign = -1 if lowest == 0 and bool((values < 0).any()) else 1
+    d, steps = factored((sign * parts).reshape(-1, together).numpy(), lowest, highest)
+    half = (sign * d).astype(np.float16).reshape(rows, blocks)
+    return GroupNumbers(half, steps.astype(np.int8).reshape(rows, -1))

@@ -6,7 +6,7 @@ exact integers, scaled in float32 (``native/kernels``). The level of instruction
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,35 @@ ACTIVATION_GROUP = 64
 PANEL = 16
 
 Bytes: TypeAlias = NDArray[np.uint8]
-Scales: TypeAlias = NDArray[np.uint16] | NDArray[np.float32]
+Values: TypeAlias = NDArray[np.uint16] | NDArray[np.float16] | NDArray[np.float32]
+Steps: TypeAlias = NDArray[np.int8]
 Floats: TypeAlias = NDArray[np.float32]
+
+
+class GroupNumbers(NamedTuple):
+    """A number for each group of each row, as scales are: float32, float16 or the bits of bfloat16.
+
+    ``(out, groups)``, or in panels ``(panels, groups, 16)``. With ``steps``, which are like that,
+    ``values`` are float16, and those of super-blocks: a group's number is a step times one of them.
+    """
+
+    values: Values
+    steps: Steps | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """In memory."""
+        return self.values.nbytes + (0 if self.steps is None else self.steps.nbytes)
 
 
 class _Native(TypedDict):
     packed: Bytes
-    scales: Scales
+    scales: GroupNumbers
     zeros: Bytes | None
     zero: int
     group: int
     bits: int
-    minima: NotRequired[Floats]
+    minima: GroupNumbers | None
 
 
 class FixedInput(NamedTuple):
@@ -49,16 +66,15 @@ class FixedInput(NamedTuple):
 class PackedLinear:
     """A weight ``(rows, columns)`` as the kernels read it, and what its scheme does to activations.
 
-    ``codes``: panels of 16 rows. ``scales``: ``(panels, groups, 16)``, float32 or the bits of
-    bfloat16; ``zeros``: likewise, uint8, or ``None`` if ``zero`` is every group's. ``group``:
-    columns that share a scale, of weights and of activations. ``levels``: float32 ``(16,)``, what
-    the codes of a codebook stand for; ``None`` if they are integers. ``rounded``: the scheme rounds
-    activations itself; ``fixed``: how, if it does not go by their range. ``minima``: what is added
-    to all weights of a group, like ``scales`` but float32; ``None`` if nothing is.
+    ``codes``: panels of 16 rows. ``scales``: in panels; ``zeros``: uint8 ``(panels, groups, 16)``,
+    or ``None`` if ``zero`` is every group's. ``group``: columns that share a scale, of weights and
+    of activations. ``levels``: float32 ``(16,)``, what the codes of a codebook stand for; ``None``
+    if they are integers. ``rounded``: the scheme rounds activations itself; ``fixed``: how, if it
+    does not go by their range. ``minima``: what is added to all weights of a group, or ``None``.
     """
 
     codes: Bytes
-    scales: Scales
+    scales: GroupNumbers
     zeros: Bytes | None
     zero: int
     rows: int
@@ -68,26 +84,30 @@ class PackedLinear:
     levels: Floats | None = None
     rounded: bool = False
     fixed: FixedInput | None = None
-    minima: Floats | None = None
+    minima: GroupNumbers | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of what is read to multiply it."""
+        parts = (self.codes, self.scales, self.zeros, self.minima)
+        return sum(part.nbytes for part in parts if part is not None)
 
     def native(self) -> _Native:
         """What the native linears take of it."""
-        taken: _Native = {
+        return {
             "packed": self.codes,
             "scales": self.scales,
             "zeros": self.zeros,
             "zero": self.zero,
             "group": self.group,
             "bits": self.bits,
+            "minima": self.minima,
         }
-        if self.minima is not None:
-            taken["minima"] = self.minima
-        return taken
 
 
 def pack_codes(
     codes: Bytes,
-    scales: Scales,
+    scales: GroupNumbers,
     zeros: Bytes | None,
     *,
     zero: int,
@@ -95,13 +115,13 @@ def pack_codes(
     group: int,
     threads: int,
     levels: Floats | None = None,
-    minima: Floats | None = None,
+    minima: GroupNumbers | None = None,
 ) -> PackedLinear:
     """Codes ``(out, in)`` of ``bits`` bits, not negative, in panels.
 
-    ``scales``, ``zeros`` and ``minima``: ``(out, groups)``, ``(out, 1)`` or ``(1, 1)``; ``zero``:
-    the code of 0 where there are no zeros. ``group``: columns that share a scale, of activations
-    too.
+    ``scales``, ``zeros`` and ``minima``: ``(out, groups)``, ``(out, 1)`` or ``(1, 1)``, and values
+    of super-blocks ``(out, super-blocks)``; ``zero``: the code of 0 where there are no zeros.
+    ``group``: columns that share a scale, of activations too.
     """
     rows, columns = codes.shape
     groups = -(-columns // group)
@@ -109,7 +129,7 @@ def pack_codes(
     _native.pack_panels(np.ascontiguousarray(codes), packed, group, bits, threads)
     return PackedLinear(
         packed,
-        panels(scales, rows, groups),
+        _in_panels(scales, rows, groups),
         None if zeros is None else panels(zeros, rows, groups),
         zero,
         rows,
@@ -117,8 +137,15 @@ def pack_codes(
         group,
         bits,
         levels,
-        minima=None if minima is None else panels(minima, rows, groups),
+        minima=None if minima is None else _in_panels(minima, rows, groups),
     )
+
+
+def _in_panels(numbers: GroupNumbers, rows: int, groups: int) -> GroupNumbers:
+    values, steps = numbers
+    if steps is None:
+        return GroupNumbers(panels(values, rows, groups))
+    return GroupNumbers(panels(values, rows, values.shape[1]), panels(steps, rows, groups))
 
 
 def panels(parameter: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:

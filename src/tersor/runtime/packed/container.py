@@ -20,7 +20,7 @@ from tersor.checkpoints.files import flush_to_disk, map_bytes
 from tersor.checkpoints.output.staging import Staging
 from tersor.errors import SchemeError
 
-VERSION = 7
+VERSION = 8
 _MAGIC = b"TERSORPK"
 _ALIGNED = 64
 _DIGEST = 32
@@ -30,6 +30,8 @@ _DTYPES: Mapping[str, "np.dtype[Any]"] = {
     "U8": np.dtype(np.uint8),
     "BF16": np.dtype(np.uint16),
     "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "I8": np.dtype(np.int8),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 NONSENSE = (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor import _native
-from tersor.runtime.linears.panels import PANEL, FixedInput, PackedLinear
+from tersor.runtime.linears.panels import PANEL, FixedInput, GroupNumbers, PackedLinear
 from tersor.runtime.packed.container import (
     NONSENSE,
     Arrays,
@@ -19,7 +19,8 @@ from tersor.runtime.packed.container import (
     write_container,
 )
 
-_ARRAYS = ("codes", "scales", "zeros", "levels", "minima")
+_ARRAYS = ("codes", "zeros", "levels")
+_GROUP_NUMBERS = ("scales", "minima")
 _NUMBERS = ("zero", "rows", "columns", "group", "bits")
 
 
@@ -40,6 +41,12 @@ class Packed:
                 array = getattr(linear, kind)
                 if array is not None:
                     yield f"{name}/{kind}", array
+            for kind in _GROUP_NUMBERS:
+                numbers: GroupNumbers | None = getattr(linear, kind)
+                if numbers is not None:
+                    yield f"{name}/{kind}", numbers.values
+                    if numbers.steps is not None:
+                        yield f"{name}/{kind}/steps", numbers.steps
 
 
 def write_packed(path: Path, packed: Packed, origin: Origin) -> None:
@@ -76,16 +83,20 @@ def _linear(arrays: Arrays, name: str, entry: Mapping[str, Any]) -> PackedLinear
     numbers = {number: int(entry[number]) for number in _NUMBERS}
     linear = PackedLinear(
         arrays[f"{name}/codes"],
-        arrays[f"{name}/scales"],
+        GroupNumbers(arrays[f"{name}/scales"], arrays.get(f"{name}/scales/steps")),
         arrays.get(f"{name}/zeros"),
         levels=arrays.get(f"{name}/levels"),
-        minima=arrays.get(f"{name}/minima"),
+        minima=_minima(arrays, f"{name}/minima"),
         rounded=bool(entry["rounded"]),
         fixed=_fixed(entry["fixed"]),
         **numbers,
     )
     _check(linear)
     return linear
+
+
+def _minima(arrays: Arrays, name: str) -> GroupNumbers | None:
+    return GroupNumbers(arrays[name], arrays.get(f"{name}/steps")) if name in arrays else None
 
 
 def _fixed(entry: Any) -> FixedInput | None:
@@ -101,17 +112,29 @@ def _check(linear: PackedLinear) -> None:
     parameters = (-(-rows // PANEL), -(-columns // group), PANEL)
     expected: dict[str, tuple[tuple[Any, ...], tuple[int, ...]]] = {
         "codes": ((np.uint8,), (_native.packed_bytes(rows, columns, group, bits),)),
-        "scales": ((np.uint16, np.float32), parameters),
     }
     if linear.zeros is not None:
         expected["zeros"] = ((np.uint8,), parameters)
-    if linear.minima is not None:
-        expected["minima"] = ((np.float32,), parameters)
     if linear.levels is not None:
         expected["levels"] = ((np.float32,), (1 << bits,))
     for kind, (dtypes, shape) in expected.items():
         array: NDArray[Any] = getattr(linear, kind)
         if array.dtype not in dtypes or array.shape != shape:
             raise ValueError(f"{kind} of another size")
+    for numbers in filter(None, (linear.scales, linear.minima)):
+        _check_numbers(numbers, parameters)
     if not 0 <= linear.zero <= 255 or (linear.levels is not None and bits != 4):
         raise ValueError("codes that are out of range")
+
+
+def _check_numbers(numbers: GroupNumbers, parameters: tuple[int, int, int]) -> None:
+    """The native side looks at the shapes of super-blocks."""
+    values, steps = numbers
+    if steps is None:
+        sound = values.dtype in (np.uint16, np.float16, np.float32) and values.shape == parameters
+    else:
+        sound = values.dtype == np.float16 and steps.dtype == np.int8 and steps.shape == parameters
+        sound = sound and values.ndim == 3 and values.shape[1] > 0
+        sound = sound and parameters[1] % values.shape[1] == 0
+    if not sound:
+        raise ValueError("numbers of groups of another size")

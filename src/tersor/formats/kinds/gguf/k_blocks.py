@@ -21,8 +21,8 @@ from tersor.formats.kinds.gguf.bits import (
     spread,
 )
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
-from tersor.formats.kinds.gguf.factors import factored
 from tersor.grids import AffineGrid, IntegerGrid, ScaleFormat, Symmetry
+from tersor.grids.super_blocks import factored
 
 
 class Q2_K(Blocks):  # noqa: N801 - llama.cpp's name

@@ -21,8 +21,8 @@ from tersor.formats.kinds.gguf.bits import (
     spread,
 )
 from tersor.formats.kinds.gguf.block_type import Blocks, Parameters
-from tersor.formats.kinds.gguf.factors import factored
 from tersor.grids import IntegerGrid, ScaleFormat, Symmetry
+from tersor.grids.super_blocks import factored
 
 _LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 

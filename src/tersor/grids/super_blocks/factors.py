@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tersor.errors import SchemeError
-from tersor.formats.kinds.gguf.bits import Floats
 
 # Every float16 number is an integer times 2^-24 below 2^40, so products with integers of 8 bits are
 # integers times 2^-24 too: whole in int64, and exact in float32, which has room for 11 + 8 bits.
 _UNITS = 2.0**24
 _LARGEST_FACTOR = 128
 
+Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
