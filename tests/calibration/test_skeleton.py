@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import tiny_models
+from every_architecture import save_every
 from tersor.calibration.attention import use_native_attention
 from tersor.calibration.blocks import BlockCall, Visit, cut
 from tersor.calibration.computed_buffers import fill_computed_buffers
@@ -50,6 +51,24 @@ def test_the_final_norms_output_is_the_models(family: str, tmp_path: Path) -> No
     with torch.no_grad():
         expected = model.base_model(tokens, use_cache=False).last_hidden_state
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pieces_do_not_share_what_blocks_hand_each_other(tmp_path: Path) -> None:
+    """Keys and values of other blocks, of the same windows: in what is no dict by its type."""
+    model: Any = save_every("gemma3n_text", tmp_path / "model")
+    tokens = tiny_models.tokens(batch=3)
+    calls: list[BlockCall] = []
+
+    def visit(call: BlockCall, hidden: torch.Tensor) -> torch.Tensor:
+        calls.append(call)
+        return run(call, hidden)
+
+    found = walk(decoder_of(open_source(tmp_path / "model")), tokens, visit, rows=1)
+    assert all(call.shares for call in calls)
+    use_native_attention(model)
+    with torch.no_grad():
+        expected = model.base_model(tokens, use_cache=False).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_one_block_at_a_time(tmp_path: Path) -> None:

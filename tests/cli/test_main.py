@@ -181,7 +181,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in loud.stderr
 
 
-def test_interrupt_leaves_nothing(
+def test_interrupt_leaves_what_is_gone_on_with(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tersor.pipeline import quantize as pipeline
@@ -192,8 +192,12 @@ def test_interrupt_leaves_nothing(
     monkeypatch.setattr(pipeline, "texts_about", interrupted)
     flags = ["-o", str(model.parent / "o"), "--group-size", "16"]
     assert run(["quantize", str(model), *flags]) == 130
-    assert "interrupted" in capsys.readouterr().err
-    assert [path.name for path in model.parent.iterdir()] == ["model"]
+    assert "interrupted; go on with --resume" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(["quantize", str(model), *flags]) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert run(["quantize", str(model), *flags, "--resume"]) == 0
+    assert sorted(path.name for path in model.parent.iterdir()) == ["model", "o"]
 
 
 def test_recipes_lists_and_prints(capsys: pytest.CaptureFixture[str]) -> None:

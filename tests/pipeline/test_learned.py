@@ -158,7 +158,7 @@ def test_the_same_bytes_on_one_core_and_on_two(made: Make, name: str, tmp_path: 
 
 def test_an_interrupted_training_goes_on(made: Make, tmp_path: Path) -> None:
     directory, out, _ = made("llama", "distill")
-    checkpoint, other = tmp_path / "state", tmp_path / "out"
+    other = tmp_path / "out"
     chosen = recipe("distill")
 
     def interrupt(done: int, total: int) -> None:
@@ -166,19 +166,18 @@ def test_an_interrupted_training_goes_on(made: Make, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        quantize(directory, other, chosen, checkpoint=checkpoint, progress=interrupt)
+        quantize(directory, other, chosen, progress=interrupt)
     assert not other.exists()
-    assert checkpoint.exists()
     steps: list[int] = []
     quantize(
         directory,
         other,
         chosen,
-        checkpoint=checkpoint,
+        resume=True,
         progress=lambda done, total: steps.append(done) if total == 18 else None,
     )
     assert steps == list(range(11, 19))
-    assert not checkpoint.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     names = [path.name for path in out.iterdir() if path.is_file()]
     assert filecmp.cmpfiles(out, other, names, shallow=False)[1:] == ([], [])
 

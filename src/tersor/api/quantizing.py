@@ -39,7 +39,7 @@ def quantize(
     tokens: int | None = None,
     window: int | None = None,
     seed: int | None = None,
-    checkpoint: AnyPath | None = None,
+    resume: bool = False,
     format: str | None = None,  # noqa: A002 - as it is called in the field
     target: str | None = None,
     target_bits: float | None = None,
@@ -61,13 +61,14 @@ def quantize(
 
     ``calibration``: text files for recipes that look at activations, ``tokens`` of them in windows
     of ``window`` tokens; without any, the mixture that comes with tersor. ``seed``: of recipes that
-    draw. ``checkpoint``: file in which training keeps its state and from which it goes on if it was
-    interrupted. ``format``: of the result, by name; the first, by preference, that can hold it if
-    none is asked for. ``target``: the engine that shall run it, ``vllm``, ``sglang``,
-    ``transformers``, ``llama.cpp``, ``openvino`` or ``mlx``: it picks the format, and what it does
-    not read is refused with what does. ``allow_pickle``: accept ``.bin`` weights.
-    ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``.
-    ``progress``: called with how much is done and how much there is, in bytes or blocks.
+    draw. ``resume``: go on with what an earlier run on ``out`` had finished when it was killed or
+    interrupted; what comes of it are the same bytes. ``format``: of the result, by name; the first,
+    by preference, that can hold it if none is asked for. ``target``: the engine that shall run it,
+    ``vllm``, ``sglang``, ``transformers``, ``llama.cpp``, ``openvino`` or ``mlx``: it picks the
+    format, and what it does not read is refused with what does. ``allow_pickle``: accept ``.bin``
+    weights. ``merge_adapter``: merge the LoRA adapter in the directory. ``force``: replace ``out``,
+    and what an unfinished run left. ``progress``: called with how much is done and how much there
+    is, in bytes or blocks.
 
     With one of the next three, widths are chosen matrix by matrix, by what each costs alone
     (:func:`~tersor.sensitivity`), and held against the uniform scheme of the same size; the better
@@ -78,16 +79,17 @@ def quantize(
     widths that are no neighbours, too. ``watch``: given the name of a piece of this work, returns
     what is called as ``progress`` is.
 
-    Raises a :class:`~tersor.errors.TersorError`; then nothing has changed on disk.
+    Raises a :class:`~tersor.errors.TersorError`; then nothing has changed at ``out``. Only what is
+    finished is kept beside it, in a hidden directory, when the run may be gone on with.
     """
-    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint, target)
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, resume, target)
     request = requested(
         source,
         out,
         recipe,
         Adjustments(bits, group_size, asymmetric, include, exclude, tokens, seed, window),
         calibration=calibration,
-        checkpoint=checkpoint,
+        resume=resume,
         format=format,
         target=target,
         allow_pickle=allow_pickle,
@@ -103,7 +105,7 @@ def quantize(
         request.plan,
         Path(out),
         calibration=request.calibration,
-        checkpoint=request.checkpoint,
+        resume=request.resume,
         force=force,
         progress=progress,
     )
@@ -124,7 +126,7 @@ def plan(
     tokens: int | None = None,
     window: int | None = None,
     seed: int | None = None,
-    checkpoint: AnyPath | None = None,
+    resume: bool = False,
     format: str | None = None,  # noqa: A002 - as it is called in the field
     target: str | None = None,
     target_bits: float | None = None,
@@ -144,14 +146,14 @@ def plan(
 
     Raises a :class:`~tersor.errors.TersorError`.
     """
-    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, checkpoint, target)
+    goal = _goal(target_bits, target_size, max_kl, any_widths, bits, resume, target)
     request = requested(
         source,
         out,
         recipe,
         Adjustments(bits, group_size, asymmetric, include, exclude, tokens, seed, window),
         calibration=calibration,
-        checkpoint=checkpoint,
+        resume=resume,
         format=format,
         target=target,
         allow_pickle=allow_pickle,
@@ -169,14 +171,14 @@ def _goal(
     max_kl: float | None,
     any_widths: bool,
     bits: int | None,
-    checkpoint: AnyPath | None,
+    resume: bool,
     target: str | None,
 ) -> Goal | None:
     """The budget that is asked for; what means nothing with or without one is refused."""
     goal = asked_goal(target_bits, target_size, max_kl)
     if yes_or_no("any_widths", any_widths) and goal is None:
         raise OptionError("any_widths", "has no effect without a budget, such as {}", "target_bits")
-    others = {"bits": bits, "checkpoint": checkpoint, "target": target}
+    others = {"bits": bits, "resume": yes_or_no("resume", resume) or None, "target": target}
     for name, given in others.items():
         if goal is not None and given is not None:
             raise OptionError(name, "has no effect beside {}", goal.option)

@@ -1,6 +1,6 @@
 """One decoder block, and everything but the hidden states that the model calls it with."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +57,11 @@ class BlockCall:
         result: Tensor = output[0] if isinstance(output, tuple | list) else output
         return turned(result, self.lead)
 
+    @property
+    def shares(self) -> bool:
+        """Whether blocks hand each other more than hidden states, such as keys and values."""
+        return any(handed_on(kwargs) for _, kwargs in self.own.values())
+
     def pieces(self, hidden: Tensor) -> Iterator[slice]:
         """Which windows go through the block together: fixed, whatever the number of cores."""
         for start in range(0, len(hidden), self.rows):
@@ -76,6 +81,11 @@ class BlockCall:
         return into
 
 
+def handed_on(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call has something in it that blocks put their keys and values into for others."""
+    return any(isinstance(value, MutableMapping) for value in kwargs.values())
+
+
 def turned(hidden: Tensor, lead: bool) -> Tensor:
     """``(windows, streams, T, hidden)`` ⇄ ``(streams, windows, T, hidden)`` if streams lead."""
     return hidden.transpose(0, 1) if lead else hidden
@@ -90,7 +100,7 @@ def same(one: Any, other: Any) -> bool:
         return alike and bool(torch.equal(one, other))
     if type(one) is not type(other):
         return False
-    if isinstance(one, dict):
+    if isinstance(one, Mapping):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(same, one, other))

@@ -21,6 +21,7 @@ from tersor.calibration.blocks import (
     Returns,
     Visit,
     cut,
+    handed_on,
     same,
     turned,
 )
@@ -80,6 +81,7 @@ class Decoder:
         memory: ActivationMemory,
         dtype: torch.dtype = torch.float32,
         progress: Callable[[int, int], None] | None = None,
+        enter: Callable[[Tensor], int] = lambda hidden: 0,
     ) -> Generator[Tensor, None, None]:
         """Take ``tokens (n, T)`` through the blocks, one block in memory at a time.
 
@@ -87,13 +89,14 @@ class Decoder:
         ``(n, T, hidden)``; the block is loaded before and emptied after. The model's own forward
         makes the calls' masks, positions and so on, for ``rows`` windows at a time. Yields the
         final norm's output in pieces ``(rows, T, hidden)``; nothing happens before it is asked for.
-        ``progress(done, total)`` counts blocks.
+        ``progress(done, total)`` counts blocks. ``enter(hidden)`` is given the first block's input
+        and returns how many blocks are not visited, because it put their output in its place.
         """
         with torch.no_grad():
             self.embedding()
             calls, hidden = self._enter(tokens, rows, memory, dtype)
             unload(self._embedding)  # in fp32 it is a large part of a small model
-            for call in calls:
+            for call in calls[enter(hidden) :]:
                 with self.loaded(call.index):
                     hidden = visit(call, hidden)
                 if progress is not None:
@@ -133,10 +136,11 @@ class Decoder:
             piece = turned(found.hidden, self._lead)
             hidden[start : start + rows] = piece
             for mine, theirs, alone in zip(record.calls, found.calls, own, strict=True):
-                if not same(cut(mine, rows, slice(0, len(piece))), theirs):
+                alike = same(cut(mine, rows, slice(0, len(piece))), theirs)
+                if not alike or handed_on(theirs[1]):
                     alone[start] = theirs
         for mine, alone in zip(record.calls, own, strict=True):
-            if alone or any(isinstance(value, dict) for value in mine[1].values()):
+            if alone or handed_on(mine[1]):
                 alone[0] = mine
         calls = [
             BlockCall(index, block, args, kwargs, rows, dtype, alone, self._lead)

@@ -20,6 +20,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for a large one in a clone without Git LFS."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+_PIECE = 1 << 24
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # safetensors reports an operating system error only inside its text.
 _ERRNO_IN_TEXT = re.compile(r"os error (\d+)")
@@ -117,6 +118,13 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_all(descriptor: int, values: memoryview, offset: int) -> None:
+    """Write bytes at ``offset`` of an open file, however many of them go at once."""
+    done = 0
+    while done < len(values):
+        done += os.pwrite(descriptor, values[done : done + _PIECE], offset + done)
 
 
 def write_text(path: Path, text: str) -> None:

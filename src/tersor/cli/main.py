@@ -13,8 +13,12 @@ from tersor.errors import OptionError, TersorError, readable
 from tersor.machine.memory import is_shortage
 
 _INTERRUPTED = 130
-_WRITING = ("restore", "quantize", "import", "export")
-"""Commands with one output; those with several say themselves what is kept."""
+_UNWRITTEN = "; no output was written"
+_END = {
+    "quantize": "; go on with --resume",
+    **dict.fromkeys(("restore", "import", "export"), _UNWRITTEN),
+}
+"""What commands with one output leave; those with several say themselves what is kept."""
 
 
 def main() -> NoReturn:
@@ -50,8 +54,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         print(_one_line(error), file=sys.stderr)
         return 2 if isinstance(error, OptionError) else getattr(error, "exit_code", 1)
     if left == _INTERRUPTED:
-        writes = bool(arguments) and arguments[0] in _WRITING
-        print("\ninterrupted" + "; no output was written" * writes, file=sys.stderr)
+        print(f"\ninterrupted{_END.get(arguments[0] if arguments else '', '')}", file=sys.stderr)
     return int(left or 0)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -18,8 +19,12 @@ from tersor.grids import Scheme, error_parts
 from tersor.machine.parallel import in_order
 from tersor.models.experts import unfuse
 from tersor.pipeline.blocks.linear_rounding import round_nearest
+from tersor.pipeline.blocks.loop import Emit
 from tersor.pipeline.blocks.static_ranges import static_input
 from tersor.pipeline.blocks.work import Seen, Work
+from tersor.pipeline.journal.entry import UnitEntry
+from tersor.pipeline.journal.keeping import recording
+from tersor.pipeline.journal.recorder import Recorder
 from tersor.pipeline.planning import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.planning.prepare import unprepared
 from tersor.pipeline.planning.stored_types import cast, widened_scales
@@ -37,7 +42,6 @@ from tersor.report.record import (
     with_wide_scales,
 )
 from tersor.rounding import Rounded
-from tersor.training import Checkpoint
 
 Progress = Callable[[int, int], None]
 """Called with (done, total): source bytes, or blocks where the recipe looks at activations."""
@@ -49,53 +53,82 @@ def quantize_to(
     out: Path,
     *,
     calibration: Sequence[Path] = (),
-    checkpoint: Path | None = None,
+    resume: bool | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> QuantizeResult:
     """Carry out ``plan`` and write the artifact to the directory ``out``.
 
     ``source``: the one the plan was made for. ``calibration``: text files for recipes that look at
-    activations; without any, the mixture that comes with tersor. ``checkpoint``: file in
-    which training keeps its state, from which it goes on if it was interrupted, and which is
-    removed in the end. Nothing appears at ``out`` unless everything succeeded.
+    activations; without any, the mixture that comes with tersor. Nothing appears at ``out`` unless
+    everything succeeded.
+
+    ``resume``: whether to go on with what an earlier run on ``out`` has finished; the result is the
+    same, byte for byte. ``None``: nothing is kept for a later run, and nothing that one left is
+    gone on with.
 
     The recipe that is written says what it was made with; one that says so already is held against
     it: other texts are refused, and what else is different is in the result.
 
     Raises :class:`~tersor.errors.NonFiniteWeight`, :class:`~tersor.errors.SchemeError`,
-    :class:`~tersor.errors.TextError`, :class:`~tersor.errors.SourceError` (a checkpoint that is not
-    this training's, say) and :class:`~tersor.errors.OutputError`.
+    :class:`~tersor.errors.TextError`, :class:`~tersor.errors.SourceError` and
+    :class:`~tersor.errors.OutputError` (an earlier run that was another one, say).
     """
     if plan.recipe.needs_calibration:
         import transformers.models.auto  # noqa: F401 - seconds are without imports
     texts = given_texts(plan.recipe, calibration)
     started = time.perf_counter()
-    container, config = plan.written_as.container, plan.config(source.config)
-    with output(plan, out, force=force, source=source) as staging:
-        with container.writer(staging, list(plan.outputs()), config, source) as writer:
-            run = _Run(source, plan, writer, unprepared(source))
-            kept = None if checkpoint is None else Checkpoint(checkpoint)
-            found = run.all_units(texts, progress, kept)
-        made = made_now(source, plan.recipe, found.texts, run.digests, run.written)
-        result = QuantizeResult(
-            source.path,
-            out,
-            plan.written(run.widened).with_made(made),
-            tuple(run.records),
-            made.source,
-            found.notes,
-            found.texts,
-            repetition(plan.recipe.made, made),
-        )
-        container.describe(staging, source, config, texts_about(source, result))
-        verify(staging, plan.written_as, result.layers)
-    if kept is not None:
-        kept.remove()
+    place = output(plan, out, force=force, source=source, resume=resume)
+    with place as staging:
+        if resume is None:
+            result = _carried_out(source, plan, out, staging, texts, progress, None)
+        else:
+            with recording(place, source, plan, texts) as recorder:
+                result = _carried_out(source, plan, out, staging, texts, progress, recorder)
+                recorder.complete()
+    if resume is not None:
+        place.workplace.close()
     return replace(result, seconds=time.perf_counter() - started)
 
 
-def output(plan: Plan, out: Path, *, force: bool, source: Source) -> OutputDirectory:
+def _carried_out(
+    source: Source,
+    plan: Plan,
+    out: Path,
+    staging: Path,
+    texts: Sequence[TextFile],
+    progress: Progress | None,
+    recorder: Recorder | None,
+) -> QuantizeResult:
+    """The artifact in ``staging``, checked; or what there is to say of it, if it has left that."""
+    container, config = plan.written_as.container, plan.config(source.config)
+    run = _Run(source, plan, unprepared(source), recorder)
+    published = recorder is not None and recorder.published
+    if published:
+        found = run.all_units(None, texts, progress)
+    else:
+        with container.writer(staging, list(plan.outputs()), config, source) as writer:
+            found = run.all_units(writer, texts, progress)
+    made = made_now(source, plan.recipe, found.texts, run.digests, run.written)
+    result = QuantizeResult(
+        source.path,
+        out,
+        plan.written(run.widened).with_made(made),
+        tuple(run.records),
+        made.source,
+        found.notes,
+        found.texts,
+        repetition(plan.recipe.made, made),
+    )
+    if not published:
+        container.describe(staging, source, config, texts_about(source, result))
+        verify(staging, plan.written_as, result.layers)
+    return result
+
+
+def output(
+    plan: Plan, out: Path, *, force: bool, source: Source, resume: bool | None = None
+) -> OutputDirectory:
     """Where the result of a plan is staged, and published if all goes well."""
     return OutputDirectory(
         out,
@@ -103,6 +136,7 @@ def output(plan: Plan, out: Path, *, force: bool, source: Source) -> OutputDirec
         source=source.path,
         force=force,
         kind=plan.written_as.container,
+        resume=resume,
     )
 
 
@@ -110,8 +144,8 @@ def output(plan: Plan, out: Path, *, force: bool, source: Source) -> OutputDirec
 class _Run:
     source: Source
     plan: Plan
-    writer: Writer
     original: Source
+    recorder: Recorder | None
     records: list[LayerRecord] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     """Of the original's tensors, by name."""
@@ -121,32 +155,66 @@ class _Run:
     """Scales that are float32, because float16 could not hold them."""
 
     def all_units(
-        self, texts: Sequence[TextFile], progress: Progress | None, checkpoint: Checkpoint | None
+        self, writer: Writer | None, texts: Sequence[TextFile], progress: Progress | None
     ) -> Calibrated:
-        """Quantize everything; returns what calibration has to report."""
+        """Quantize everything; returns what calibration has to report.
+
+        ``writer``: not needed where an earlier run has written everything.
+        """
+        recorder = self.recorder
+        if recorder is not None:
+            for unit in recorder.kept:
+                self.take(unit)
+            if writer is not None:
+                recorder.into(writer)
+        emit = partial(self.unit, writer)
         if self.plan.recipe.needs_calibration:
-            return calibrated_works(self.source, self.plan, texts, self.unit, progress, checkpoint)
+            found = calibrated_works(self.source, self.plan, texts, emit, progress, recorder)
+        else:
+            self.nearest(emit, progress)
+            found = Calibrated()
+        if recorder is not None:
+            recorder.commit(last=True)
+        return found
+
+    def nearest(self, emit: Emit, progress: Progress | None) -> None:
+        """Units of a recipe that looks at no activations."""
         done = 0
         for unit in self.plan.units:
-            self.unit(unit, Work())
+            emit(unit, Work())
+            if self.recorder is not None:
+                self.recorder.commit()
             done += sum(tensor.source.nbytes for tensor in unit.tensors)
             if progress is not None:
                 progress(done, self.plan.source_bytes)
-        return Calibrated()
 
-    def unit(self, unit: Unit, work: Work) -> None:
-        """Write one unit as calibration decided, or rounded to nearest."""
+    def take(self, unit: UnitEntry) -> None:
+        """Account for a unit that is written."""
+        self.digests.update(unit.digests)
+        self.written.update(unit.written)
+        self.widened.update({info.name: info for info in unit.widened})
+        self.records.extend(unit.records)
+
+    def unit(self, writer: Writer | None, unit: Unit, work: Work) -> None:
+        """Write one unit as calibration decided, or rounded to nearest; none that is there."""
+        if self.recorder is not None and self.recorder.has_written(unit.name):
+            return
+        assert writer is not None
+        entry = UnitEntry(unit.name)
         tensors = self.source.read([tensor.source.name for tensor in unit.tensors])
         jobs = ((plan, tensors.pop(plan.source.name), work) for plan in unit.tensors)
         for name, done in in_order(self.tensor, jobs):
             if done.digest:
-                self.digests[name] = done.digest
-            self.written.update(done.written)
+                entry.digests[name] = done.digest
+            entry.written.update(done.written)
             for info in done.widened:
-                self.widened[info.name] = info
-                self.writer.revise(info)
-            self.writer.add(done.outputs)
-            self.records.extend(done.records)
+                entry.widened.append(info)
+                writer.revise(info)
+            writer.add(done.outputs)
+            entry.records.extend(done.records)
+        self.take(entry)
+        if self.recorder is not None:
+            self.recorder.written(entry)
 
     def tensor(self, job: tuple[TensorPlan, Tensor, Work]) -> tuple[str, "_Done"]:
         """Everything that is written for one tensor of the source."""

@@ -15,17 +15,17 @@ from tersor.pipeline.planning import Plan, make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.pipeline.quantize import output
 from tersor.pipeline.whole_model.given_texts import refuse_texts
-from tersor.recipes import Adjustments, AnyRecipe, Recipe, known_recipe
+from tersor.recipes import Adjustments, AnyRecipe, known_recipe
 
 
 @dataclass(frozen=True)
 class Request:
-    """A source, the plan for it, the files beside it, and the ``format`` that was asked for."""
+    """A source, the plan for it, the texts, and the ``format`` that was asked for."""
 
     source: Source
     plan: Plan
     calibration: tuple[Path, ...]
-    checkpoint: Path | None
+    resume: bool
     format: Format | None = None
 
 
@@ -36,7 +36,7 @@ def requested(
     adjustments: Adjustments,
     *,
     calibration: AnyPath | Sequence[AnyPath] = (),
-    checkpoint: AnyPath | None = None,
+    resume: bool = False,
     format: str | None = None,  # noqa: A002 - as it is called in the field
     target: str | None = None,
     allow_pickle: bool = False,
@@ -58,29 +58,19 @@ def requested(
     pickle = yes_or_no("allow_pickle", allow_pickle)
     merge = yes_or_no("merge_adapter", merge_adapter)
     texts = some_paths("calibration", calibration)
-    state = None if checkpoint is None else one_path("checkpoint", checkpoint)
+    resumed = yes_or_no("resume", resume)
     format_ = None if format is None else known_formats().named(of_kind("format", format, str))
     engine = None if target is None else target_named(of_kind("target", target, str))
     if engine is not None and format_ is not None:
         raise OptionError("format", "has no effect beside {}", "target")
     chosen = adjustments.apply(known_recipe("recipe", recipe))
-    _refuse_unheard(chosen, texts, state)
+    refuse_texts([chosen], texts)
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
     plan = make_plan(opened, chosen, format_, engine)
     _refuse_wide(adjustments, plan)
     if place is not None:
-        output(plan, place, force=replace_it, source=opened).check()
-    return Request(opened, plan, tuple(texts), state, format_)
-
-
-def _refuse_unheard(recipe: Recipe, texts: Sequence[Path], checkpoint: Path | None) -> None:
-    refuse_texts([recipe], texts)
-    if checkpoint is None:
-        return
-    if recipe.training is None:
-        raise OptionError("checkpoint", f"has no effect: recipe {recipe.name!r} trains nothing")
-    if checkpoint.is_dir() or not checkpoint.absolute().parent.is_dir():
-        raise OptionError("checkpoint", f"must be a file in a directory that exists: {checkpoint}")
+        output(plan, place, force=replace_it, source=opened, resume=resumed).check()
+    return Request(opened, plan, tuple(texts), resumed, format_)
 
 
 def _refuse_wide(adjustments: Adjustments, plan: Plan) -> None:

@@ -122,6 +122,12 @@ class StoredTensor:
         return raw.copy() if self.offset % self._numpy.itemsize else raw
 
 
+def kind_of(dtype: "torch.dtype") -> str:
+    """What the format calls a type of torch."""
+    name = str(dtype).removeprefix("torch.")
+    return next(kind for kind, (known, _) in _TYPES.items() if known == name)
+
+
 class Described(Protocol):
     """Anything that knows what is stored of it."""
 

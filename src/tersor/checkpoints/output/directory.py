@@ -16,7 +16,15 @@ from tersor.checkpoints.files import (
     write_failure,
     writing,
 )
-from tersor.checkpoints.output.staging import Lock, Staging, remove, size_of
+from tersor.checkpoints.output.staging import (
+    Lock,
+    Staging,
+    refuse_unfinished_or_busy,
+    remove,
+    size_of,
+)
+from tersor.checkpoints.output.unfinished import is_published, partial_of
+from tersor.checkpoints.output.workplace import Workplace
 from tersor.errors import OutputError, SourceError
 
 _REPLACED = ".replaced"
@@ -68,10 +76,16 @@ class OutputDirectory:
         force: replace an existing model directory: the old one is renamed aside, the new one
             renamed in, then the old one deleted.
         kind: what is published; of a single file, the file alone.
+        resume: whether an earlier run is gone on with; not ``None`` of a run that keeps a journal:
+            then there is a :attr:`workplace`, which is to be closed after the block.
+
+    Attributes:
+        published: whether the earlier run had come to the end, and was killed behind it.
 
     Raises:
-        OutputError: ``path`` exists and may not be replaced, another process is writing it, the
-            disk is too small or full, or there is no permission to write.
+        OutputError: ``path`` exists and may not be replaced, an unfinished run is there and neither
+            gone on with nor replaced, another process is writing it, the disk is too small or full,
+            or there is no permission to write.
     """
 
     def __init__(
@@ -82,6 +96,7 @@ class OutputDirectory:
         source: Path | None = None,
         force: bool = False,
         kind: Kind = MODEL_DIRECTORY,
+        resume: bool | None = None,
     ) -> None:
         self._given = Path(path)
         # The target of a symbolic link is replaced, not the link.
@@ -90,14 +105,28 @@ class OutputDirectory:
         self._source = source
         self._force = force
         self._kind = kind
-        self._staging: Staging | None = None
+        self._resume = resume
+        self._staging: Staging | Workplace | None = None
+        self._workplace: Workplace | None = None
+        self.published = False
         self._made_parents: list[Path] = []
 
     def check(self) -> None:
         """Raise what entering would raise about what exists and about the disk; makes nothing."""
         with writing(self._given):
-            self._refuse_replacing()
-            self._refuse_small_disk()
+            if self._staging is None and not self._resume and not self._force:
+                refuse_unfinished_or_busy(self.path)
+            self.published = bool(self._resume) and is_published(self.path, self._kind.file)
+            if not self.published:
+                self._refuse_replacing()
+                if not self._resume or not partial_of(self.path).exists():
+                    self._refuse_small_disk()
+
+    @property
+    def workplace(self) -> Workplace:
+        """Where a run that keeps a journal works; while the block lasts, and behind it."""
+        assert self._workplace is not None
+        return self._workplace
 
     def __enter__(self) -> Path:
         if not self.path.name:
@@ -105,7 +134,7 @@ class OutputDirectory:
         try:
             with writing(self._given):
                 self._make_parents()
-                self._staging = Staging(self.path)
+                self._staging = self._staged()
                 self._undo_killed_swap()
                 self.check()
         except BaseException:
@@ -120,13 +149,21 @@ class OutputDirectory:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is None:
+            if error is None and not self.published:
                 with writing(self._given):
                     self._publish()
+            elif error is None:
+                self._staging = None
             elif isinstance(error, OSError) and self._is_mine(error):
                 raise write_failure(self._given, error) from error
         finally:
             self._clean_up()
+
+    def _staged(self) -> Staging | Workplace:
+        if self._resume is None:
+            return Staging(self.path, force=self._force)
+        self._workplace = Workplace(self.path, resume=self._resume, force=self._force)
+        return self._workplace
 
     def _refuse_replacing(self) -> None:
         if not self.path.exists():
@@ -135,7 +172,8 @@ class OutputDirectory:
             what = "directory" if self.path.is_dir() else "file"
             raise OutputError(f"{self._given}: exists and is a {what}; {_ANOTHER}")
         if not self._force:
-            raise OutputError(f"{self._given}: exists already; {_ANOTHER} or pass --force")
+            said = " and is complete" if self._resume and self._kind.recognizes(self.path) else ""
+            raise OutputError(f"{self._given}: exists already{said}; {_ANOTHER} or pass --force")
         if self._source is not None:
             self._refuse_losing(self._source)
         empty = self.path.is_dir() and not any(self.path.iterdir())
@@ -199,6 +237,9 @@ class OutputDirectory:
         flush_to_disk(staged)
         staged.replace(self.path)
         self._made_parents = []
+        assert self._staging is not None
+        self._staging.emptied()
+        self._staging = None
         flush_to_disk(self.path.parent)
 
     @property

@@ -14,9 +14,8 @@ import warnings
 from pathlib import Path
 
 from tersor.byte_sizes import human_bytes
+from tersor.checkpoints.output.unfinished import partial_of, refuse_unfinished
 from tersor.errors import OutputBusy, OutputError
-
-PARTIAL = ".partial"
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF})
 
@@ -28,16 +27,19 @@ class Staging:
     files of their own beside it meanwhile.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, force: bool = False) -> None:
         """``path``: the result, whose parent exists.
 
         What a killed run left is removed, and a warning says so. Raises :class:`OutputBusy` if
-        another process is writing the same result, and :class:`OSError`.
+        another process is writing the same result, :class:`OutputError` if what is there may be
+        gone on with, unless ``force``, and :class:`OSError`.
         """
-        self.directory = path.with_name(f".{path.name}{PARTIAL}")
-        self._lock = _new_lock(self.directory, path)
+        self.directory = partial_of(path)
+        self._lock = new_lock(self.directory, path)
         try:
-            self._remove_leftovers()
+            if not force:
+                refuse_unfinished(path)
+            remove_leftovers(self.directory, self._lock)
         except BaseException:
             self._lock.release()
             raise
@@ -51,19 +53,9 @@ class Staging:
         """The directory has another name: what now has its old one would be another process's."""
         self._lock.release()
 
-    def _remove_leftovers(self) -> None:
-        left = list(self.directory.iterdir())
-        if not left:
-            return
-        said = f"{self.directory}: {human_bytes(size_of(self.directory))} left by a killed run"
-        if not self._lock.held:
-            raise OutputError(
-                f"{said}, or what another run is writing (this file system has no locks); delete "
-                "it if no run goes on there"
-            )
-        for path in left:
-            remove(path)
-        warnings.warn(f"{said}; removed", stacklevel=2)
+    def emptied(self) -> None:
+        """The file that is the result has another place; the rest is removed."""
+        self.discard()
 
 
 class Lock:
@@ -99,7 +91,8 @@ class Lock:
         os.close(self._descriptor)
 
 
-def _new_lock(directory: Path, result: Path) -> Lock:
+def new_lock(directory: Path, result: Path) -> Lock:
+    """A lock on ``directory``, which is made if need be. Raises as :class:`Lock`."""
     while True:
         if directory.is_symlink() or directory.is_file():
             directory.unlink()
@@ -111,6 +104,33 @@ def _new_lock(directory: Path, result: Path) -> Lock:
         if lock.is_on(directory):
             return lock
         lock.release()
+
+
+def refuse_unfinished_or_busy(path: Path) -> None:
+    """What making a :class:`Staging` for the result ``path`` would raise; makes nothing."""
+    directory = partial_of(path)
+    if directory.is_dir() and not directory.is_symlink():
+        Lock(directory, path).release()
+    refuse_unfinished(path)
+
+
+def remove_leftovers(directory: Path, lock: Lock) -> None:
+    """Empty a directory that is locked; a warning says so if anything was there.
+
+    Raises :class:`OutputError` if nobody can know that no other run writes there.
+    """
+    left = list(directory.iterdir())
+    if not left:
+        return
+    said = f"{directory}: {human_bytes(size_of(directory))} left by a killed run"
+    if not lock.held:
+        raise OutputError(
+            f"{said}, or what another run is writing (this file system has no locks); delete "
+            "it if no run goes on there"
+        )
+    for path in left:
+        remove(path)
+    warnings.warn(f"{said}; removed", stacklevel=3)
 
 
 def size_of(path: Path) -> int:

@@ -1,18 +1,17 @@
-"""Safetensors shards, written one by one as their tensors arrive, and read back."""
+"""Safetensors shards that grow in place as their tensors arrive, and are read back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from torch import Tensor
 
-from tersor.checkpoints.files import replacing, write_failure, write_json
+from tersor.checkpoints.files import write_json
 from tersor.checkpoints.huggingface.directory import INDEX, SINGLE
-from tersor.checkpoints.huggingface.safetensors_file import read_header
+from tersor.checkpoints.output.shard import Shard
 from tersor.checkpoints.source import TensorInfo
-from tersor.errors import OutputError, ReadBackError, SourceError
+from tersor.digest import tensor_digest
+from tersor.errors import OutputError
 
 MAX_SHARD_BYTES = 512 * 2**20
 
@@ -20,10 +19,10 @@ MAX_SHARD_BYTES = 512 * 2**20
 class ShardWriter:
     """Context manager that writes the ``expected`` tensors into ``directory``.
 
-    The layout is fixed up front: tensors fill shards in the order of ``expected``, so give them in
-    the order in which they will be added (``block_order``), or buffers pile up. A shard is written
-    once its last tensor arrives: to a temporary sibling, read back and compared bit for bit,
-    flushed, renamed. Leaving the block without an exception closes the writer.
+    The layout is fixed up front: tensors fill shards in the order of ``expected``. Every tensor is
+    written where it belongs when it arrives, and none is held. Leaving the block without an
+    exception reads each back, compares it bit for bit, flushes the shards and gives them their
+    names; with one, what was written stays, for a run that goes on (:meth:`adopt`).
 
     Args:
         directory: an existing directory.
@@ -33,7 +32,7 @@ class ShardWriter:
         metadata: text for the headers, besides ``format: pt``.
 
     Attributes:
-        shards: file name → the tensors it holds, in order.
+        shards: file name → the tensors that it was planned to hold, in order.
     """
 
     def __init__(
@@ -48,30 +47,53 @@ class ShardWriter:
             raise OutputError(f"{directory}: no tensors to write")
         self.shards = shard_layout(expected, max_shard_bytes)
         self._directory = directory
-        self._metadata = {"format": "pt", **(metadata or {})}
-        self._waiting = {info.name: info for info in expected}
-        self._shard_of = {info.name: file for file, held in self.shards.items() for info in held}
-        self._missing = {file: len(held) for file, held in self.shards.items()}
-        self._buffers: dict[str, dict[str, Tensor]] = {file: {} for file in self.shards}
+        text = {"format": "pt", **(metadata or {})}
+        self._files = {
+            file: Shard(directory / file, held, text) for file, held in self.shards.items()
+        }
+        self._file_of = {info.name: file for file, held in self.shards.items() for info in held}
+        self._digests: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def adopt(self, digests: Mapping[str, str]) -> None:
+        """Tensors that an earlier run wrote count as added.
+
+        What it revised must have been revised again before, in the same order. Raises
+        :class:`OutputError` naming a tensor that is not what the earlier run wrote.
+        """
+        for name, digest in digests.items():
+            self._check_waiting(name)
+            if self._shard(name).digest(name) != digest:
+                raise OutputError(
+                    f"{self._directory}: tensor {name!r} is not what the run that ended had "
+                    "written; check the disk, and start anew with --force"
+                )
+            self._digests[name] = digest
+            self._told.add(name)
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take tensors, and write each shard that is now complete.
-
-        They are held, not copied, until their shard is written; do not change them.
+        """Write tensors where they belong.
 
         Raises:
             OutputError: a tensor that was not expected, came twice or looks different than
                 expected; disk full, no permission.
-            ReadBackError: what is on disk is not what was meant.
         """
         for name, tensor in tensors.items():
             self._check(name, tensor)
-            del self._waiting[name]
-            file = self._shard_of[name]
-            self._buffers[file][name] = tensor.detach().cpu().contiguous()
-            self._missing[file] -= 1
-            if not self._missing[file]:
-                self._write(file)
+            values = tensor.detach().cpu()
+            self._shard(name).write(name, values)
+            self._digests[name] = tensor_digest([values])
+
+    def added(self) -> dict[str, str]:
+        """Digests of the tensors that were added since this was asked last, by name."""
+        new = {name: d for name, d in self._digests.items() if name not in self._told}
+        self._told |= new.keys()
+        return new
+
+    def sync(self) -> None:
+        """Wait until what was added survives a power cut. Raises :class:`OutputError`."""
+        for shard in self._files.values():
+            shard.sync()
 
     def revise(self, info: TensorInfo) -> None:
         """Expect another type or shape of a tensor that has not come yet; its shard stays.
@@ -80,26 +102,27 @@ class ShardWriter:
             OutputError: a tensor that was not expected, or came already.
         """
         self._check_waiting(info.name)
-        file = self._shard_of[info.name]
-        self._waiting[info.name] = info
-        held = (info if old.name == info.name else old for old in self.shards[file])
-        self.shards[file] = tuple(held)
+        self._shard(info.name).revise(info)
 
     def close(self) -> None:
-        """Check that every expected tensor came, and write the index if there are several shards.
+        """Check that every tensor came and is on disk, and write the index of several shards.
 
         Raises:
             OutputError: a tensor is missing; disk full, no permission.
+            ReadBackError: what is on disk is not what was meant.
         """
-        if self._waiting:
-            name = next(iter(self._waiting))
+        missing = [name for name in self._file_of if name not in self._digests]
+        if missing:
             raise OutputError(
-                f"{self._directory}: {len(self._waiting)} tensors were never written, "
-                f"the first is {name!r}"
+                f"{self._directory}: {len(missing)} tensors were never written, "
+                f"the first is {missing[0]!r}"
             )
+        for shard in self._files.values():
+            shard.finish(self._digests)
         if len(self.shards) > 1:
-            total = sum(info.nbytes for held in self.shards.values() for info in held)
-            index = {"metadata": {"total_size": total}, "weight_map": self._shard_of}
+            infos = (info for shard in self._files.values() for info in shard.infos.values())
+            total = sum(info.nbytes for info in infos)
+            index = {"metadata": {"total_size": total}, "weight_map": self._file_of}
             write_json(self._directory / INDEX, index)
 
     def __enter__(self) -> "ShardWriter":
@@ -111,42 +134,32 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.close()
-        self._buffers.clear()
+        try:
+            if error is None:
+                self.close()
+        finally:
+            for shard in self._files.values():
+                shard.close()
+
+    def _shard(self, name: str) -> Shard:
+        return self._files[self._file_of[name]]
 
     def _check_waiting(self, name: str) -> None:
         where = f"{self._directory}: tensor {name!r}"
-        if name not in self._shard_of:
+        if name not in self._file_of:
             raise OutputError(f"{where} was not announced to the writer")
-        if name not in self._waiting:
+        if name in self._digests:
             raise OutputError(f"{where} was written twice")
 
     def _check(self, name: str, tensor: Tensor) -> None:
         self._check_waiting(name)
         where = f"{self._directory}: tensor {name!r}"
-        info, given = self._waiting[name], TensorInfo(name, tensor.dtype, tuple(tensor.shape))
+        info = self._shard(name).infos[name]
+        given = TensorInfo(name, tensor.dtype, tuple(tensor.shape))
         if given != info:
             raise OutputError(
                 f"{where} is {given.dtype} {given.shape}, announced as {info.dtype} {info.shape}"
             )
-
-    def _write(self, file: str) -> None:
-        from safetensors import SafetensorError
-
-        tensors = _without_aliases(self._buffers.pop(file))
-        path = self._directory / file
-        with replacing(path) as partial:
-            try:
-                _save(partial, tensors, self._metadata)
-            except SafetensorError as error:
-                raise write_failure(path, error) from error
-            try:
-                _read_back(partial, tensors)
-            except SourceError as error:
-                raise ReadBackError(f"{path}: cannot be read back; check the disk") from error
-            except ReadBackError as error:
-                raise ReadBackError(f"{path}: {error}; check the disk") from error
 
 
 def shard_layout(
@@ -168,66 +181,3 @@ def shard_layout(
         f"model-{number:05d}-of-{count:05d}.safetensors": tuple(group)
         for number, group in enumerate(groups, start=1)
     }
-
-
-def _without_aliases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same values with no two tensors sharing memory, which safetensors refuses to store."""
-    apart = dict(tensors)
-    end = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
-        if tensor.nbytes and tensor.data_ptr() < end:
-            apart[name] = tensor.clone()
-        end = max(end, tensor.data_ptr() + tensor.nbytes)
-    return apart
-
-
-def _save(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> None:
-    from safetensors.torch import save_file
-
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(tensors, str(path), metadata=dict(metadata))
-    # save_file leaves a file that only its owner may read; restore what the umask says.
-    path.chmod(mode)
-    _sort_metadata(path)
-
-
-def _sort_metadata(path: Path) -> None:
-    """Bring the header's metadata into a fixed order, in place.
-
-    safetensors writes it in the order of a randomly seeded hash map, so the same input would not
-    give the same bytes. The reordered header has the same length.
-    """
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) > length:
-            raise OutputError(f"{path}: the header's metadata cannot be put in order")
-        file.seek(8)
-        file.write(text.ljust(length))
-
-
-def _read_back(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Reopen a written shard and compare it with what was meant, bit for bit (NaN included).
-
-    Raises:
-        ReadBackError: a missing, additional or different tensor.
-        SourceError: an unreadable file.
-    """
-    stored = read_header(path)
-    if stored.keys() != tensors.keys():
-        raise ReadBackError("holds other tensors than were written")
-    for name, tensor in tensors.items():
-        written = stored[name].tensor()
-        if written.dtype != tensor.dtype or written.shape != tensor.shape:
-            raise ReadBackError(f"tensor {name!r} changed its type")
-        if not torch.equal(_bits(written), _bits(tensor)):
-            raise ReadBackError(f"tensor {name!r} changed on disk")
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """The tensor's bytes, as wide integers where they divide: compared six times as fast."""
-    flat = tensor.reshape(-1).view(torch.uint8)
-    return flat if flat.numel() % 8 else flat.view(torch.int64)

@@ -101,13 +101,10 @@ def quantize(
             help="Random seed.", show_default="the recipe's", callback=limits.SEED.or_none
         ),
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="File from which an interrupted training goes on (distill, qat, best).",
-            show_default=False,
-        ),
-    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the unfinished run on this output, if any."),
+    ] = False,
     format: FormatName = None,  # noqa: A002 - as it is called in the field
     target: Annotated[
         str | None,
@@ -142,7 +139,7 @@ def quantize(
         "window": window,
         "seed": seed,
         "calibration": calibration or (),
-        "checkpoint": checkpoint,
+        "resume": resume,
         "format": format,
         "target": target,
         "allow_pickle": allow_pickle,

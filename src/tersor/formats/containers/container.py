@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -23,6 +23,29 @@ class Writer(Protocol):
 
     def revise(self, info: TensorInfo) -> None:
         """Expect another type or shape of a tensor that has not come yet."""
+
+
+@runtime_checkable
+class ResumableWriter(Writer, Protocol):
+    """One whose tensors can be gone on with when the process was killed.
+
+    A run keeps a journal where the writer of its container is one.
+    """
+
+    def adopt(self, digests: Mapping[str, str]) -> None:
+        """Tensors that an earlier run added count as added; before any other, after revisions.
+
+        Raises :class:`~tersor.errors.OutputError` naming a tensor that is not what that run wrote.
+        """
+
+    def added(self) -> dict[str, str]:
+        """Digests by name of what was added since this was asked last."""
+
+    def sync(self) -> None:
+        """Wait until what was added survives a power cut; called while another thread adds.
+
+        Raises :class:`~tersor.errors.OutputError`.
+        """
 
 
 class Container(Protocol):
@@ -67,7 +90,9 @@ class Container(Protocol):
         config: Mapping[str, Any],
         source: Source,
     ) -> AbstractContextManager[Writer]:
-        """Write tensors into ``directory``, which is empty; complete when the block is left.
+        """Write tensors into ``directory``; complete when the block is left.
+
+        The directory is empty, or for a :class:`ResumableWriter` as a killed run left it.
 
         ``expected``: all that will be added, in their order. ``config``, ``source``: as in
         :meth:`describe`. Raises :class:`~tersor.errors.SchemeError` for what it cannot say of a

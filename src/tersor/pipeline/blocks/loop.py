@@ -43,7 +43,8 @@ class BlockRounder:
     ) -> None:
         self._source, self._plan, self._decoder = source, plan, decoder
         self._memory, self._emit = memory, emit
-        self._original: Tensor | None = None
+        self.original: Tensor | None = None
+        """The original's hidden states behind the last block, if the recipe compares with them."""
         self.unscaled: list[str] = []
         """Producers whose readers had no inputs to choose a scale by."""
 
@@ -73,10 +74,10 @@ class BlockRounder:
         learner = recipe.rounding.learner
         if learner is None or not parts.modules:
             return
-        assert self._original is not None
+        assert self.original is not None
         places = self._places(parts.modules)
         paths = {name: place.parameter for name, place in places.items()}
-        streams = (hidden, self._original, output)
+        streams = (hidden, self.original, output)
         work.rounded = learn_block(
             self._decoder,
             parts,
@@ -94,11 +95,9 @@ class BlockRounder:
         rounding = self._plan.recipe.rounding
         if Need.DRIFT not in rounding.needs and rounding.learner is None:
             return None
-        if self._original is None:
-            self._original = self._memory.empty(tuple(hidden.shape)).copy_(hidden)
-        return Reference(
-            self._plan.architecture, parts, hidden, self._original, self._memory, stack
-        )
+        if self.original is None:
+            self.original = self._memory.empty(tuple(hidden.shape)).copy_(hidden)
+        return Reference(self._plan.architecture, parts, hidden, self.original, self._memory, stack)
 
     def _scaled(self, parts: BlockParts, hidden: Tensor) -> dict[str, Tensor]:
         """Fold the recipe's scales into the block; returns what changed."""

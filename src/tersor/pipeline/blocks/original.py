@@ -42,9 +42,7 @@ class Reference:
         block = deepcopy(parts.call.block)
         # Experts see other tokens in the other model, so theirs cannot be compared.
         self._stages = [stage for stage in parts.stages if stage.fused is None]
-        if any(
-            isinstance(v, dict) for _, kwargs in parts.call.own.values() for v in kwargs.values()
-        ):
+        if parts.call.shares:
             raise SourceError(
                 f"{type(block).__name__} shares keys and values with other blocks, so the original "
                 "cannot run beside it; use gptq in place of gptaq"

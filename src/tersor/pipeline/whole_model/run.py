@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tersor.calibration.blocks import windows_per_piece
 from tersor.calibration.memory import ActivationMemory
@@ -11,11 +12,12 @@ from tersor.checkpoints.source import Source
 from tersor.models.in_transformers.metamodel import longest_context
 from tersor.pipeline.blocks.loop import BlockRounder, Emit
 from tersor.pipeline.blocks.work import Work
+from tersor.pipeline.journal.recorder import Recorder
 from tersor.pipeline.planning import Plan, Unit
+from tersor.pipeline.whole_model.course import Course, Decisions
 from tersor.pipeline.whole_model.head import head_work, quantized_head
 from tersor.pipeline.whole_model.training import train
 from tersor.pipeline.whole_model.windows import CalibrationText, calibration_text, fitted
-from tersor.training import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,12 @@ def calibrated_works(
     texts: Sequence[TextFile],
     emit: Emit,
     progress: Callable[[int, int], None] | None = None,
-    checkpoint: Checkpoint | None = None,
+    recorder: Recorder | None = None,
 ) -> Calibrated:
     """Decide every unit of ``plan``, in order, and hand each to ``emit``.
 
     ``texts``: without any, the mixture that comes with tersor. ``progress`` counts blocks, then
-    steps of training. ``checkpoint``: of the training.
+    steps of training. ``recorder``: keeps what is finished, and has what an earlier run finished.
 
     Raises :class:`~tersor.errors.TextError` if the text is too short for one window, and
     :class:`~tersor.errors.SourceError` for a model that cannot be run.
@@ -48,15 +50,18 @@ def calibrated_works(
     read = calibration_text(source, texts, budget)
     settings = plan.recipe.training
     if settings is None:
-        notes = _decide(source, plan, decoder, read, emit, progress)
+        notes = _decide(source, plan, decoder, read, emit, progress, recorder)
         return Calibrated((*shortened, *notes), (read.record,))
-    decided: list[tuple[Unit, Work]] = []
-    notes = _decide(source, plan, decoder, read, lambda *found: decided.append(found), progress)
+    decisions = Decisions(plan.units, recorder)
+    notes = _decide(source, plan, decoder, read, decisions.add, progress, recorder)
     budget = replace(budget, tokens=settings.tokens)
     more = calibration_text(source, texts, budget, "trained")
-    trained, told = train(source, plan, decided, more.tokens, settings, progress, checkpoint)
+    kept = None if recorder is None else recorder.checkpoint
+    trained, told = train(source, plan, decisions.all(), more.tokens, settings, progress, kept)
     for unit, work in trained:
         emit(unit, work)
+        if recorder is not None:
+            recorder.commit()
     found = dict.fromkeys([*shortened, *notes, *more.notes, *told])
     return Calibrated(tuple(found), (read.record, more.record))
 
@@ -68,6 +73,7 @@ def _decide(
     read: CalibrationText,
     emit: Emit,
     progress: Callable[[int, int], None] | None,
+    recorder: Recorder | None,
 ) -> list[str]:
     """Rounding, block by block; returns what is to be reported."""
     budget, tokens = plan.recipe.calibration, read.tokens
@@ -81,21 +87,23 @@ def _decide(
     )
     memory = ActivationMemory(int(budget.memory * 1e9))
     before, after = _outside(plan)
-    for unit in before:
-        emit(unit, Work())
     rounder = BlockRounder(source, plan, decoder, memory, emit)
+    course = Course(rounder, memory, emit, recorder)
+    for unit in before:
+        course.outside(unit, lambda _: Work())
     final = decoder.walk(
         tokens,
-        rounder.visit,
+        partial(course.visit, last=plan.architecture.blocks - 1),
         rows=windows_per_piece(tokens.shape[1]),
         memory=memory,
         dtype=budget.precision.dtype(),
         progress=progress,
+        enter=course.enter,
     )
     wanted = any(quantized_head(plan, unit) for unit in after)
     inputs = [piece.flatten(0, 1) for piece in final if wanted]
     for unit in after:
-        emit(unit, head_work(source, plan, unit, inputs))
+        course.outside(unit, partial(head_work, source, plan, inputs=inputs))
     if rounder.unscaled:
         more = f" (and {len(rounder.unscaled) - 1} more)" if len(rounder.unscaled) > 1 else ""
         notes.append(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tersor.byte_sizes import parsed_bytes
-from tersor.checkpoints.output.staging import PARTIAL, Staging
+from tersor.checkpoints.output.staging import Staging
+from tersor.checkpoints.output.unfinished import PARTIAL
 from tersor.errors import OutputBusy, RecipeError
 from tersor.runtime.packed.container import is_container, read_origin
 

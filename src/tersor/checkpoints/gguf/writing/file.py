@@ -1,5 +1,6 @@
 """A GGUF file, written tensor by tensor, each where it belongs, and read back."""
 
+import os
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tersor.checkpoints.files import write_failure, writing
+from tersor.checkpoints.files import write_all, write_failure, writing
 from tersor.checkpoints.gguf.config import config_fields, family_of, refuse_gaps
 from tersor.checkpoints.gguf.header import read_gguf_header
+from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.gguf.pieces import Piece, pieces_of
 from tersor.checkpoints.gguf.writing.about import about
 from tersor.checkpoints.gguf.writing.fields import hyperparameters, refuse_lost, writable_family
@@ -31,7 +33,8 @@ class GGUFFileWriter:
 
     The header is written first and read again, so that whatever a file of this kind cannot say is
     refused before any tensor comes. Tensors may come in any order; none is held. A head that is
-    tied to the embedding is left out.
+    tied to the embedding is left out. A file that is there already is that of a run that ended,
+    with which this one goes on.
 
     ``config``: of the model. ``source``: where its tokenizer is.
 
@@ -59,22 +62,32 @@ class GGUFFileWriter:
             **{f"{gguf.name}.{key}": value for key, value in known.metadata.items()},
             **vocabulary(source, embedding.shape[0]),
         }
-        with writing(path):
-            write_header(path, gguf.name, metadata, tensors.values())
-            start = aligned(path.stat().st_size)
-            ends = (tensor.offset + tensor.nbytes for tensor in tensors.values())
-            with path.open("r+b") as file:
-                file.truncate(start + max(ends))
-                for name, values in known.factors.items():
-                    file.seek(start + tensors[name].offset)
-                    file.write(values.astype("<f4").tobytes())
+        if not path.is_file():
+            with writing(path):
+                write_header(path, gguf.name, metadata, tensors.values())
+                _reserve(path, tensors, known.factors)
         header = read_gguf_header(path)
         fields = config_fields(header, family_of(header)[1])
         refuse_gaps(header)
         refuse_lost(config, fields, family)
         self._pieces = pieces_of(header, gguf, fields)
         self._digests: dict[str, str] = {}
-        self._file = path.open("r+b")
+        self._told: set[str] = set()
+        self._file = path.open("r+b", buffering=0)
+
+    def adopt(self, digests: Mapping[str, str]) -> None:
+        """Tensors that an earlier run wrote count as added.
+
+        Raises :class:`OutputError` naming one that is not what that run wrote.
+        """
+        for name, digest in digests.items():
+            if name not in self._left_out and self._on_disk(name) != digest:
+                raise OutputError(
+                    f"{self._path}: tensor {name!r} is not what the run that ended had written; "
+                    "check the disk, and start anew with --force"
+                )
+            self._digests[name] = digest
+            self._told.add(name)
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors where they belong. Raises :class:`OutputError`."""
@@ -85,11 +98,21 @@ class GGUFFileWriter:
                 continue
             values = _as_stored(tensor.detach(), self._piece(name))
             try:
-                self._file.seek(self._piece(name).offset)
-                self._file.write(values)  # type: ignore[arg-type]
+                write_all(self._file.fileno(), values.data, self._piece(name).offset)
             except OSError as error:
                 raise write_failure(self._path, error) from error
             self._digests[name] = tensor_digest([torch.from_numpy(values)])
+
+    def added(self) -> dict[str, str]:
+        """Digests of the tensors that were added since this was asked last, by name."""
+        new = {name: d for name, d in self._digests.items() if name not in self._told}
+        self._told |= new.keys()
+        return new
+
+    def sync(self) -> None:
+        """Wait until what was added survives a power cut. Raises :class:`OutputError`."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def revise(self, info: TensorInfo) -> None:
         """Raises :class:`OutputError`: everything has its place already."""
@@ -133,11 +156,26 @@ class GGUFFileWriter:
             )
 
     def _read_back(self, name: str) -> None:
+        if self._on_disk(name) != self._digests[name]:
+            raise ReadBackError(f"{self._path}: tensor {name!r} changed on disk; check the disk")
+
+    def _on_disk(self, name: str) -> str:
         piece = self._piece(name)
         nbytes = prod(piece.shape[:-1]) * piece.row_bytes
         found = np.fromfile(self._path, np.uint8, nbytes, offset=piece.offset)
-        if tensor_digest([torch.from_numpy(found)]) != self._digests[name]:
-            raise ReadBackError(f"{self._path}: tensor {name!r} changed on disk; check the disk")
+        return tensor_digest([torch.from_numpy(found)])
+
+
+def _reserve(
+    path: Path, tensors: Mapping[str, GGUFTensor], factors: Mapping[str, NDArray[Any]]
+) -> None:
+    """Room for all tensors behind the header, and the values of those that are no weights."""
+    start = aligned(path.stat().st_size)
+    with path.open("r+b") as file:
+        file.truncate(start + max(tensor.offset + tensor.nbytes for tensor in tensors.values()))
+        for name, values in factors.items():
+            file.seek(start + tensors[name].offset)
+            file.write(values.astype("<f4").tobytes())
 
 
 def _as_stored(tensor: Tensor, piece: Piece) -> NDArray[np.uint8]:
