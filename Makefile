@@ -61,7 +61,8 @@ interop: $(VENV)/.installed-dev $(VENV)/.model
 	$(PY) benchmarks/interop/run.py -o $(INTEROP) --page docs/interop.md
 
 # Native code under the address, undefined-behaviour and thread sanitizers; x86-64 with GCC.
-SANITIZED := engine/cache engine/decoder engine/sample engine/step engine/step_attention engine/step_mlp kernels/dispatch kernels/neon/neon_dotprod kernels/neon/neon_i8mm kernels/portable threads/pool
+ENGINE := $(patsubst native/%.cpp,%,$(wildcard native/engine/*.cpp native/engine/*/*.cpp))
+SANITIZED := $(ENGINE) kernels/dispatch kernels/neon/neon_dotprod kernels/neon/neon_i8mm kernels/portable threads/pool
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 sanitize:
@@ -83,7 +84,7 @@ sanitize:
 # packages g++-aarch64-linux-gnu and qemu-user.
 ARM_CXX ?= aarch64-linux-gnu-g++
 ARM_RUN ?= qemu-aarch64
-ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/kernels/*/*.cpp native/engine/*.cpp) native/threads/pool.cpp)
+ARM_OBJECTS := $(patsubst native/%.cpp,build/arm/%.o,$(wildcard native/kernels/*.cpp native/kernels/*/*.cpp native/engine/*.cpp native/engine/*/*.cpp) native/threads/pool.cpp)
 build/arm/kernels/neon/neon_dotprod.o: ARM_FLAGS := -march=armv8.2-a+dotprod
 build/arm/kernels/neon/neon_i8mm.o: ARM_FLAGS := -march=armv8.2-a+dotprod+i8mm
 build/arm/%.o: native/%.cpp $(NATIVE) | arm-tools

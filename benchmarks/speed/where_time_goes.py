@@ -33,7 +33,7 @@ def engine_runs(directory: Path, phase: str, prompt: int, new: int) -> None:
     import tersor
 
     engine = tersor.Engine(directory)
-    size = engine.shape.vocabulary
+    size = engine.plan.vocabulary
     rounds = 20 if phase == "prefill" else 1
     tokens = prompt if phase == "prefill" else 8
     for number in range(rounds):

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "engine/cache.hpp"
+#include "engine/states/cache.hpp"
 #include "bindings/linears.hpp"
 #include "threads/pool.hpp"
 
@@ -42,7 +42,7 @@ void causal_attention(const std::string& level, Heads<const float> queries,
   nb::gil_scoped_release release;
   constexpr std::size_t kTokensTogether = 16;
   const std::size_t together = heads / key_heads;
-  const Cache cache(1, {kept_positions(count, 0, count)}, 1, size, Storage::float32);
+  const Cache cache(1, {{kept_positions(count, 0, count), 1, size}}, Storage::float32);
   const KeysValues held = cache.head(0, 0, 0);
   std::vector<float> scaled(queries.data(), queries.data() + heads * count * size);
   for (float& value : scaled) value *= scale;

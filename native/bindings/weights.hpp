@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings/arrays.hpp"
-#include "engine/model.hpp"
+#include "engine/parts/linear.hpp"
 
 namespace tersor {
 

@@ -1,89 +1,37 @@
-// A decoder as the engine runs it: pointers into memory that somebody else keeps.
+// A decoder as the engine runs it: a list of blocks between an embedding and a head.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "kernels/kernels.hpp"
+#include "engine/feedforwards/feedforward.hpp"
+#include "engine/mixers/mixer.hpp"
+#include "engine/parts/embedding.hpp"
 
 namespace tersor {
 
-// A linear: weights in one form, and perhaps a bias of `rows` floats.
-struct Linear {
-  bool integer = false;       // activations become int8
-  FixedInput input = {};      // how, if that is fixed
-  PackedWeights packed = {};  // of integer linears, and of those whose codes are decoded
-  const float* wide = nullptr;
-  const std::uint16_t* narrow = nullptr;
-  const float* values = nullptr;
-  GroupParameters minima = {};  // added to all packed weights of a group
-  const float* bias = nullptr;
-  std::size_t rows = 0, columns = 0;
-
-  std::size_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
-  FloatWeights floats() const {
-    const bool decoded = wide == nullptr && narrow == nullptr;
-    return {wide, narrow, decoded ? &packed : nullptr, values, rows, columns};
-  }
-  // What minima add to products: a linear of its own, of the sums of a token's groups.
-  FloatWeights minima_of_groups() const { return {nullptr, nullptr, nullptr, nullptr, rows, packed.groups(), &minima}; }
-  // Of an integer linear: the panels first..last alone, whole bundles.
-  Linear part(std::size_t first, std::size_t last) const {
-    Linear some = *this;
-    some.packed = packed.part(first, last);
-    some.rows = some.packed.rows;
-    some.minima = minima.from(first * packed.groups() * kPanelRows);
-    if (bias != nullptr) some.bias += first * kPanelRows;
-    return some;
-  }
+// A mixer, then a feed-forward; each has a norm before it and comes into the residual stream by a rule.
+struct Block {
+  Norm mixer_norm, feedforward_norm;
+  std::shared_ptr<const Mixer> mixer;
+  std::shared_ptr<const FeedForward> feedforward;
+  Joining after_mixer, after_feedforward;
 };
 
-// Linears that share an input. Their outputs lie one after the other.
-struct Site {
-  std::vector<Linear> linears;
-  std::size_t columns() const { return linears[0].columns; }
-  // Index of the first linear whose activations are quantized as this one's are.
-  std::size_t form_of(std::size_t index) const {
-    const auto is_same = [&](const Linear& other) {
-      const FixedInput &a = other.input, &b = linears[index].input;
-      return other.integer && other.packed.group == linears[index].packed.group && a.scale == b.scale &&
-             a.zero == b.zero && a.lowest == b.lowest;
-    };
-    std::size_t form = 0;
-    while (!is_same(linears[form])) ++form;
-    return form;
-  }
-};
-
-// Norms are null where a model has none; `window` of 0 sees all positions.
-struct Layer {
-  const float *attention_norm, *query_norm, *key_norm, *attention_output_norm;
-  const float *mlp_norm, *mlp_output_norm;
-  Site attention, attention_output, mlp, mlp_output;
-  std::size_t window, rope;
-};
-
-// Cosines and sines (positions, half).
-struct Rope {
-  const float *cosines, *sines;
-  std::size_t positions, half;
+struct Head {
+  Norm norm;
+  Site site;
+  // 0: none.
+  float cap = 0.0f;
 };
 
 struct Model {
-  std::size_t hidden, heads, key_heads, head_size, mlp_size, vocabulary;
-  float epsilon, query_scale, attention_cap, final_cap, embedding_scale;
-  Activation activation;
-  // One of: (vocabulary, hidden), the same as bfloat16, or codes.
-  const float* wide_embedding = nullptr;
-  const std::uint16_t* narrow_embedding = nullptr;
-  Linear packed_embedding;
-  const float* final_norm = nullptr;
-  Site head;
-  std::vector<Rope> ropes;
-  std::vector<Layer> layers;
+  Embedding embedding;
+  std::vector<Block> blocks;
+  Head head;
 
-  std::size_t attention_width() const { return (heads + 2 * key_heads) * head_size; }
+  std::size_t hidden() const { return embedding.hidden; }
+  std::size_t vocabulary() const { return embedding.vocabulary; }
 };
 
 }  // namespace tersor

@@ -183,43 +183,55 @@ class Weights:
     @property
     def is_packed(self) -> bool: ...
 
-class DecoderBuilder:
-    def __init__(
-        self,
+class Norm:
+    def __init__(self, *, weight: NDArray[np.float32], epsilon: float) -> None: ...
+
+class Rope:
+    def __init__(self, cosines: NDArray[np.float32], sines: NDArray[np.float32]) -> None: ...
+
+class Mixer:
+    @staticmethod
+    def attention(
         *,
-        hidden: int,
         heads: int,
         key_heads: int,
         head_size: int,
-        mlp_size: int,
-        epsilon: float,
+        input: list[Weights],  # noqa: A002
+        output: Weights,
+        query_norm: Norm | None,
+        key_norm: Norm | None,
+        rope: Rope | None,
+        window: int,
         query_scale: float,
-        attention_cap: float,
-        final_cap: float,
+        cap: float,
+    ) -> Mixer: ...
+
+class FeedForward:
+    @staticmethod
+    def gated(
+        *,
         activation: str,
-    ) -> None: ...
+        input: list[Weights],  # noqa: A002
+        output: Weights,
+    ) -> FeedForward: ...
+
+class DecoderBuilder:
+    def __init__(self, *, hidden: int) -> None: ...
     def set_embedding(
         self, table: NDArray[np.uint16] | NDArray[np.float32], scale: float
     ) -> None: ...
     def set_packed_embedding(self, weights: Weights, scale: float) -> None: ...
-    def add_rope(self, cosines: NDArray[np.float32], sines: NDArray[np.float32]) -> None: ...
-    def add_layer(
+    def add_block(
         self,
         *,
-        attention_norm: NDArray[np.float32],
-        attention: list[Weights],
-        query_norm: NDArray[np.float32] | None,
-        key_norm: NDArray[np.float32] | None,
-        attention_output: Weights,
-        attention_output_norm: NDArray[np.float32] | None,
-        mlp_norm: NDArray[np.float32],
-        mlp: list[Weights],
-        mlp_output: Weights,
-        mlp_output_norm: NDArray[np.float32] | None,
-        window: int,
-        rope: int,
+        mixer: Mixer,
+        feedforward: FeedForward,
+        mixer_norm: Norm | None,
+        mixer_output_norm: Norm | None,
+        feedforward_norm: Norm | None,
+        feedforward_output_norm: Norm | None,
     ) -> None: ...
-    def set_head(self, final_norm: NDArray[np.float32], head: Weights) -> None: ...
+    def set_head(self, *, norm: Norm, linear: Weights, cap: float) -> None: ...
 
 class Decoder:
     def __init__(

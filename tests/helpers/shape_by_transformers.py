@@ -1,6 +1,6 @@
 """The facts of a decoder as transformers' config class and modules have them.
 
-The reference of ``decoder_shape``, which reads ``config.json`` alone. It takes only what the engine
+The reference of ``decoder_plan``, which reads ``config.json`` alone. It takes only what the engine
 runs; a refusal of the engine is not its matter.
 """
 
@@ -24,7 +24,10 @@ def config_of(fields: Mapping[str, Any], directory: Path) -> Any:
 
 
 def facts(whole: Any) -> dict[str, Any]:
-    """Everything in a ``DecoderShape`` by name, ``ropes`` as pairs of tensor and scale."""
+    """Everything in a ``DecoderPlan`` by name, ``ropes`` as pairs of tensor and scale.
+
+    What all layers have in common stands there once.
+    """
     config = getattr(whole, "text_config", whole)
     family = config.model_type
     heads = config.num_attention_heads

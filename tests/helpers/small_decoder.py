@@ -19,36 +19,40 @@ def builder() -> _native.DecoderBuilder:
     def linear(rows: int, columns: int) -> _native.Weights:
         return _native.Weights.dense(floats(-(-rows // 16), columns, 16), rows, None)
 
-    made = _native.DecoderBuilder(
-        hidden=HIDDEN,
-        heads=2,
-        key_heads=1,
-        head_size=HEAD,
-        mlp_size=MLP,
-        epsilon=1e-6,
-        query_scale=0.25,
-        attention_cap=0.0,
-        final_cap=0.0,
-        activation="silu",
-    )
+    def norm() -> _native.Norm:
+        return _native.Norm(weight=floats(HIDDEN), epsilon=1e-6)
+
+    made = _native.DecoderBuilder(hidden=HIDDEN)
     made.set_embedding(floats(VOCABULARY, HIDDEN), 1.0)
-    made.add_rope(floats(POSITIONS, HEAD // 2), floats(POSITIONS, HEAD // 2))
+    rope = _native.Rope(floats(POSITIONS, HEAD // 2), floats(POSITIONS, HEAD // 2))
     for window in (0, 5):
-        made.add_layer(
-            attention_norm=floats(HIDDEN),
-            attention=[linear(2 * HEAD, HIDDEN), linear(HEAD, HIDDEN), linear(HEAD, HIDDEN)],
+        mixer = _native.Mixer.attention(
+            heads=2,
+            key_heads=1,
+            head_size=HEAD,
+            input=[linear(2 * HEAD, HIDDEN), linear(HEAD, HIDDEN), linear(HEAD, HIDDEN)],
+            output=linear(HIDDEN, 2 * HEAD),
             query_norm=None,
             key_norm=None,
-            attention_output=linear(HIDDEN, 2 * HEAD),
-            attention_output_norm=None,
-            mlp_norm=floats(HIDDEN),
-            mlp=[linear(MLP, HIDDEN), linear(MLP, HIDDEN)],
-            mlp_output=linear(HIDDEN, MLP),
-            mlp_output_norm=None,
+            rope=rope,
             window=window,
-            rope=0,
+            query_scale=0.25,
+            cap=0.0,
         )
-    made.set_head(floats(HIDDEN), linear(VOCABULARY, HIDDEN))
+        feedforward = _native.FeedForward.gated(
+            activation="silu",
+            input=[linear(MLP, HIDDEN), linear(MLP, HIDDEN)],
+            output=linear(HIDDEN, MLP),
+        )
+        made.add_block(
+            mixer=mixer,
+            feedforward=feedforward,
+            mixer_norm=norm(),
+            mixer_output_norm=None,
+            feedforward_norm=norm(),
+            feedforward_output_norm=None,
+        )
+    made.set_head(norm=norm(), linear=linear(VOCABULARY, HIDDEN), cap=0.0)
     return made
 
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "checking.hpp"
-#include "engine/cache.hpp"
+#include "engine/states/cache.hpp"
 
 // Softmax of scores, times values, in plain double loops.
 inline std::vector<float> plain_attention(const std::vector<float>& keys, const std::vector<float>& values,
@@ -34,7 +34,7 @@ inline void check_attention() {
       const std::vector<float> keys = floats(positions * size, 0.5f), values = floats(positions * size);
       const std::vector<float> queries = floats(count * size, 0.5f);
       for (const Kernels* kernels : levels()) {
-        const Cache cache(1, {kept_positions(positions, 0, 1)}, 1, size, storage);
+        const Cache cache(1, {{kept_positions(positions, 0, 1), 1, size}}, storage);
         const KeysValues head = cache.head(0, 0, 0);
         for (std::size_t p = 0; p < positions; ++p) {
           const bool is_seen = p < seen;
@@ -83,7 +83,7 @@ inline void check_rings() {
   constexpr std::size_t positions = 1000, kept = 256, count = 40, size = 24;
   for (Storage storage : {Storage::float32, Storage::float16, Storage::bfloat16, Storage::int16, Storage::int8}) {
     for (const Kernels* kernels : levels()) {
-      const Cache all(1, {kept_positions(positions, 0, 1)}, 1, size, storage), ring(1, {kept}, 1, size, storage);
+      const Cache all(1, {{kept_positions(positions, 0, 1), 1, size}}, storage), ring(1, {{kept, 1, size}}, storage);
       const KeysValues whole_head = all.head(0, 0, 0), round_head = ring.head(0, 0, 0);
       std::size_t stored = 0;
       for (const std::size_t last : {30u, 200u, 250u, 256u, 257u, 300u, 420u, 510u, 512u, 700u, 760u, 900u}) {

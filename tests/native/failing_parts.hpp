@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "checking.hpp"
-#include "engine/step.hpp"
+#include "engine/working/team.hpp"
 #include "threads/parallel.hpp"
 
 namespace failing {

@@ -10,6 +10,8 @@
 #include "attention_checks.hpp"
 #include "checking.hpp"
 #include "engine/decoder.hpp"
+#include "engine/feedforwards/gated.hpp"
+#include "engine/mixers/attention.hpp"
 #include "engine/sample.hpp"
 #include "exact_linears.hpp"
 #include "failing_parts.hpp"
@@ -152,35 +154,29 @@ void check_engine() {
   const Packed down(hidden, mlp, 32, 4, false, false), head(vocabulary, hidden, 48, 8, false, false);
   constexpr std::size_t window = 20;
   std::vector<std::vector<float>> found;
-  // With one thread, the layer with a window keeps all.
   for (const std::size_t threads : {1, 2, 3}) {
     for (const bool integer : {true, false}) {
-      Model model = {};
-      model.hidden = hidden;
-      model.heads = heads;
-      model.key_heads = 1;
-      model.head_size = size;
-      model.mlp_size = mlp;
-      model.vocabulary = vocabulary;
-      model.epsilon = 1e-5f;
-      model.query_scale = 0.2f;
-      model.embedding_scale = 1.0f;
-      model.activation = Activation::silu;
-      model.wide_embedding = embedding.data();
-      model.final_norm = ones.data();
-      model.head.linears = {linear_of(head, integer)};
-      model.ropes = {{angles.data(), angles.data(), positions, size / 2}};
-      Layer layer = {};
-      layer.attention_norm = layer.mlp_norm = ones.data();
-      layer.attention.linears = {linear_of(q, integer), linear_of(k, integer), linear_of(k, integer)};
-      layer.attention_output.linears = {linear_of(o, integer)};
-      layer.mlp.linears = {linear_of(gate, integer), linear_of(gate, integer)};
-      layer.mlp_output.linears = {linear_of(down, integer)};
-      model.layers = {layer, layer};
-      model.layers[0].window = window;
-      const std::size_t all = kept_positions(positions, 0, length);
-      const std::size_t kept = threads == 1 ? all : kept_positions(positions, window, length);
-      Decoder decoder(model, Cache(2, {kept, all}, 1, size, Storage::bfloat16), *best_kernels(), threads, length);
+      Model model;
+      model.embedding.wide = embedding.data();
+      model.embedding.vocabulary = vocabulary;
+      model.embedding.hidden = hidden;
+      const Norm norm = {ones.data(), 1e-5f};
+      model.head.norm = norm;
+      model.head.site.linears = {linear_of(head, integer)};
+      const Site input = {{linear_of(q, integer), linear_of(k, integer), linear_of(k, integer)}};
+      const Site gate_up = {{linear_of(gate, integer), linear_of(gate, integer)}};
+      const Rope rope = {angles.data(), angles.data(), positions, size / 2};
+      for (const std::size_t seen : {window, std::size_t{0}}) {
+        Block block;
+        block.mixer_norm = block.feedforward_norm = norm;
+        const Attention::Shape shape = {heads, 1, size, seen, 0.2f, 0.0f};
+        block.mixer = std::make_shared<Attention>(shape, input, Site{{linear_of(o, integer)}}, Norm{}, Norm{}, rope);
+        block.feedforward = std::make_shared<Gated>(mlp, Activation::silu, gate_up, Site{{linear_of(down, integer)}});
+        model.blocks.push_back(block);
+      }
+      // With one thread, so many are run at once that the layer with a window keeps all.
+      const std::size_t together = threads == 1 ? positions : length;
+      Decoder decoder(model, 2, positions, Storage::bfloat16, *best_kernels(), threads, together);
       std::vector<float> logits(vocabulary);
       std::vector<Token> prompt;
       for (std::size_t i = 0; i < length; ++i) prompt.push_back({i % vocabulary, 0, i});

@@ -51,6 +51,12 @@ FUNCTIONS: dict[str, Arguments] = {
     "unpack": [Given((np.uint32,), 2), BYTES2, 4],
     "error_sums": [*[floats(2)] * 6, Given((np.float64,), 2)],
     "range_search": [*[floats(3)] * 4, 15, 2.0, Given((np.int64,), 2)],
+    "best_lines": {
+        **dict.fromkeys(("values", "importance", "scale", "minimum"), floats(3)),
+        **{"rounds": 1, "lowest": 0.0, "highest": 15.0, "has_minima": True, "negative": False},
+        **dict.fromkeys(("best_scale", "best_minimum", "loss"), floats(2)),
+        "start": Given((np.int64,), 2),
+    },
     "gptq_feed": {**STRIPS, "corrected": floats(3)},
     "gptq_integers": {**ROUND, "lowest": floats(3), "top": 15, "first_code": 0},
     "gptq_levels": {
@@ -155,38 +161,11 @@ def test_every_function_is_tried() -> None:
     assert len(takes_arrays) >= 15
 
 
-def builder_of(hidden: int, heads: int, head_size: int, mlp_size: int) -> _native.DecoderBuilder:
-    return _native.DecoderBuilder(
-        hidden=hidden,
-        heads=heads,
-        key_heads=1,
-        head_size=head_size,
-        mlp_size=mlp_size,
-        epsilon=1e-6,
-        query_scale=1.0,
-        attention_cap=0.0,
-        final_cap=0.0,
-        activation="silu",
-    )
-
-
 def test_parts_of_a_decoder() -> None:
-    builder = builder_of(1, 1, 2, 1)
-    weights = _native.Weights.dense(np.zeros((1, 1, 16), np.float32), 1, None)
+    builder = _native.DecoderBuilder(hidden=1)
     assert check(builder.set_embedding, [halves(2), 1.0]) > 0
-    assert check(builder.add_rope, [floats(2), floats(2)]) > 0
-    assert check(builder.set_head, [floats(1), weights]) > 0
-    norms = ("attention_norm", "query_norm", "key_norm", "attention_output_norm", "mlp_norm")
-    layer = {
-        **{name: floats(1) for name in (*norms, "mlp_output_norm")},
-        "attention": [weights, weights],
-        "attention_output": weights,
-        "mlp": [weights, weights],
-        "mlp_output": weights,
-        "window": 0,
-        "rope": 0,
-    }
-    assert check(builder.add_layer, layer) > 0
+    assert check(_native.Rope, [floats(2), floats(2)]) > 0
+    assert check(_native.Norm, {"weight": floats(1), "epsilon": 1e-6}) > 0
 
 
 def test_tokens_and_logits(tmp_path: Path) -> None:
@@ -206,7 +185,7 @@ def test_what_is_not_contiguous_is_refused_and_not_copied() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16])
 def test_an_embedding_times_what_is_no_float32(dtype: type) -> None:
-    builder = builder_of(48, 3, 16, 80)
+    builder = _native.DecoderBuilder(hidden=48)
     builder.set_embedding(np.ones((7, 48), dtype), 47**0.5)
     with pytest.raises(TypeError):
         builder.set_embedding(np.ones((48, 48), dtype).T, 1.0)

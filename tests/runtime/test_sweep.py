@@ -22,7 +22,7 @@ from tersor.grids import ScaleFormat
 from tersor.options.limits import CACHES
 from tersor.recipes import Adjustments, load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.decoder.shape import ARCHITECTURES
+from tersor.runtime.decoder.blueprint import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, logits_of, save_text, save_tokenizer, tiny, tokens

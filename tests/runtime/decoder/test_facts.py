@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from shape_by_transformers import config_of, facts
 from tersor.checkpoints.huggingface.config_fields import check_fields
 from tersor.errors import EngineError, SourceError, TersorError
 from tersor.families.registry import OUTER
-from tersor.runtime.decoder import rotary
-from tersor.runtime.decoder.shape import ARCHITECTURES, decoder_shape
+from tersor.runtime.decoder.blueprint import ARCHITECTURES, decoder_plan
+from tersor.runtime.decoder.configuration import rotary
+from tersor.runtime.decoder.plan import DecoderPlan
 from tiny_models import ODD, tiny
 
 # What a published config may say besides sizes; a family takes what it reads, and most leave much.
@@ -114,11 +115,40 @@ def torch_powers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotary, "powers", powers)
 
 
-def same(found: Any, wanted: Mapping[str, Any]) -> None:
+def flat(found: DecoderPlan) -> dict[str, Any]:
+    """A plan as ``facts`` has it, if its layers differ in nothing but windows and ropes."""
+    first, mixers = found.layers[0], [layer.mixer for layer in found.layers]
+    for layer in found.layers:
+        mixer = replace(layer.mixer, window=first.mixer.window, rope=first.mixer.rope)
+        assert replace(layer, mixer=mixer) == first
+    norms = [found.final_norm, *first.norms()]
+    assert len({(norm.epsilon, norm.offset) for norm in norms}) == 1
+    plan = {name: getattr(found, name) for name in ("hidden", "vocabulary", "positions", "tied")}
+    mixer = {name: getattr(mixers[0], name) for name in ("heads", "key_heads", "head_size")}
+    return {
+        **plan,
+        **mixer,
+        "layers": len(found.layers),
+        "mlp_size": first.feedforward.size,
+        "epsilon": found.final_norm.epsilon,
+        "query_scale": mixers[0].query_scale,
+        "attention_cap": mixers[0].cap,
+        "final_cap": found.final_cap,
+        "embedding_scale": found.embedding_scale,
+        "activation": first.feedforward.activation,
+        "norm_offset": found.final_norm.offset,
+        "linears": set(first.linears),
+        "norms": {norm.name for norm in first.norms()},
+        "layer_ropes": tuple(mixer.rope for mixer in mixers),
+        "windows": found.windows,
+        "biased": first.biased,
+        "ends": found.ends,
+    }
+
+
+def same(found: DecoderPlan, wanted: Mapping[str, Any]) -> None:
     """Every fact is the same, to the last bit."""
-    plain = {one.name: getattr(found, one.name) for one in fields(found) if one.name != "ropes"}
-    plain |= {"linears": set(found.linears), "norms": set(found.norms.values())}
-    assert plain == {name: value for name, value in wanted.items() if name != "ropes"}
+    assert flat(found) == {name: value for name, value in wanted.items() if name != "ropes"}
     assert len(found.ropes) == len(wanted["ropes"])
     for rope, (frequencies, scale) in zip(found.ropes, wanted["ropes"], strict=True):
         assert np.array_equal(rope.frequencies, frequencies.numpy())
@@ -139,9 +169,9 @@ def test_facts_are_those_of_the_config_class(tmp_path: Path, family: str) -> Non
             continue
         if None in wanted["windows"]:
             with pytest.raises(EngineError, match="sliding_window"):
-                decoder_shape(config)
+                decoder_plan(config)
             continue
-        same(decoder_shape(config), wanted)
+        same(decoder_plan(config), wanted)
         held += 1
     assert held > 60, (held, refused)
 
@@ -149,7 +179,7 @@ def test_facts_are_those_of_the_config_class(tmp_path: Path, family: str) -> Non
 @pytest.mark.usefixtures("torch_powers")
 @pytest.mark.parametrize("family", ARCHITECTURES)
 def test_a_config_that_leaves_all_out(tmp_path: Path, family: str) -> None:
-    same(decoder_shape({"model_type": family}), facts(config_of({"model_type": family}, tmp_path)))
+    same(decoder_plan({"model_type": family}), facts(config_of({"model_type": family}, tmp_path)))
 
 
 @pytest.mark.usefixtures("torch_powers")
@@ -158,7 +188,7 @@ def test_a_config_that_leaves_all_out(tmp_path: Path, family: str) -> None:
 def test_configs_as_transformers_writes_them(tmp_path: Path, family: str, written: str) -> None:
     config = tiny(family, **ODD[family]).config
     text = config.to_json_string(use_diff=written == "differences")
-    same(decoder_shape(json.loads(text)), facts(config_of(json.loads(text), tmp_path)))
+    same(decoder_plan(json.loads(text)), facts(config_of(json.loads(text), tmp_path)))
 
 
 @pytest.mark.usefixtures("torch_powers")
@@ -169,7 +199,7 @@ def test_text_parts(tmp_path: Path, outer: str, tied: tuple[bool, bool] | None) 
     config: dict[str, Any] = {"model_type": outer, "text_config": text}
     if tied is not None:
         config["tie_word_embeddings"], text["tie_word_embeddings"] = tied
-    same(decoder_shape(config), facts(config_of(config, tmp_path)))
+    same(decoder_plan(config), facts(config_of(config, tmp_path)))
 
 
 @pytest.mark.usefixtures("torch_powers")
@@ -183,7 +213,7 @@ def test_frequencies_of_every_kind_and_size(tmp_path: Path, scaling: dict[str, A
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 wanted = facts(config_of(config, tmp_path))
-            same(decoder_shape(config), wanted)
+            same(decoder_plan(config), wanted)
 
 
 def test_powers_are_rounded_once() -> None:
@@ -239,7 +269,7 @@ def test_tables_are_those_of_transformers() -> None:
 def test_what_is_refused(change: dict[str, Any], error: type[Exception], said: str) -> None:
     config = {"model_type": "llama", **ODD["llama"], **change}
     with pytest.raises(error, match=said):
-        decoder_shape(config)
+        decoder_plan(config)
 
 
 @pytest.mark.parametrize(
@@ -263,13 +293,13 @@ def test_what_families_refuse(
     family: str, change: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        decoder_shape({"model_type": family, **ODD.get(family, {}), **change})
+        decoder_plan({"model_type": family, **ODD.get(family, {}), **change})
 
 
 def test_neither_torch_nor_transformers_is_needed() -> None:
     code = (
-        "import sys; from tersor.runtime.decoder.shape import decoder_shape\n"
-        "decoder_shape({'model_type': 'llama'}).ropes[0].table(8)\n"
+        "import sys; from tersor.runtime.decoder.blueprint import decoder_plan\n"
+        "decoder_plan({'model_type': 'llama'}).ropes[0].table(8)\n"
         "assert not {'torch', 'transformers'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -289,7 +319,7 @@ def test_damaged_configs_end_in_a_shape_or_in_one_line(family: str) -> None:
             continue
         try:
             check_fields(Path("config.json"), config)
-            decoder_shape(config)
+            decoder_plan(config)
             shapes += 1
         except TersorError:
             refused += 1

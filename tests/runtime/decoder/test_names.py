@@ -9,7 +9,7 @@ import transformers
 
 import tersor
 from tersor.errors import EngineError, SourceError
-from tersor.runtime.decoder.names import decoder_names
+from tersor.runtime.decoder.stored.names import decoder_names
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, logits_of, randomized, save_tiny, save_tokenizer, tiny, tokens

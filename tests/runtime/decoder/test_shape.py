@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tersor.errors import EngineError, SourceError
-from tersor.runtime.decoder.shape import ARCHITECTURES, decoder_shape
+from tersor.runtime.decoder.blueprint import ARCHITECTURES, decoder_plan
 from tersor.runtime.engine.engine import Engine
 from tiny_models import ODD, logits_of, save_tiny, tokens
 
@@ -136,7 +136,7 @@ def test_angles_for_a_part_of_a_head_where_the_code_turns_all(tmp_path: Path) ->
     save_tiny("llama", tmp_path, **ODD["llama"], rope_parameters=parameters)
     with_fields(tmp_path, {"rope_parameters": {**parameters, "partial_rotary_factor": 0.5}})
     with pytest.raises(EngineError, match="6 dimensions that turn in heads of 10"):
-        decoder_shape(json.loads((tmp_path / "config.json").read_text()))
+        decoder_plan(json.loads((tmp_path / "config.json").read_text()))
 
 
 def test_parameters_of_which_nobody_makes_a_rotary_embedding(tmp_path: Path) -> None:

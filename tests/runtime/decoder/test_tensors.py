@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from tersor.checkpoints.huggingface.directory import SafetensorsDirectory
 from tersor.errors import NonFiniteWeight, SourceError
-from tersor.runtime.decoder.tensors import float32, is_finite, sound, tensor
+from tersor.runtime.decoder.stored.tensors import float32, is_finite, sound, tensor
 
 VALUES = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
 DTYPES = [

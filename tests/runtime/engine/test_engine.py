@@ -16,7 +16,7 @@ from tersor.errors import EngineError, RecipeError, SourceError, TextError
 from tersor.machine.instructions import TILED_LEVELS, levels
 from tersor.options.limits import CACHES
 from tersor.recipes import load_recipe
-from tersor.runtime.decoder.shape import ARCHITECTURES
+from tersor.runtime.decoder.blueprint import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.engine.sampling import Sampling
 from tersor.runtime.engine.session import CHUNK

@@ -63,7 +63,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("family", WINDOWS)
 def test_long_texts(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(saved(tmp_path, family), **FLOAT)
-    assert engine.shape.windows == WINDOWS[family]
+    assert engine.plan.windows == WINDOWS[family]
     found = logits_of(engine, TEXT)
     model = load(tmp_path, kernels=False)
     model.set_attn_implementation("eager")
@@ -168,8 +168,10 @@ def test_how_much_is_kept(tmp_path: Path, window: int | None, kept: int) -> None
     changes = {**ODD["mistral"], "sliding_window": window, "max_position_embeddings": CONTEXT}
     save_tiny("mistral", tmp_path, **changes)
     engine = Engine(tmp_path, **FLOAT, batch=2)
-    shape, padded = engine.shape, -(-engine.shape.head_size // 16) * 16
-    floats = 2 * shape.layers * shape.key_heads * kept * (shape.head_size + padded)
+    layers = engine.plan.layers
+    mixer = layers[0].mixer
+    padded = -(-mixer.head_size // 16) * 16
+    floats = 2 * len(layers) * mixer.key_heads * kept * (mixer.head_size + padded)
     assert engine.cache_bytes == 4 * floats
 
 
@@ -178,6 +180,4 @@ def test_what_is_forgotten_is_refused(tmp_path: Path) -> None:
     session = engine._session
     logits_of(engine, TEXT)
     with pytest.raises(ValueError, match="no longer held"):
-        session._run(
-            [5], [0], [CONTEXT - CHUNK - 300], [0], torch.empty(1, engine.shape.vocabulary)
-        )
+        session._run([5], [0], [CONTEXT - CHUNK - 300], [0], torch.empty(1, engine.plan.vocabulary))

@@ -17,9 +17,10 @@ from tersor.machine.cores import cores
 from tersor.machine.instructions import TILED_LEVELS, level
 from tersor.machine.memory import shortage_named
 from tersor.options import Whole, limits, several, some_words, yes_or_no
+from tersor.runtime.decoder.assembly import build
+from tersor.runtime.decoder.blueprint import decoder_plan
 from tersor.runtime.decoder.cache_size import refuse_too_long
-from tersor.runtime.decoder.shape import decoder_shape
-from tersor.runtime.decoder.weights import build, read_weights
+from tersor.runtime.decoder.stored.weights import read_weights
 from tersor.runtime.engine.decoding import Text, next_tokens
 from tersor.runtime.engine.options import EngineOptions
 from tersor.runtime.engine.prompts import refuse_longer, token_ids
@@ -47,7 +48,7 @@ class Token:
 class Engine:
     """Runs a model directory, quantized or not, on the processor.
 
-    Architectures: :data:`tersor.runtime.decoder.shape.ARCHITECTURES`. Raises
+    Architectures: :data:`tersor.runtime.decoder.blueprint.ARCHITECTURES`. Raises
     :class:`EngineError` for others, :class:`~tersor.errors.SourceError` or
     :class:`~tersor.errors.FormatError` for directories that cannot be read, :class:`OptionError`
     for options that make no sense, and :class:`~tersor.errors.OutOfMemory` for a context that this
@@ -85,21 +86,21 @@ class Engine:
             # The one that loses least of those that are as small as float16.
             self.cache = "bfloat16" if level() in TILED_LEVELS and integer else "int16"
         model = Opened(self.directory)
-        self.shape = decoder_shape(model.config, self.directory / "config.json")
-        self.ends = end_tokens(self.directory, self.shape.vocabulary, self.shape.ends)
-        self.context = options.context or min(self.shape.positions, _LONGEST_CONTEXT)
-        if self.context > self.shape.positions:
+        self.plan = decoder_plan(model.config, self.directory / "config.json")
+        self.ends = end_tokens(self.directory, self.plan.vocabulary, self.plan.ends)
+        self.context = options.context or min(self.plan.positions, _LONGEST_CONTEXT)
+        if self.context > self.plan.positions:
             warnings.warn(
-                f"a context of {self.context} tokens is more than the {self.shape.positions} that "
+                f"a context of {self.context} tokens is more than the {self.plan.positions} that "
                 "the model was made for",
                 stacklevel=2,
             )
-        refuse_too_long(self.shape, self.cache, self.context, self.batch)
+        refuse_too_long(self.plan, self.cache, self.context, self.batch)
         self.threads = options.threads or cores()
         with shortage_named(f"for the weights of {self.directory}"):
             weights = read_weights(
                 model,
-                self.shape,
+                self.plan,
                 integer=integer,
                 threads=self.threads,
                 dense_bits=options.dense_bits,
@@ -108,7 +109,7 @@ class Engine:
         self.products_per_token = weights.products_per_token
         with shortage_named(f"for a context of {self.context} tokens"):
             decoder = _native.Decoder(
-                builder=build(self.shape, weights, self.context),
+                builder=build(self.plan, weights, self.context),
                 level=level(),
                 slots=self.batch,
                 capacity=self.context,
@@ -116,8 +117,8 @@ class Engine:
                 threads=self.threads,
                 most_tokens=CHUNK,
             )
-        window = min(filter(None, self.shape.windows), default=0)
-        self._session = Session(decoder, self.batch, self.shape.vocabulary, window)
+        window = min(filter(None, self.plan.windows), default=0)
+        self._session = Session(decoder, self.batch, self.plan.vocabulary, window)
         self._tokenizer: Any = None
 
     def conditions(self) -> dict[str, Any]:
@@ -159,7 +160,7 @@ class Engine:
         :class:`~tersor.errors.TextError` for tokens that the model or the context does not have,
         and :class:`~tersor.errors.NonFiniteWeight` for logits that are not finite.
         """
-        ids = token_ids(tokens, self.shape.vocabulary)
+        ids = token_ids(tokens, self.plan.vocabulary)
         refuse_longer(ids, self.context, self.context)
         count = len(ids) if last is None else Whole("last", 1, len(ids))(last)
         return self._session.extend(0, ids, count)
@@ -246,7 +247,7 @@ class Engine:
 
     def _tokens(self, prompt: str | Sequence[int]) -> list[int]:
         given = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
-        tokens = token_ids(given, self.shape.vocabulary)
+        tokens = token_ids(given, self.plan.vocabulary)
         refuse_longer(tokens, self.context - 1, self.context)
         return tokens
 

@@ -18,7 +18,7 @@ class EngineModule(nn.Module):
         self.engine = engine
         self.config = SimpleNamespace(
             name_or_path=str(engine.directory),
-            vocab_size=engine.shape.vocabulary,
+            vocab_size=engine.plan.vocabulary,
             max_position_embeddings=engine.context,
         )
 

@@ -119,7 +119,7 @@ def time_engine(
     prefill, decode = [], []
     for repetition in range(timing.repetitions + 1):
         chance = random.Random(repetition)
-        size = engine.shape.vocabulary
+        size = engine.plan.vocabulary
         prompts = [
             [chance.randrange(size) for _ in range(timing.prompt_tokens)] for _ in range(batch)
         ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tersor.errors import EngineError
 from tersor.families.decoder import Decoder
-from tersor.runtime.decoder.fields import Fields
+from tersor.runtime.decoder.configuration.fields import Fields
 
 _OLD, _NEW = "rope_scaling", "rope_parameters"
 _TYPES = ("full_attention", "sliding_attention")

@@ -1,4 +1,4 @@
-#include "engine/cache.hpp"
+#include "engine/states/cache.hpp"
 
 #include <algorithm>
 #include <new>
@@ -21,18 +21,18 @@ std::size_t kept_positions(std::size_t context, std::size_t window, std::size_t 
   return std::min(all, rounded_up(sum(window - 1, together), kTiledSpan));
 }
 
-Cache::Cache(std::size_t slots, const std::vector<std::size_t>& kept, std::size_t heads,
-             std::size_t dimensions, Storage storage)
-    : slots_(slots), dimensions_(dimensions), storage_(storage) {
-  const std::size_t size = storage_bytes(storage), padded = rounded_up(dimensions, 16);
-  const std::size_t key_size = (lies_in_pairs(storage) ? rounded_up(dimensions, 2) : dimensions) * size;
-  const std::size_t scales = has_scales(storage) ? 2 * sizeof(float) : 0;
-  layers_.reserve(kept.size());
-  for (const std::size_t positions : kept) {
-    const std::size_t keys = product(positions, key_size), values = product(positions, padded * size);
-    const std::size_t head_bytes = rounded_up(sum(sum(keys, values), product(positions, scales)), kAligned);
-    layers_.push_back({positions, keys, values, head_bytes, slot_bytes_});
-    slot_bytes_ = sum(slot_bytes_, product(heads, head_bytes));
+Cache::Cache(std::size_t slots, const std::vector<Keeping>& layers, Storage storage)
+    : slots_(slots), storage_(storage) {
+  const std::size_t size = storage_bytes(storage), scales = has_scales(storage) ? 2 * sizeof(float) : 0;
+  layers_.reserve(layers.size());
+  for (const Keeping& kept : layers) {
+    const std::size_t paired = lies_in_pairs(storage) ? rounded_up(kept.dimensions, 2) : kept.dimensions;
+    const std::size_t keys = product(kept.positions, paired * size);
+    const std::size_t values = product(kept.positions, rounded_up(kept.dimensions, 16) * size);
+    const std::size_t head_bytes =
+        rounded_up(sum(sum(keys, values), product(kept.positions, scales)), kAligned);
+    layers_.push_back({kept, keys, values, head_bytes, slot_bytes_});
+    slot_bytes_ = sum(slot_bytes_, product(kept.heads, head_bytes));
   }
   // calloc gives pages that are zero without touching them.
   memory_.reset(std::calloc(sum(product(slots, slot_bytes_), kAligned), 1));
@@ -47,8 +47,13 @@ KeysValues Cache::head(std::size_t slot, std::size_t layer, std::size_t head) co
   char* const values = keys + held.key_bytes;
   float* const scales = reinterpret_cast<float*>(values + held.value_bytes);
   const bool scaled = has_scales(storage_);
-  return {keys,     values,      scaled ? scales : nullptr, scaled ? scales + held.kept : nullptr,
-          storage_, dimensions_, held.kept};
+  return {keys,
+          values,
+          scaled ? scales : nullptr,
+          scaled ? scales + held.kept.positions : nullptr,
+          storage_,
+          held.kept.dimensions,
+          held.kept.positions};
 }
 
 }  // namespace tersor

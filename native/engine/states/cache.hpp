@@ -18,14 +18,17 @@ namespace tersor {
 // `together` are run at once: those that the first of them sees, and all of them.
 std::size_t kept_positions(std::size_t context, std::size_t window, std::size_t together);
 
+// What a layer keeps of a sequence: `positions` as above; nothing without heads.
+struct Keeping {
+  std::size_t positions = 0, heads = 0, dimensions = 0;
+};
+
 class Cache {
  public:
-  // `kept`: positions of every layer, as above.
-  Cache(std::size_t slots, const std::vector<std::size_t>& kept, std::size_t heads, std::size_t dimensions,
-        Storage storage);
+  Cache(std::size_t slots, const std::vector<Keeping>& layers, Storage storage);
 
   std::size_t slots() const { return slots_; }
-  std::size_t kept(std::size_t layer) const { return layers_[layer].kept; }
+  std::size_t kept(std::size_t layer) const { return layers_[layer].kept.positions; }
   // Of all slots; pages that were never written take none.
   std::size_t bytes() const { return slots_ * slot_bytes_; }
   KeysValues head(std::size_t slot, std::size_t layer, std::size_t head) const;
@@ -37,10 +40,11 @@ class Cache {
 
   // Sizes of a layer's heads, and where in a slot they begin.
   struct Layer {
-    std::size_t kept, key_bytes, value_bytes, head_bytes, first;
+    Keeping kept;
+    std::size_t key_bytes, value_bytes, head_bytes, first;
   };
 
-  std::size_t slots_, dimensions_, slot_bytes_ = 0;
+  std::size_t slots_, slot_bytes_ = 0;
   Storage storage_;
   std::vector<Layer> layers_;
   std::unique_ptr<void, Free> memory_;

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tersor.errors import EngineError, SourceError
 from tersor.families.decoder import Decoder
-from tersor.runtime.decoder.fields import Fields
+from tersor.runtime.decoder.configuration.fields import Fields
 
 Floats = NDArray[np.float32]
 

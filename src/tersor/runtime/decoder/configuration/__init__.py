@@ -1,0 +1,1 @@
+"""Fields of a ``config.json``, and what parts of a decoder are made of by them."""
