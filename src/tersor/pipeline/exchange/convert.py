@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tersor.checkpoints.finite import FiniteSource
 from tersor.checkpoints.output.directory import OutputDirectory
-from tersor.checkpoints.source import TensorInfo
+from tersor.checkpoints.source import TensorInfo, block_order
 from tersor.errors import ReadBackError, SchemeError
 from tersor.formats import (
     QUANTIZATION,
@@ -27,7 +27,7 @@ from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe
 from tersor.pipeline.exchange.card import texts_about
-from tersor.pipeline.exchange.simplest import simplest, simplified
+from tersor.pipeline.exchange.simplest import float_types, simplest, simplified
 from tersor.pipeline.planning.layout import chosen_format
 from tersor.runtime.artifact import Artifact, artifact_of
 from tersor.version import own_version
@@ -147,23 +147,28 @@ class _Work:
 
     def linear(self, module: str) -> QuantizedLinear:
         """One linear as it will be written."""
-        return simplified(self.artifact.linear(module), self.schemes[module])
+        types = float_types(self.artifact.config)
+        return simplified(self.artifact.linear(module), self.schemes[module], types)
 
     def planned(self, target: Format) -> list[TensorInfo]:
-        """Everything that will be written. Raises :class:`SchemeError` naming the module."""
-        found = []
+        """Everything that will be written, in the order in which the model runs.
+
+        Raises :class:`SchemeError` naming the module.
+        """
+        found: dict[str, list[TensorInfo]] = {}
         for done, module in enumerate(self.schemes):
             try:
                 encoded = target.encode(self.linear(module))
             except SchemeError as error:
                 raise SchemeError(f"{module}: {error}") from error
-            found += [
+            found[f"{module}.weight"] = [
                 TensorInfo(f"{module}.{suffix}", tensor.dtype, tuple(tensor.shape))
                 for suffix, tensor in encoded.items()
             ]
             self._report(done)
         tensors = self.artifact.source.tensors
-        return found + [target.kept(tensors[name]) for name in self.artifact.plain_names()]
+        found |= {name: [target.kept(tensors[name])] for name in self.artifact.plain_names()}
+        return [info for name in block_order(found) for info in found[name]]
 
     def written(self, target: Format) -> Iterator[dict[str, Tensor]]:
         """The same, with values."""

@@ -2,11 +2,13 @@
 
 GPTQ and AWQ store zero points in any case, MLX minima; where all zero points are in the middle
 there are none here, and where all minima are whole multiples of their scales they are zero points.
-How GGUF stores scales is no property of a scheme here: they are floats, and values tell the rest.
-All linears of one scheme stay of one.
+How a format stores scales is no property of a scheme here: they are floats, of the model's type if
+that holds them. All linears of one scheme stay of one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,14 +35,26 @@ def simplest(artifact: Artifact) -> dict[str, Scheme]:
     return {module: found[module] for module in artifact.schemes}
 
 
-def simplified(linear: QuantizedLinear, scheme: Scheme) -> QuantizedLinear:
-    """The linear by a scheme that :func:`simplest` found for it."""
-    if scheme == linear.scheme:
-        return linear
+def float_types(config: Mapping[str, Any]) -> list[torch.dtype]:
+    """What scales may be stored as, that of the model first."""
+    own = config.get("dtype") or config.get("torch_dtype")
+    return sorted((torch.bfloat16, torch.float16), key=lambda one: str(one) != f"torch.{own}")
+
+
+def simplified(
+    linear: QuantizedLinear, scheme: Scheme, types: Sequence[torch.dtype]
+) -> QuantizedLinear:
+    """The linear by a scheme that :func:`simplest` found for it.
+
+    Scales are of the first of ``types`` that holds every one; those with minima are as wide as
+    they were, because GGUF's types have products in float32 or numbers in float16.
+    """
     weight = linear.weight
     scale = weight.scale
     if scheme.weights.scale_format is ScaleFormat.FLOAT:
-        scale = StoredScale(scale.data, ScaleFormat.FLOAT)
+        minima = scheme.weights.grid.has_minima
+        data = scale.data if minima else _narrowed(scale.data, types)
+        scale = StoredScale(data, ScaleFormat.FLOAT)
     if weight.grid == scheme.weights.grid:
         return QuantizedLinear(
             replace(weight, scheme=scheme.weights, scale=scale), scheme, linear.input
@@ -49,7 +63,6 @@ def simplified(linear: QuantizedLinear, scheme: Scheme) -> QuantizedLinear:
     if not scheme.weights.grid.symmetric:
         zeros = _zeros(weight)
         assert zeros is not None
-    scale = _narrowed(scale) if weight.grid.has_minima else scale
     weight = replace(weight, zero_point=zeros, scheme=scheme.weights, scale=scale)
     return replace(linear, weight=weight, scheme=scheme)
 
@@ -113,12 +126,9 @@ def _centred(zeros: Tensor, scheme: Scheme) -> bool:
     return bool((zeros == middle).all())
 
 
-def _narrowed(scale: StoredScale) -> StoredScale:
-    """In bfloat16 or float16 if that holds every one; wide ones were there for the minima."""
-    if scale.format is not ScaleFormat.FLOAT or scale.data.dtype is not torch.float32:
-        return scale
-    for dtype in (torch.bfloat16, torch.float16):
-        narrow = scale.data.to(dtype)
-        if torch.equal(narrow.float(), scale.data):
-            return replace(scale, data=narrow)
+def _narrowed(scale: Tensor, types: Sequence[torch.dtype]) -> Tensor:
+    for dtype in types:
+        narrow = scale.to(dtype)
+        if torch.equal(narrow.float(), scale.float()):
+            return narrow
     return scale
