@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tersor.api.exchanging import check, export, import_checkpoint, upload
     from tersor.api.explaining import explain, explain_weight, inspect
-    from tersor.api.keeping import cache_contents, clear_cache
+    from tersor.api.keeping import cache_contents, clear_cache, status
     from tersor.api.measuring import compare, evaluate
     from tersor.api.quantizing import plan, quantize, restore
     from tersor.api.running import bench, converse, generate, stream
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PairInspection,
     )
     from tersor.pipeline.inspecting.weight import WeightExplanation
+    from tersor.pipeline.journal.status import RunStatus
     from tersor.pipeline.planning import Plan
     from tersor.pipeline.result import QuantizeResult
     from tersor.pipeline.sensitivity.result import SensitivityResult
@@ -67,6 +68,7 @@ __all__ = [
     "Preset",
     "QuantizeResult",
     "Recipe",
+    "RunStatus",
     "Sampling",
     "SensitivityResult",
     "TersorError",
@@ -94,6 +96,7 @@ __all__ = [
     "quantize",
     "restore",
     "sensitivity",
+    "status",
     "stream",
     "upload",
 ]
@@ -121,6 +124,7 @@ _HOMES = {
     "quantize": "tersor.api.quantizing",
     "restore": "tersor.api.quantizing",
     "sensitivity": "tersor.api.sensitivity",
+    "status": "tersor.api.keeping",
     "stream": "tersor.api.running",
     "upload": "tersor.api.exchanging",
     "BenchResult": "tersor.runtime.measuring.bench",
@@ -138,6 +142,7 @@ _HOMES = {
     "Preset": "tersor.recipes",
     "QuantizeResult": "tersor.pipeline.result",
     "Recipe": "tersor.recipes",
+    "RunStatus": "tersor.pipeline.journal.status",
     "Sampling": "tersor.runtime.engine.sampling",
     "SensitivityResult": "tersor.pipeline.sensitivity.result",
     "TersorError": "tersor.errors",

@@ -64,8 +64,17 @@ def killed_behind(name: str, call: Callable[..., Any], arguments: tuple[Any, ...
 
 
 def disk_full(name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """As the system says it; of a write a part has been written."""
+    """No room from now on: what needs some fails, of a write a part is written."""
     if name == "pwrite":
         descriptor, values, offset = arguments
         call(descriptor, values[: len(values) // 2], offset)
+    for needing in ("pwrite", "truncate", "ftruncate", "mkdir"):
+        setattr(os, needing, _full)
+    if name in ("unlink", "rmdir", "replace", "rename"):
+        call()
+    else:
+        _full()
+
+
+def _full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,11 +1,12 @@
 """Runs that are killed at random instants, gone on with, and compared byte for byte."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from kills.trying import Server, Undisturbed, trial, undisturbed
+from kills.trying import Server, Undisturbed, contents, trial, undisturbed
 
 SEEDS = {
     **{"gptq": 8, "gptaq": 3, "nearest": 3, "shards": 3, "small": 2, "gguf": 3, "trained": 3},
@@ -26,7 +27,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module", params=SEEDS)
 def whole(request: pytest.FixtureRequest, server: Server, folder: Path) -> tuple[str, Undisturbed]:
-    return request.param, undisturbed(server, folder, request.param)
+    return request.param, _once(server, folder, request.param)
 
 
 def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(
@@ -35,3 +36,21 @@ def test_a_killed_run_is_gone_on_with_and_ends_in_the_same_bytes(
     case, found = whole
     for seed in range(SEEDS[case]):
         trial(server, folder, case, seed, found)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_full_disk_is_said_and_gone_on_from(share: float, server: Server, folder: Path) -> None:
+    found = _once(server, folder, "gptq")
+    out = folder / "gptq" / f"full-{share}"
+    at = round(share * found.calls)
+    ended = server.ask("gptq", out=str(out), at=at, happens="full")
+    assert ended["error"].startswith("OutputError: "), ended
+    assert "no space left on " in ended["error"].lower()
+    assert not out.exists()
+    assert "calls" in server.ask("gptq", out=str(out), resume=True)
+    assert contents(out) == found.files
+
+
+@cache
+def _once(server: Server, folder: Path, case: str) -> Undisturbed:
+    return undisturbed(server, folder, case)

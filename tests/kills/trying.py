@@ -106,4 +106,5 @@ def _instant(random_: random.Random, whole: Undisturbed) -> dict[str, Any]:
     if random_.random() < 0.7:
         happens = random_.choice(["before", "behind"])
         return {"at": random_.randint(1, whole.calls), "happens": happens}
-    return {"after": random_.uniform(0.02, 0.98) * whole.seconds}
+    kind = random_.choice(["after", "term"])
+    return {kind: random_.uniform(0.02, 0.98) * whole.seconds}

@@ -127,7 +127,8 @@ def test_existing_output_survives_a_refusal_and_a_failure(
     with pytest.raises(ReadBackError):
         tersor.quantize(tmp_path / "model", out, "w3", **SMALL, force=True)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["model", "out", "out.layers.csv", "out.log.jsonl"]
 
 
 def test_a_quantized_source_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""What is kept between runs: ``cache_contents``, ``clear_cache``."""
+"""What is kept between runs: ``cache_contents``, ``clear_cache``, ``status``."""
 
 from tersor.options import AnyPath, one_path
+from tersor.pipeline.journal.status import RunStatus, run_status
 from tersor.runtime.packed.contents import CacheContents, contents, removed
 
 
@@ -19,3 +20,11 @@ def clear_cache(artifact: AnyPath | None = None) -> CacheContents:
     nothing is kept of ``artifact``, or a file cannot be removed.
     """
     return removed(None if artifact is None else one_path("artifact", artifact))
+
+
+def status(out: AnyPath) -> RunStatus:
+    """How far the run of :func:`tersor.quantize` on ``out`` has come, from any process.
+
+    Raises :class:`~tersor.errors.OutputError` if there is none, or its journal is damaged.
+    """
+    return run_status(one_path("out", out))

@@ -1,6 +1,7 @@
 """Entry point: parses, runs one command, and turns errors into one line and an exit status.
 
-Exit status: 0 done; 1 tersor could not do it; 2 the command line makes no sense; 130 interrupted.
+Exit status: 0 done; 1 tersor could not do it; 2 the command line makes no sense; 130 interrupted
+(Ctrl-C); 143 terminated (SIGTERM).
 """
 
 import os
@@ -8,6 +9,7 @@ import sys
 import warnings
 from typing import NoReturn, TextIO
 
+from tersor.cli.ending import TERMINATED
 from tersor.cli.flags import flag
 from tersor.errors import OptionError, TersorError, readable
 from tersor.machine.memory import is_shortage
@@ -33,7 +35,11 @@ def main() -> NoReturn:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.showwarning = _show_warning
-    sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
+    status = run([argument for argument in arguments if argument != "--debug"], debug=debug)
+    if status == TERMINATED:
+        sys.stdout.flush()
+        os._exit(status)  # taking everything down in order would take seconds
+    sys.exit(status)
 
 
 def run(arguments: list[str], *, debug: bool = False) -> int:

@@ -26,6 +26,16 @@ def machine_bytes() -> int:
     return min(sizes)
 
 
+def resident_bytes(pid: int) -> int | None:
+    """What a process has in memory; ``None`` where nobody says, or it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line.split()[1] for line in lines if line.startswith("VmRSS:")), None)
+    return None if found is None else 1024 * int(found)
+
+
 def refuse_beyond_memory(needed: int, what: str, way_out: str) -> None:
     """Raise :class:`OutOfMemory` if ``needed`` bytes for ``what`` are more than there is at all."""
     there = machine_bytes()

@@ -23,7 +23,7 @@ from tersor.pipeline.blocks.loop import Emit
 from tersor.pipeline.blocks.static_ranges import static_input
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.journal.entry import UnitEntry
-from tersor.pipeline.journal.keeping import recording
+from tersor.pipeline.journal.keeping import publish, recording
 from tersor.pipeline.journal.recorder import Recorder
 from tersor.pipeline.planning import ModulePlan, Plan, TensorPlan, Unit
 from tersor.pipeline.planning.prepare import unprepared
@@ -87,7 +87,7 @@ def quantize_to(
                 result = _carried_out(source, plan, out, staging, texts, progress, recorder)
                 recorder.complete()
     if resume is not None:
-        place.workplace.close()
+        publish(place, result)
     return replace(result, seconds=time.perf_counter() - started)
 
 

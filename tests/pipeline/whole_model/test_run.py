@@ -429,7 +429,8 @@ def test_an_interrupt_leaves_only_what_is_gone_on_with(
         quantize(llama, tmp_path / "out", small("awq-gptq"))
     recipe = small("gptq" if blocks == 0 else "awq-gptq")
     quantize(llama, tmp_path / "out", recipe, resume=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.txt", "out"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["model", "model.txt", "out", "out.layers.csv", "out.log.jsonl"]
 
 
 def _interrupt_second_stage(model: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tersor.byte_sizes import human_bytes
 from tersor.checkpoints.output.unfinished import partial_of, refuse_unfinished
 from tersor.errors import OutputBusy, OutputError
 
+_ATTEMPTS, _PAUSE = 3, 0.02
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF})
 
 
@@ -66,7 +68,7 @@ class Lock:
         self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self.held = True
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(self._descriptor)
         except OSError as error:
             self.held = False
             if error.errno in _NO_LOCKS:
@@ -89,6 +91,31 @@ class Lock:
     def release(self) -> None:
         """Let others have it."""
         os.close(self._descriptor)
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process writes in ``directory``; not known where there are no locks."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _flock(descriptor: int) -> None:
+    """Lock, even if somebody looks in this moment whether it is locked (:func:`is_locked`)."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def new_lock(directory: Path, result: Path) -> Lock:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tersor.cli.app import app
+from tersor.cli.ending import ended_by_sigterm
 from tersor.cli.options import (
     AllowPickle,
     AnyWidths,
@@ -150,7 +151,7 @@ def quantize(
         "max_kl": max_kl,
         "any_widths": any_widths,
     }
-    with bars() as watch:
+    with bars() as watch, ended_by_sigterm("terminated; go on with --resume"):
         if dry_run:
             planned = tersor.plan(source, recipe, out=out, **given, watch=watch)
         else:
@@ -160,6 +161,18 @@ def quantize(
         show.plan(planned, as_json)
         return
     show.result(result, as_json)
+
+
+@app.command()
+def status(
+    out: Annotated[Path, typer.Argument(help="Output of a run of `quantize`.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show how far a run of `quantize` has come, whether it lives, and how long it will take."""
+    import tersor
+    from tersor.cli.printing import running
+
+    running.status(tersor.status(out), as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ the one before is still waited for is kept together with the next.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tersor.formats.containers.container import ResumableWriter, Writer
 from tersor.pipeline.blocks.work import Work
 from tersor.pipeline.journal.decisions import put_together, taken_apart
 from tersor.pipeline.journal.entry import UnitEntry
+from tersor.pipeline.journal.log import LOG, RunLog, mean_losses
 from tersor.pipeline.journal.passage import Passage
 from tersor.pipeline.journal.snapshot import make_durable, read_snapshot, write_snapshot
 from tersor.pipeline.planning import Plan
@@ -49,8 +50,8 @@ class Recorder:
         self._kept_decisions = {said["name"]: said for said in _all(place.kept, "decided")}
         self._passage: dict[str, Any] | None = _last(place.kept, "passage")
         if not place.kept:
-            planned = [unit.name for unit in plan.units]
-            place.journal.add({"run": identity, "planned": planned})
+            place.journal.add({"run": identity, "planned": _planned(plan)})
+        self.log = RunLog(place.root / LOG)
         self.checkpoint = Checkpoint(place.root / "training.safetensors")
         """In which a training keeps its state."""
 
@@ -86,6 +87,7 @@ class Recorder:
         if self._writer is None:
             return
         self._units.append(self._timed(entry.to_dict()))
+        self.log.say("unit", name=entry.name, **mean_losses(entry.records))
 
     def decision(self, name: str) -> Work | None:
         """What an earlier run decided about a unit. Raises :class:`~tersor.errors.OutputError`."""
@@ -106,6 +108,7 @@ class Recorder:
         digest = self._write(file, tensors)
         kept = {"name": name, "file": file, "digest": digest, "work": said}
         self._decided.append(self._timed(kept))
+        self.log.say("unit", name=name)
 
     def passage(self) -> Passage | None:
         """How far the text had come. Raises :class:`~tersor.errors.OutputError`."""
@@ -152,6 +155,16 @@ class Recorder:
             self._commit(None)
         if last:
             self._wait()
+
+    def steps(self, progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+        """``progress`` of a training, which the log hears too."""
+
+        def heard(done: int, total: int) -> None:
+            self.log.step(done, total)
+            if progress is not None:
+                progress(done, total)
+
+        return heard
 
     def complete(self) -> None:
         """All that is left is to give the result its name."""
@@ -205,8 +218,22 @@ class Recorder:
         self._place.sync()
         self._place.journal.add(entry)
         self._place.keep = True
+        self.log.say("kept", units=[said["name"] for said in entry.get("units", ())])
         if old is not None:
             (self._place.root / old["file"]).unlink(missing_ok=True)
+
+
+def _planned(plan: Plan) -> list[list[Any]]:
+    """Name of every unit, bytes that are read for it, whether it is a block."""
+    block_of = plan.architecture.block_of
+    return [
+        [
+            unit.name,
+            sum(tensor.source.nbytes for tensor in unit.tensors),
+            block_of(unit.tensors[0].source.name) is not None,
+        ]
+        for unit in plan.units
+    ]
 
 
 def _all(entries: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:

@@ -57,7 +57,8 @@ def calibrated_works(
     budget = replace(budget, tokens=settings.tokens)
     more = calibration_text(source, texts, budget, "trained")
     kept = None if recorder is None else recorder.checkpoint
-    trained, told = train(source, plan, decisions.all(), more.tokens, settings, progress, kept)
+    steps = progress if recorder is None else recorder.steps(progress)
+    trained, told = train(source, plan, decisions.all(), more.tokens, settings, steps, kept)
     for unit, work in trained:
         emit(unit, work)
         if recorder is not None:
