@@ -102,6 +102,7 @@ OPTIONS = [
         (3, ""),
         "-o",
     ),
+    Option(("status",), "out", (NOWHERE, FOLDER), (), (), (), (), "OUT"),
     # Evaluation.
     Option(_SCORED, "context", (-5, 0, 1, 2**20 + 1, 200), (2, 128), (), _SCORED, _NUMBERS[:3]),
     Option(_SCORED, "windows", (-1, 0, _LARGE), (1, _LARGE - 1), (), _SCORED, (True, 2.5)),

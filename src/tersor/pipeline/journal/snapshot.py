@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from tersor.checkpoints.huggingface.safetensors_file import read_header
 from tersor.checkpoints.output.layout import Layout
 from tersor.checkpoints.source import TensorInfo
 from tersor.errors import OutputError, SourceError
+from tersor.machine.parallel import in_order
 
 _PIECE = 1 << 23
 _WORDS = 512
@@ -30,12 +31,15 @@ def write_snapshot(path: Path, tensors: Mapping[str, Tensor]) -> str:
     try:
         with writing(path), path.open("wb", buffering=0) as file:
             write_all(file.fileno(), memoryview(layout.header), 0)
-            for name, offset in layout.offsets.items():
-                values = _bytes_of(tensors[name])
-                for start in range(0, len(values), _PIECE):
-                    piece = values[start : start + _PIECE]
-                    write_all(file.fileno(), piece, offset + start)
-                    _add(digest, piece)
+
+            def write(job: tuple[memoryview, int]) -> bytes:
+                write_all(file.fileno(), *job)
+                return _sums(job[0])
+
+            places = layout.offsets.items()
+            jobs = (job for name, at in places for job in _pieces(_bytes_of(tensors[name]), at))
+            for sums in in_order(write, jobs):
+                digest.update(sums)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -65,10 +69,9 @@ def read_snapshot(path: Path, digest: str) -> dict[str, Tensor]:
         raise _damaged(path) from error
     layout = Layout([one.info for one in stored.values()], {})
     found = hashlib.blake2b(layout.header, digest_size=16)
-    for tensor in tensors.values():
-        values = _bytes_of(tensor)
-        for start in range(0, len(values), _PIECE):
-            _add(found, values[start : start + _PIECE])
+    pieces = (piece for t in tensors.values() for piece, _ in _pieces(_bytes_of(t), 0))
+    for sums in in_order(_sums, pieces):
+        found.update(sums)
     if found.hexdigest() != digest:
         raise _damaged(path)
     return tensors
@@ -81,12 +84,17 @@ def _damaged(path: Path) -> OutputError:
     )
 
 
-def _add(digest: hashlib.blake2b, piece: memoryview) -> None:
-    """A digest of the sums of 4 KiB each: as fast as memory, and no damaged page is overseen."""
+def _pieces(values: memoryview, offset: int) -> Iterator[tuple[memoryview, int]]:
+    """Parts of a tensor's bytes, and where each lies in the file."""
+    for start in range(0, len(values), _PIECE):
+        yield values[start : start + _PIECE], offset + start
+
+
+def _sums(piece: memoryview) -> bytes:
+    """Of 4 KiB each: as fast as memory, and no damaged page is overseen."""
     words = np.frombuffer(piece[: len(piece) // 8 * 8], np.uint64)
     whole = len(words) // _WORDS * _WORDS
-    digest.update(words[:whole].reshape(-1, _WORDS).sum(1).tobytes())
-    digest.update(piece[8 * whole :])
+    return bytes(words[:whole].reshape(-1, _WORDS).sum(1).tobytes() + piece[8 * whole :])
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
