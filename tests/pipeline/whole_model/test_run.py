@@ -174,8 +174,8 @@ def test_an_expert_that_saw_no_token(tmp_path: Path, recipe: str) -> None:
     save_model("mixtral", model)
     edit(model, silence_experts)
     result = quantize(model, tmp_path / "out", small(recipe))
-    note = "no calibration token reached this expert: rounded to nearest"
-    noted = {module for module, record in records(result).items() if record.note == note}
+    note = "no calibration tokens reached this expert: what the others saw makes up for the rest"
+    noted = {m for m, record in records(result).items() if record.note.startswith(note)}
     block = "model.layers.0.block_sparse_moe.experts"
     unseen = sorted({module.split(".")[5] for module in noted})
     assert len(unseen) == 2

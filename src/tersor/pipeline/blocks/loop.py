@@ -25,6 +25,7 @@ from tersor.pipeline.blocks.original import Reference
 from tersor.pipeline.blocks.parts import BlockParts, published_views
 from tersor.pipeline.blocks.rounded_inputs import rounded_inputs
 from tersor.pipeline.blocks.scaling import scale_block, seen_at
+from tersor.pipeline.blocks.siblings import Siblings, is_expert
 from tersor.pipeline.blocks.work import Seen, Work
 from tersor.pipeline.planning import ModulePlan, Plan, Unit
 from tersor.ranges import Need, Observation
@@ -173,6 +174,7 @@ class _Round:
         self.rounded: dict[str, Rounded] = {}
         self.seen: dict[str, Seen] = {}
         self._reached: set[Stage] = set()
+        self._siblings = Siblings()
 
     def at_stage(self, stage: Stage, inputs: Sequence[Tensor], reference: Reference | None) -> None:
         """Round the stage's linears and put them into the block."""
@@ -182,34 +184,54 @@ class _Round:
         drift = None if reference is None else reference.drift(stage, inputs)
         needs, window = needed(self._recipe, modules), self._recipe.calibration.window
         observed = observe(inputs, needs, modules[0].module, window, drift)
-        jobs = {
-            module.module: (module, parts.weight(name).clone(), parts.dtypes[name])
-            for name, module in zip(stage.weights, modules, strict=True)
-        }
-        found = round_stage(jobs, observed, self._recipe.rounding)
+        self._siblings.saw(stage, observed)
         self._reached.add(stage)
-        for name, module in zip(stage.weights, modules, strict=True):
-            rounded = found[module.module]
-            self.seen[module.module] = _seen(
-                observed, jobs[module.module][1], rounded, parts.call.dtype
-            )
-            self._correct_bias(name, jobs[module.module][1], rounded, observed)
-            self._keep(name, rounded, stage, observed)
+        if self._siblings.put_off(stage, inputs, needs, modules[0].shape[1]):
+            return
+        before = self._round(stage, observed)
         if reference is not None:
-            before = {name: jobs[parts.modules[name].module][1].float() for name in stage.weights}
             after = {name: parts.weight(name) for name in stage.weights}
             reference.written(stage, inputs, before, after)
 
-    def finish(self) -> None:
-        """Round what no token reached, and say so."""
+    def _round(self, stage: Stage, observed: Observation) -> dict[str, Tensor]:
+        """Round the stage's linears by what was observed; returns their weights before."""
         parts = self._parts
-        for stage in parts.stages:
-            if stage not in self._reached:
-                for name in stage.weights:
-                    module = parts.modules[name]
-                    rounded = round_nearest(module, parts.weight(name), parts.dtypes[name])
-                    self.seen[module.module] = Seen(tokens=0)
-                    self._keep(name, rounded, stage, None)
+        weights = {name: parts.weight(name).clone() for name in stage.weights}
+        modules = {name: parts.modules[name] for name in stage.weights}
+        jobs = {m.module: (m, weights[name], parts.dtypes[name]) for name, m in modules.items()}
+        found = round_stage(jobs, observed, self._recipe.rounding)
+        for name, module in modules.items():
+            rounded, before = found[module.module], weights[name]
+            self.seen[module.module] = _seen(observed, before, rounded, parts.call.dtype)
+            self._correct_bias(name, before, rounded, observed)
+            self._keep(name, rounded, stage, observed)
+        return weights
+
+    def finish(self) -> None:
+        """Round what few tokens or none reached, and say so.
+
+        That waits until it is known what the other experts saw. So the block's output is made by
+        experts of which these, for their few tokens, are not yet rounded.
+        """
+        unreached = [stage for stage in self._parts.stages if stage not in self._reached]
+        few = self._siblings.few(unreached)
+        for stage in dict.fromkeys([*few, *unreached]):
+            modules = [self._parts.modules[name] for name in stage.weights]
+            needs, window = needed(self._recipe, modules), self._recipe.calibration.window
+            columns = modules[0].shape[1]
+            rows = few.get(stage, ())
+            observed = self._siblings.completed(stage, rows, needs, columns, window)
+            if observed is None:
+                self._round_unseen(stage)
+            else:
+                self._round(stage, observed)
+
+    def _round_unseen(self, stage: Stage) -> None:
+        for name in stage.weights:
+            module = self._parts.modules[name]
+            rounded = round_nearest(module, self._parts.weight(name), self._parts.dtypes[name])
+            self.seen[module.module] = Seen(tokens=0)
+            self._keep(name, rounded, stage, None)
 
     def _correct_bias(
         self, name: str, weight: Tensor, rounded: Rounded, observed: Observation
@@ -228,21 +250,24 @@ class _Round:
         self, name: str, rounded: Rounded, stage: Stage, observed: Observation | None
     ) -> None:
         module = self._parts.modules[name]
-        notes = [note for note in (rounded.note, _few(stage, module, observed)) if note]
+        few = _few(is_expert(stage), module, observed)
+        notes = [note for note in (rounded.note, few) if note]
         self.rounded[module.module] = replace(rounded, note="; ".join(notes))
         self._parts.weight(name).copy_(rounded.tensor.dequantize())
 
 
-def _few(stage: Stage, module: ModulePlan, observed: Observation | None) -> str:
+def _few(expert: bool, module: ModulePlan, observed: Observation | None) -> str:
     """What to say of a linear that saw nothing, or of an expert that saw too little to judge by."""
     if observed is None:
-        what = "linear" if stage.fused is None else "expert"
+        what = "expert" if expert else "linear"
         return f"no calibration token reached this {what}: rounded to nearest"
-    if stage.fused is None:
+    if not expert or observed.tokens >= module.shape[1]:
         return ""
-    if observed.tokens < module.shape[1]:
-        return f"only {observed.tokens} calibration tokens reached this expert; use more --tokens"
-    return ""
+    reached = f"only {observed.tokens}" if observed.tokens else "no"
+    return (
+        f"{reached} calibration tokens reached this expert: what the others saw makes up for the "
+        "rest; use more --tokens"
+    )
 
 
 def _seen(observed: Observation, weight: Tensor, rounded: Rounded, dtype: torch.dtype) -> Seen:
