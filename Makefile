@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/* native/*/* native/*/*/*)
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test test-sweep fuzz interop check sanitize test-arm arm-tools format bench wheel clean FORCE
+.PHONY: demo test test-sweep test-kills fuzz interop check sanitize test-arm arm-tools format bench wheel clean FORCE
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,11 @@ test-sweep: $(VENV)/.installed-dev
 FUZZ_EACH ?= 350
 fuzz: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/measured/robustness.md
+
+# Runs killed at random instants, gone on with and compared byte for byte: some ten minutes; the figures go to the docs.
+KILLS_EACH ?= 12
+test-kills: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(PY) -m kills --each $(KILLS_EACH) --page docs/measured/robustness.md
 
 # The engines that own the formats, each in an environment of its own, read what tersor writes: 40 minutes, most of them
 # for installing. Other places: INTEROP=DIR.

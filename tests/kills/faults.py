@@ -76,5 +76,16 @@ def disk_full(name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -
         _full()
 
 
+def read_only(name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """The file system lets nobody write any more, as after an error of the disk."""
+    for writing in _CALLS:
+        setattr(os, writing, _read_only)
+    _read_only()
+
+
+def _read_only(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 def _full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

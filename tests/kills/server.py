@@ -21,10 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 
 from kills.cases import CASES
-from kills.faults import Counter, die, disk_full, killed_before, killed_behind
+from kills.faults import Counter, die, disk_full, killed_before, killed_behind, read_only
 from tersor.cli.ending import TERMINATED, ended_by_sigterm
 
-_HAPPENS = {"before": killed_before, "behind": killed_behind, "full": disk_full}
+_HAPPENS = {
+    **{"before": killed_before, "behind": killed_behind},
+    **{"full": disk_full, "read only": read_only},
+}
 
 
 def main() -> None:

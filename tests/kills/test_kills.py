@@ -51,6 +51,16 @@ def test_a_full_disk_is_said_and_gone_on_from(share: float, server: Server, fold
     assert contents(out) == found.files
 
 
+def test_a_disk_that_becomes_read_only(server: Server, folder: Path) -> None:
+    found = _once(server, folder, "gptq")
+    out = folder / "gptq" / "read-only"
+    ended = server.ask("gptq", out=str(out), at=round(0.6 * found.calls), happens="read only")
+    assert ended["error"].startswith("OutputError: "), ended
+    assert "no permission to write here" in ended["error"]
+    assert "calls" in server.ask("gptq", out=str(out), resume=True)
+    assert contents(out) == found.files
+
+
 @cache
 def _once(server: Server, folder: Path, case: str) -> Undisturbed:
     return undisturbed(server, folder, case)

@@ -15,12 +15,8 @@ from tersor.errors import OptionError, TersorError, readable
 from tersor.machine.memory import is_shortage
 
 _INTERRUPTED = 130
-_UNWRITTEN = "; no output was written"
-_END = {
-    "quantize": "; go on with --resume",
-    **dict.fromkeys(("restore", "import", "export"), _UNWRITTEN),
-}
-"""What commands with one output leave; those with several say themselves what is kept."""
+_WRITING = ("restore", "quantize", "import", "export")
+_BUDGETS = ("--target-", "--max-kl")
 
 
 def main() -> NoReturn:
@@ -60,8 +56,16 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         print(_one_line(error), file=sys.stderr)
         return 2 if isinstance(error, OptionError) else getattr(error, "exit_code", 1)
     if left == _INTERRUPTED:
-        print(f"\ninterrupted{_END.get(arguments[0] if arguments else '', '')}", file=sys.stderr)
+        print(f"\ninterrupted{_what_is_left(arguments)}", file=sys.stderr)
     return int(left or 0)
+
+
+def _what_is_left(arguments: list[str]) -> str:
+    """Of commands with one output; those with several say themselves what is kept."""
+    command = arguments[0] if arguments else ""
+    if command == "quantize" and not any(one.startswith(_BUDGETS) for one in arguments):
+        return "; go on with --resume"
+    return "; no output was written" if command in _WRITING else ""
 
 
 def _show_warning(

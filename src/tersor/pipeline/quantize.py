@@ -85,7 +85,6 @@ def quantize_to(
         else:
             with recording(place, source, plan, texts) as recorder:
                 result = _carried_out(source, plan, out, staging, texts, progress, recorder)
-                recorder.complete()
     if resume is not None:
         publish(place, result)
     return replace(result, seconds=time.perf_counter() - started)

@@ -289,6 +289,23 @@ def test_a_source_that_disappears_and_comes_back(model: Path) -> None:
     assert files(model.with_name("out")) == files(model.with_name("whole"))
 
 
+def test_a_source_that_changes_meanwhile(model: Path) -> None:
+    def change(done: int, total: int) -> None:
+        if done == 2:
+            _other_weight(model)
+
+    with pytest.raises(SourceError, match=r"model\.safetensors: changed while the model was quant"):
+        quantize(model, model.with_name("out"), small("gptq"), progress=change)
+    assert sorted(path.name for path in model.parent.iterdir()) == ["model", "model.txt"]
+
+
+def test_a_source_that_is_only_touched(model: Path) -> None:
+    recipe = small("gptq")
+    begun(model, recipe)
+    os.utime(model / "model.safetensors", ns=(5, 5))
+    resumed(model, recipe, progress=lambda *_: os.utime(model / "config.json", ns=(7, 7)))
+
+
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError("a bug")])
 def test_what_another_run_may_not_meet_is_kept(model: Path, error: Any) -> None:
     recipe = small("gptq")

@@ -151,7 +151,9 @@ def quantize(
         "max_kl": max_kl,
         "any_widths": any_widths,
     }
-    with bars() as watch, ended_by_sigterm("terminated; go on with --resume"):
+    budget = target_bits is not None or target_size is not None or max_kl is not None
+    left = "no output was written" if budget else "go on with --resume"
+    with bars() as watch, ended_by_sigterm(f"terminated; {left}"):
         if dry_run:
             planned = tersor.plan(source, recipe, out=out, **given, watch=watch)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 from tersor.calibration.text import TextFile
 from tersor.checkpoints.files import reading
 from tersor.checkpoints.source import Source
-from tersor.errors import OutputError
+from tersor.errors import OutputError, SourceError
 from tersor.pipeline.planning import Plan
 from tersor.pipeline.whole_model.arithmetic import arithmetic
 from tersor.version import code_digest, versions
@@ -48,6 +48,29 @@ def refuse_other(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
             f"{out}: the unfinished run there is another one: {'; '.join(found[:_SHOWN])}{more}; "
             "give it what it had (--resume), or start anew (--force)"
         )
+
+
+def refuse_changed_source(source: Source, begun: Mapping[str, Any]) -> None:
+    """Raise :class:`SourceError` naming a file that is another one than when the run began.
+
+    ``begun``: what :func:`identity_of` said then.
+    """
+    for path in _files(source.path):
+        before = begun["source"].get(path.name)
+        # Only a file whose date is another one is read again.
+        if before is not None and not _same_date(path, before):
+            now = _file(path, thorough=bool(before["sha256"]))
+            if not _same_file(before, now):
+                raise SourceError(
+                    f"{path}: changed while the model was quantized; start anew with the source "
+                    "that is meant"
+                )
+
+
+def _same_date(path: Path, before: Mapping[str, Any]) -> bool:
+    with reading(path):
+        stat = path.stat()
+    return bool((before["bytes"], before["modified"]) == (stat.st_size, stat.st_mtime_ns))
 
 
 def _compare(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -10,7 +10,7 @@ from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.output.unfinished import finished
 from tersor.checkpoints.source import Source
 from tersor.errors import OutOfMemory, TersorError
-from tersor.pipeline.journal.identity import identity_of, refuse_other
+from tersor.pipeline.journal.identity import identity_of, refuse_changed_source, refuse_other
 from tersor.pipeline.journal.log import LAYERS, LOG, beside, layers_csv, refuse_strange
 from tersor.pipeline.journal.recorder import Recorder
 from tersor.pipeline.planning import Plan
@@ -51,6 +51,8 @@ def recording(
     )
     try:
         yield recorder
+        refuse_changed_source(unprepared(source), identity)
+        recorder.complete()
     except BaseException as error:
         recorder.end()
         place.keep = place.keep and not _met_again(error)
