@@ -109,8 +109,10 @@ void define_builder(nb::module_& m) {
            nb::arg("scale"))
       .def("add_block", &Builder::add_block, nb::kw_only(), nb::arg("mixer"), nb::arg("feedforward"),
            nb::arg("mixer_norm").none(), nb::arg("mixer_output_norm").none(),
-           nb::arg("feedforward_norm").none(), nb::arg("feedforward_output_norm").none())
-      .def("set_head", &Builder::set_head, nb::kw_only(), nb::arg("norm"), nb::arg("linear"), nb::arg("cap"));
+           nb::arg("feedforward_norm").none(), nb::arg("feedforward_output_norm").none(), nb::arg("scale"),
+           nb::arg("parallel"))
+      .def("set_head", &Builder::set_head, nb::kw_only(), nb::arg("norm"), nb::arg("linear"), nb::arg("scale"),
+           nb::arg("cap"));
 }
 
 }  // namespace

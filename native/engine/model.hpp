@@ -21,8 +21,8 @@ struct Block {
 struct Head {
   Norm norm;
   Site site;
-  // 0: none.
-  float cap = 0.0f;
+  // Logits are scaled, then capped; 0: not capped.
+  float scale = 1.0f, cap = 0.0f;
 };
 
 struct Model {

@@ -106,9 +106,10 @@ void Step::predict() {
   const Range panels = pass_.crew.share_panels(linear.panels());
   pass_.multiply(linear, 0, entered, {logits_, vocabulary, false}, panels);
   const std::size_t first = panels.first * kPanelRows, last = std::min(panels.last * kPanelRows, vocabulary);
-  if (head.cap <= 0.0f || first >= last) return;
-  for (std::size_t i = 0; i < count; ++i) {
-    pass_.kernels.soft_cap(logits_ + i * vocabulary + first, last - first, head.cap);
+  for (std::size_t i = 0; i < count && first < last; ++i) {
+    float* const row = logits_ + i * vocabulary;
+    for (std::size_t j = first; head.scale != 1.0f && j < last; ++j) row[j] *= head.scale;
+    if (head.cap > 0.0f) pass_.kernels.soft_cap(row + first, last - first, head.cap);
   }
 }
 

@@ -184,10 +184,36 @@ class Weights:
     def is_packed(self) -> bool: ...
 
 class Norm:
-    def __init__(self, *, weight: NDArray[np.float32], epsilon: float) -> None: ...
+    def __init__(
+        self,
+        *,
+        weight: NDArray[np.float32] | None,
+        bias: NDArray[np.float32] | None,
+        size: int,
+        epsilon: float,
+        centred: bool,
+        spans_all: bool,
+    ) -> None: ...
 
 class Rope:
-    def __init__(self, cosines: NDArray[np.float32], sines: NDArray[np.float32]) -> None: ...
+    def __init__(
+        self, cosines: NDArray[np.float32], sines: NDArray[np.float32], pairs: bool
+    ) -> None: ...
+
+class Routing:
+    def __init__(
+        self,
+        *,
+        scores: str,
+        experts: int,
+        chosen: int,
+        groups: int,
+        chosen_groups: int,
+        normalized: bool,
+        least: float,
+        scale: float,
+        correction: NDArray[np.float32] | None,
+    ) -> None: ...
 
 class Mixer:
     @staticmethod
@@ -204,6 +230,8 @@ class Mixer:
         window: int,
         query_scale: float,
         cap: float,
+        fused: bool,
+        turns_first: bool,
     ) -> Mixer: ...
 
 class FeedForward:
@@ -213,6 +241,24 @@ class FeedForward:
         activation: str,
         input: list[Weights],  # noqa: A002
         output: Weights,
+    ) -> FeedForward: ...
+    @staticmethod
+    def plain(
+        *,
+        activation: str,
+        numbers: list[float],
+        input: Weights,  # noqa: A002
+        output: Weights,
+    ) -> FeedForward: ...
+    @staticmethod
+    def experts(
+        *,
+        routing: Routing,
+        activation: str,
+        router: Weights,
+        experts: list[list[Weights]],
+        has_shared: bool,
+        shared_gate: Weights | None,
     ) -> FeedForward: ...
 
 class DecoderBuilder:
@@ -230,8 +276,10 @@ class DecoderBuilder:
         mixer_output_norm: Norm | None,
         feedforward_norm: Norm | None,
         feedforward_output_norm: Norm | None,
+        scale: float,
+        parallel: bool,
     ) -> None: ...
-    def set_head(self, *, norm: Norm, linear: Weights, cap: float) -> None: ...
+    def set_head(self, *, norm: Norm, linear: Weights, scale: float, cap: float) -> None: ...
 
 class Decoder:
     def __init__(

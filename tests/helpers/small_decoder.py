@@ -20,11 +20,18 @@ def builder() -> _native.DecoderBuilder:
         return _native.Weights.dense(floats(-(-rows // 16), columns, 16), rows, None)
 
     def norm() -> _native.Norm:
-        return _native.Norm(weight=floats(HIDDEN), epsilon=1e-6)
+        return _native.Norm(
+            weight=floats(HIDDEN),
+            bias=None,
+            size=HIDDEN,
+            epsilon=1e-6,
+            centred=False,
+            spans_all=False,
+        )
 
     made = _native.DecoderBuilder(hidden=HIDDEN)
     made.set_embedding(floats(VOCABULARY, HIDDEN), 1.0)
-    rope = _native.Rope(floats(POSITIONS, HEAD // 2), floats(POSITIONS, HEAD // 2))
+    rope = _native.Rope(floats(POSITIONS, HEAD // 2), floats(POSITIONS, HEAD // 2), False)
     for window in (0, 5):
         mixer = _native.Mixer.attention(
             heads=2,
@@ -38,6 +45,8 @@ def builder() -> _native.DecoderBuilder:
             window=window,
             query_scale=0.25,
             cap=0.0,
+            fused=False,
+            turns_first=False,
         )
         feedforward = _native.FeedForward.gated(
             activation="silu",
@@ -51,8 +60,10 @@ def builder() -> _native.DecoderBuilder:
             mixer_output_norm=None,
             feedforward_norm=norm(),
             feedforward_output_norm=None,
+            scale=1.0,
+            parallel=False,
         )
-    made.set_head(norm=norm(), linear=linear(VOCABULARY, HIDDEN), cap=0.0)
+    made.set_head(norm=norm(), linear=linear(VOCABULARY, HIDDEN), scale=1.0, cap=0.0)
     return made
 
 

@@ -28,7 +28,7 @@ class Linear {
       : case_(of),
         tokens_(tokens),
         plain_(filled<std::uint8_t>(of.rows * of.columns, 0, (1 << of.bits) - 1)),
-        weights_{nullptr, nullptr, nullptr, nullptr, 0, of.rows, of.columns, of.group, of.bits} {
+        weights_{nullptr, {}, nullptr, 0, of.rows, of.columns, of.group, of.bits} {
     if (of.pattern == Codes::any) weights_.zero = 1 << (of.bits - 1);
     packed_.resize(weights_.panels() * weights_.chunks() * chunk_bytes(of.bits));
     pack_panels(plain_.data(), of.rows, of.columns, of.group, of.bits, packed_.data(), 0, of.rows);
@@ -36,7 +36,7 @@ class Linear {
     zeros_ = filled<std::uint8_t>(of.with_zeros ? parameters : 0, 0, (1 << of.bits) - 1);
     scales_.assign(parameters, 0x3f80);  // 1 as bfloat16
     weights_.codes = packed_.data();
-    weights_.scales = scales_.data();
+    weights_.scales.narrow = scales_.data();
     weights_.zeros = of.with_zeros ? zeros_.data() : nullptr;
     quantize(filled<std::int8_t>(tokens * of.columns, -128, 127));
   }

@@ -10,7 +10,9 @@
 #include "attention_checks.hpp"
 #include "checking.hpp"
 #include "engine/decoder.hpp"
+#include "engine/feedforwards/experts.hpp"
 #include "engine/feedforwards/gated.hpp"
+#include "engine/feedforwards/plain.hpp"
 #include "engine/mixers/attention.hpp"
 #include "engine/sample.hpp"
 #include "exact_linears.hpp"
@@ -148,6 +150,7 @@ Linear linear_of(const Packed& packed, bool integer) {
 void check_engine() {
   const std::size_t hidden = 48, heads = 3, size = 24, mlp = 80, vocabulary = 50, positions = 560, length = 200;
   const std::vector<float> ones(hidden, 1.0f), angles = floats(positions * size / 2);
+  const std::vector<float> head_weights(heads * size, 1.0f);
   const std::vector<float> embedding = floats(vocabulary * hidden);
   const Packed q(heads * size, hidden, 16, 4, true, false), k(size, hidden, 16, 4, true, false);
   const Packed o(hidden, heads * size, 32, 8, false, true), gate(mlp, hidden, 48, 8, false, false);
@@ -160,18 +163,39 @@ void check_engine() {
       model.embedding.wide = embedding.data();
       model.embedding.vocabulary = vocabulary;
       model.embedding.hidden = hidden;
-      const Norm norm = {ones.data(), 1e-5f};
+      const Norm norm = {NormKind::root_mean_square, ones.data(), nullptr, 1e-5f};
+      const Norm centred = {NormKind::centred, ones.data(), ones.data(), 1e-5f};
       model.head.norm = norm;
       model.head.site.linears = {linear_of(head, integer)};
       const Site input = {{linear_of(q, integer), linear_of(k, integer), linear_of(k, integer)}};
       const Site gate_up = {{linear_of(gate, integer), linear_of(gate, integer)}};
-      const Rope rope = {angles.data(), angles.data(), positions, size / 2};
+      // Of all heads at once, and of pairs that turn.
+      const Norm of_heads = {NormKind::root_mean_square, head_weights.data(), nullptr, 1e-5f};
+      const Rope rope = {angles.data(), angles.data(), positions, size / 2, true};
       for (const std::size_t seen : {window, std::size_t{0}}) {
         Block block;
         block.mixer_norm = block.feedforward_norm = norm;
         const Attention::Shape shape = {heads, 1, size, seen, 0.2f, 0.0f};
-        block.mixer = std::make_shared<Attention>(shape, input, Site{{linear_of(o, integer)}}, Norm{}, Norm{}, rope);
+        block.mixer = std::make_shared<Attention>(shape, input, Site{{linear_of(o, integer)}},
+                                                  HeadNorm{of_heads}, HeadNorm{of_heads}, rope);
         block.feedforward = std::make_shared<Gated>(mlp, Activation::silu, gate_up, Site{{linear_of(down, integer)}});
+        model.blocks.push_back(block);
+        const Experts::Expert expert = {linear_of(gate, integer), linear_of(gate, integer), linear_of(down, integer)};
+        Linear router, shared_gate;
+        router.wide = shared_gate.wide = embedding.data();
+        router.columns = shared_gate.columns = hidden;
+        router.rows = 5;
+        shared_gate.rows = 1;
+        const Routing routing = {Scores::sigmoid, 5, 2, 1, 1, true, 1e-20f, 1.5f, nullptr};
+        block.feedforward = std::make_shared<Experts>(routing, Activation::silu, router,
+                                                      std::vector<Experts::Expert>(6, expert), true, &shared_gate);
+        block.feedforward_norm = centred;
+        block.after_feedforward.norm = seen == 0 ? centred : Norm{};
+        model.blocks.push_back(block);
+        block.feedforward = std::make_shared<Plain>(Nonlinearity{Nonlinearity::Kind::gelu},
+                                                    Site{{linear_of(gate, integer)}}, Site{{linear_of(down, integer)}});
+        block.after_feedforward = {};
+        block.after_mixer.later = true;
         model.blocks.push_back(block);
       }
       // With one thread, so many are run at once that the layer with a window keeps all.

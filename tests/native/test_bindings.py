@@ -162,10 +162,12 @@ def test_every_function_is_tried() -> None:
 
 
 def test_parts_of_a_decoder() -> None:
+    norm = {"weight": floats(1), "bias": floats(1), "size": 1, "epsilon": 1e-6, "centred": True}
+    norm["spans_all"] = False
     builder = _native.DecoderBuilder(hidden=1)
     assert check(builder.set_embedding, [halves(2), 1.0]) > 0
-    assert check(_native.Rope, [floats(2), floats(2)]) > 0
-    assert check(_native.Norm, {"weight": floats(1), "epsilon": 1e-6}) > 0
+    assert check(_native.Rope, [floats(2), floats(2), False]) > 0
+    assert check(_native.Norm, norm) > 0
 
 
 def test_tokens_and_logits(tmp_path: Path) -> None:

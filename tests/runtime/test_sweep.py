@@ -22,7 +22,6 @@ from tersor.grids import ScaleFormat
 from tersor.options.limits import CACHES
 from tersor.recipes import Adjustments, load_recipe, preset_names
 from tersor.runtime.artifact import open_artifact
-from tersor.runtime.decoder.blueprint import ARCHITECTURES
 from tersor.runtime.engine.engine import Engine
 from tersor.runtime.load import load
 from tiny_models import ODD, logits_of, save_text, save_tokenizer, tiny, tokens
@@ -41,7 +40,7 @@ Case = tuple[str, str, str, bool]
 def cases() -> Iterator[Case]:
     """All but presets that write one file for llama.cpp."""
     presets = [name for name in preset_names() if load_recipe(name).mixture is None]
-    return product(ARCHITECTURES, DTYPES, presets, (False, True))
+    return product(ODD, DTYPES, presets, (False, True))
 
 
 # Every family, type and kind of grid at least once.

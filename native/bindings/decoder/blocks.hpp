@@ -17,7 +17,9 @@ using Kept = std::vector<nanobind::object>;
 struct HeldNorm {
   Norm norm;
   std::size_t size;
-  Kept kept;
+  // Of queries or keys: whether it is of all heads at once.
+  bool spans_all = false;
+  Kept kept = {};
 };
 
 // `positions`: how many it can be used for.

@@ -40,7 +40,7 @@ class Builder {
 
   void add_block(const HeldMixer& mixer, const HeldFeedForward& feedforward, const HeldNorm* mixer_norm,
                  const HeldNorm* mixer_output_norm, const HeldNorm* feedforward_norm,
-                 const HeldNorm* feedforward_output_norm) {
+                 const HeldNorm* feedforward_output_norm, float scale, bool parallel) {
     const std::size_t hidden = model.hidden();
     check(mixer.hidden == hidden && feedforward.hidden == hidden, "a part of a block is as wide as the model");
     Block block;
@@ -50,16 +50,20 @@ class Builder {
     block.after_mixer.norm = norm_of(mixer_output_norm, hidden, kept);
     block.feedforward_norm = norm_of(feedforward_norm, hidden, kept);
     block.after_feedforward.norm = norm_of(feedforward_output_norm, hidden, kept);
+    block.after_mixer.scale = block.after_feedforward.scale = scale;
+    block.after_mixer.later = parallel;
+    check(!parallel || block.after_feedforward.is_plain(), "what runs side by side is added as it is");
     model.blocks.push_back(std::move(block));
     positions = std::min(positions, mixer.positions);
     keep_all(kept, mixer.kept);
     keep_all(kept, feedforward.kept);
   }
 
-  void set_head(const HeldNorm& norm, const HeldLinear& linear, float cap) {
+  void set_head(const HeldNorm& norm, const HeldLinear& linear, float scale, float cap) {
     check(model.vocabulary() > 0, "the embedding comes first");
     model.head.norm = norm_of(&norm, model.hidden(), kept);
     model.head.site = site_of({&linear}, model.hidden(), model.vocabulary(), kept);
+    model.head.scale = scale;
     model.head.cap = cap;
   }
 

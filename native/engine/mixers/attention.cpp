@@ -46,38 +46,70 @@ void Attention::find(Pass& pass, const Joining& joining, const Linear& next) con
 }
 
 void Attention::rotate_and_store(Pass& pass) const {
-  const std::size_t size = shape_.size, turned = shape_.heads + shape_.key_heads;
-  const Crew& crew = pass.crew;
-  const Kernels& kernels = pass.kernels;
-  const Range units = crew.share(crew.tokens.size() * turned);
-  for (std::size_t unit = units.first; unit < units.last; ++unit) {
-    const std::size_t t = unit / turned, head = unit % turned;
-    const Token& token = crew.tokens[t];
-    float* const row = pass.rows_of(pass.space.mixed) + t * pass.space.mixed.stride;
-    float* const x = row + head * size;
-    const bool is_query = head < shape_.heads;
-    const Norm& norm = is_query ? query_norm_ : key_norm_;
-    if (norm) norm.apply(kernels, x, size, x);
-    if (rope_.cosines != nullptr) {
-      const std::size_t angles = token.position * rope_.half;
-      kernels.rotate(x, rope_.cosines + angles, rope_.sines + angles, rope_.half);
-    }
-    if (is_query) {
-      for (std::size_t i = 0; i < size; ++i) x[i] *= shape_.query_scale;
-    } else {
-      const std::size_t key_head = head - shape_.heads;
-      const float* const value = row + (turned + key_head) * size;
-      const KeysValues held = pass.cache.head(token.slot, pass.block, key_head);
-      kernels.store(held, token.position % held.capacity, x, value);
-    }
+  const std::size_t tokens = pass.crew.tokens.size(), turned = shape_.heads + shape_.key_heads;
+  if (query_norm_.norm && query_norm_.span == HeadNorm::Span::all) {
+    const Range units = pass.crew.share(2 * tokens);
+    for (std::size_t unit = units.first; unit < units.last; ++unit) turn_all(pass, unit / 2, unit % 2 == 0);
+    return;
   }
+  const Range units = pass.crew.share(tokens * turned);
+  for (std::size_t unit = units.first; unit < units.last; ++unit) {
+    const std::size_t head = unit % turned;
+    const bool is_query = head < shape_.heads;
+    turn(pass, unit / turned, is_query, is_query ? head : head - shape_.heads);
+  }
+}
+
+void Attention::turn_all(Pass& pass, std::size_t token, bool is_query) const {
+  const std::size_t heads = is_query ? shape_.heads : shape_.key_heads;
+  float* const x = pass.rows_of(pass.space.mixed) + token * pass.space.mixed.stride +
+                   (is_query ? shape_.queries() : shape_.keys()).first;
+  (is_query ? query_norm_ : key_norm_).norm.apply(pass.kernels, x, heads * shape_.size, x);
+  for (std::size_t head = 0; head < heads; ++head) turn(pass, token, is_query, head);
+}
+
+void Attention::turn(Pass& pass, std::size_t token, bool is_query, std::size_t head) const {
+  const std::size_t size = shape_.size;
+  const Token& at = pass.crew.tokens[token];
+  const Kernels& kernels = pass.kernels;
+  float* const row = pass.rows_of(pass.space.mixed) + token * pass.space.mixed.stride;
+  const Heads heads = is_query ? shape_.queries() : shape_.keys();
+  float* const x = row + heads.first + head * heads.step;
+  const HeadNorm& by = is_query ? query_norm_ : key_norm_;
+  const bool normed = by.norm && by.span != HeadNorm::Span::all;
+  const Norm norm = normed && by.span == HeadNorm::Span::own ? by.norm.from(head * size) : by.norm;
+  if (normed && !shape_.turns_first) norm.apply(kernels, x, size, x);
+  if (rope_.cosines != nullptr) rotate(kernels, x, at.position);
+  if (normed && shape_.turns_first) norm.apply(kernels, x, size, x);
+  if (is_query) {
+    for (std::size_t i = 0; i < size; ++i) x[i] *= shape_.query_scale;
+  } else {
+    const KeysValues held = pass.cache.head(at.slot, pass.block, head);
+    kernels.store(held, at.position % held.capacity, x, row + shape_.values().first + head * shape_.values().step);
+  }
+}
+
+// Of pairs the first ones come before all second ones, and stay there: a product of a query and a key that are both
+// in that order is the same.
+void Attention::rotate(const Kernels& kernels, float* x, std::size_t position) const {
+  const std::size_t half = rope_.half, angles = position * half;
+  if (rope_.pairs) {
+    float seconds[kMostDimensions / 2];
+    for (std::size_t i = 0; i < half; ++i) {
+      seconds[i] = x[2 * i + 1];
+      x[i] = x[2 * i];
+    }
+    for (std::size_t i = 0; i < half; ++i) x[half + i] = seconds[i];
+  }
+  kernels.rotate(x, rope_.cosines + angles, rope_.sines + angles, half);
 }
 
 AttentionRow Attention::row(Pass& pass, std::size_t token, std::size_t head) const {
   Rows &mixed = pass.space.mixed, &found = pass.space.found;
   const std::size_t last = pass.crew.tokens[token].position + 1, window = shape_.window;
   const std::size_t first = window != 0 && last > window ? last - window : 0;
-  return {pass.rows_of(mixed) + token * mixed.stride + head * shape_.size,
+  const Heads queries = shape_.queries();
+  return {pass.rows_of(mixed) + token * mixed.stride + queries.first + head * queries.step,
           pass.rows_of(found) + token * found.stride + head * shape_.size, first, last};
 }
 

@@ -39,19 +39,21 @@ struct Linear {
   }
 };
 
+// Whether both quantize activations in the same way, or not at all.
+inline bool takes_same(const Linear& a, const Linear& b) {
+  if (!a.integer || !b.integer) return a.integer == b.integer;
+  return a.packed.group == b.packed.group && a.input.scale == b.input.scale && a.input.zero == b.input.zero &&
+         a.input.lowest == b.input.lowest;
+}
+
 // Linears that share an input. Their outputs lie one after the other.
 struct Site {
   std::vector<Linear> linears;
   std::size_t columns() const { return linears[0].columns; }
   // Index of the first linear whose activations are quantized as this one's are.
   std::size_t form_of(std::size_t index) const {
-    const auto is_same = [&](const Linear& other) {
-      const FixedInput &a = other.input, &b = linears[index].input;
-      return other.integer && other.packed.group == linears[index].packed.group && a.scale == b.scale &&
-             a.zero == b.zero && a.lowest == b.lowest;
-    };
     std::size_t form = 0;
-    while (!is_same(linears[form])) ++form;
+    while (!takes_same(linears[form], linears[index])) ++form;
     return form;
   }
 };

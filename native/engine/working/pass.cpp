@@ -53,36 +53,71 @@ TokenCodes Pass::codes_of(Codes& codes, const PackedWeights& weights, std::size_
 }
 
 void Pass::multiply(const Linear& linear, std::size_t form, const Entered& entered, const Output& out, Range panels) {
-  if (panels.first >= panels.last) return;
+  Activations x = {entered.x, entered.stride, {nullptr, nullptr, nullptr, entered.tokens}};
   if (linear.integer) {
     const TokenCodes codes = codes_of(entered.codes[form], linear.packed, 0);
-    const QuantizedTokens tokens = {codes.codes, codes.scales, codes.sums, entered.tokens};
-    kernels.linear(linear.packed, tokens, out, panels.first, panels.last);
-    if (linear.minima.any()) add_minima(linear, tokens, out, panels);
-  } else {
-    kernels.float_linear(linear.floats(), entered.x, entered.stride, entered.tokens, out, panels.first, panels.last);
-    if (linear.minima.any()) add_minima(linear, entered, out, panels);
+    x.codes = {codes.codes, codes.scales, codes.sums, entered.tokens};
   }
+  multiply(linear, x, out, panels);
+}
+
+void Pass::multiply(const Linear& linear, const Activations& x, const Output& out, Range panels) {
+  if (panels.first >= panels.last) return;
+  const std::size_t tokens = x.codes.tokens;
+  if (linear.integer) {
+    kernels.linear(linear.packed, x.codes, out, panels.first, panels.last);
+  } else {
+    kernels.float_linear(linear.floats(), x.x, x.stride, tokens, out, panels.first, panels.last);
+  }
+  if (linear.minima.any()) add_minima(linear, x, out, panels);
   if (linear.bias == nullptr) return;
   const std::size_t first = panels.first * kPanelRows;
   const std::size_t last = std::min(panels.last * kPanelRows, linear.rows);
-  for (std::size_t t = 0; t < entered.tokens; ++t) {
-    kernels.add(out.row(t) + first, linear.bias + first, last - first);
+  for (std::size_t t = 0; t < tokens; ++t) kernels.add(out.row(t) + first, linear.bias + first, last - first);
+}
+
+void Pass::add_minima(const Linear& linear, const Activations& x, const Output& out, Range panels) {
+  const std::size_t groups = linear.packed.groups(), tokens = x.codes.tokens;
+  float* const sums = own.sums.data();
+  if (linear.integer) {
+    sum_groups(x.codes, groups, sums);
+  } else {
+    sum_groups(x.x, x.stride, tokens, linear.columns, linear.packed.group, sums);
+  }
+  kernels.float_linear(linear.minima_of_groups(), sums, groups, tokens, {out.y, out.stride, true}, panels.first,
+                       panels.last);
+}
+
+void Pass::gather(const Linear& linear, const Entered& entered, const DealtRow* rows, std::size_t count) {
+  const PackedWeights& packed = linear.packed;
+  Codes& to = own.gathered_codes;
+  for (std::size_t r = 0; r < count; ++r) {
+    const float* const row = entered.x + rows[r].token * entered.stride;
+    if (linear.integer) {
+      kernels.quantize(row, entered.stride, 1, linear.columns, packed.group, linear.input,
+                       {to.codes.data() + r * packed.chunks() * kChunk, to.scales.data() + r * packed.groups(),
+                        to.sums.data() + r * packed.groups()});
+    } else {
+      std::copy_n(row, linear.columns, own.gathered.row(r));
+    }
   }
 }
 
-void Pass::add_minima(const Linear& linear, const QuantizedTokens& tokens, const Output& out, Range panels) {
-  const std::size_t groups = linear.packed.groups();
-  sum_groups(tokens, groups, own.sums.data());
-  kernels.float_linear(linear.minima_of_groups(), own.sums.data(), groups, tokens.tokens, {out.y, out.stride, true},
-                       panels.first, panels.last);
+void Pass::multiply_gathered(const Linear& linear, std::size_t count, const Output& out, Range panels) {
+  const Codes& codes = own.gathered_codes;
+  multiply(linear,
+           {own.gathered.row(0), own.gathered.stride,
+            {codes.codes.data(), codes.scales.data(), codes.sums.data(), count}},
+           out, panels);
 }
 
-void Pass::add_minima(const Linear& linear, const Entered& entered, const Output& out, Range panels) {
-  const std::size_t groups = linear.packed.groups();
-  sum_groups(entered.x, entered.stride, entered.tokens, linear.columns, linear.packed.group, own.sums.data());
-  kernels.float_linear(linear.minima_of_groups(), own.sums.data(), groups, entered.tokens, {out.y, out.stride, true},
-                       panels.first, panels.last);
+TokenCodes Pass::routed_codes(const Linear& linear, std::size_t first, std::size_t index) {
+  if (!linear.integer) return {nullptr, nullptr, nullptr};
+  Codes& codes = space.routed_codes;
+  const std::size_t row = crew.first_row * space.routed + first;
+  const std::size_t parameter = row * codes.groups + index * linear.packed.groups();
+  return {codes.codes.data() + row * codes.width + index * linear.packed.chunks() * kChunk,
+          codes.scales.data() + parameter, codes.sums.data() + parameter};
 }
 
 void Pass::join(const Site& site, const Entered& entered, const Joining& joining, const Linear& next) {

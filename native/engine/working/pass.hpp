@@ -22,6 +22,13 @@ struct Entered {
   Codes* codes;  // for each form
 };
 
+// The same, wherever codes lie.
+struct Activations {
+  const float* x;
+  std::size_t stride;
+  QuantizedTokens codes;
+};
+
 // How what a mixer or a feed-forward makes comes into the residual stream: normed and scaled first. If it is to come
 // later, it stays in `projected` until then.
 struct Joining {
@@ -64,6 +71,18 @@ class Pass {
   TokenCodes codes_of(Codes& codes, const PackedWeights& weights, std::size_t token) const;
   // Rows of `panels` of a linear of a site.
   void multiply(const Linear& linear, std::size_t form, const Entered& entered, const Output& out, Range panels);
+  void multiply(const Linear& linear, const Activations& x, const Output& out, Range panels);
+
+  // Choices of the crew's tokens.
+  Choice* choices() {
+    return crew.is_few() ? own.choices.data() : space.choices.data() + crew.first_row * space.routed;
+  }
+  // Some of the rows that entered, for a linear, and that linear's product with what was gathered last.
+  void gather(const Linear& linear, const Entered& entered, const DealtRow* rows, std::size_t count);
+  void multiply_gathered(const Linear& linear, std::size_t count, const Output& out, Range panels);
+  // Where codes are of the row `index` of an expert whose first row is `first`.
+  TokenCodes routed_codes(const Linear& linear, std::size_t first, std::size_t index);
+
   // The only linear of a site, into the residual stream; `next` is the linear that comes after it.
   void join(const Site& site, const Entered& entered, const Joining& joining, const Linear& next);
   // The same for what lies in `projected` already, when all have written it.
@@ -72,8 +91,7 @@ class Pass {
  private:
   void enter_rows(const Site& site, const Entering& x, Arrivals& to, Range rows);
   // What the minima of groups add, for activations in float32 and for quantized ones.
-  void add_minima(const Linear& linear, const Entered& entered, const Output& out, Range panels);
-  void add_minima(const Linear& linear, const QuantizedTokens& tokens, const Output& out, Range panels);
+  void add_minima(const Linear& linear, const Activations& x, const Output& out, Range panels);
 
   Barrier& barrier_;
 };

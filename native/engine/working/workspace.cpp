@@ -31,16 +31,18 @@ void Rows::make(std::size_t tokens, std::size_t width) {
   make_buffer(values, tokens, stride);
 }
 
+void Codes::make(std::size_t tokens, std::size_t most_codes, std::size_t most_groups) {
+  width = most_codes;
+  groups = most_groups;
+  make_buffer(codes, tokens, width);
+  make_buffer(scales, tokens, groups);
+  make_buffer(sums, tokens, groups);
+}
+
 void Arrivals::make(const Needs& needs, std::size_t tokens) {
   normed.make(tokens, needs.hidden);
   codes.resize(needs.forms);
-  for (Codes& form : codes) {
-    form.width = needs.codes;
-    form.groups = needs.groups;
-    make_buffer(form.codes, tokens, needs.codes);
-    make_buffer(form.scales, tokens, needs.groups);
-    make_buffer(form.sums, tokens, needs.groups);
-  }
+  for (Codes& form : codes) form.make(tokens, needs.codes, needs.groups);
 }
 
 void OwnSpace::make(const Needs& needs, std::size_t most_tokens) {
@@ -52,6 +54,14 @@ void OwnSpace::make(const Needs& needs, std::size_t most_tokens) {
   rows.reserve(most_tokens);
   wanted_rows.reserve(most_tokens);
   queries.reserve(needs.queries);
+  if (needs.routed == 0) return;
+  begins.reserve(needs.experts + 1);
+  next.reserve(needs.experts + 1);
+  dealt.resize(product(most_tokens, needs.routed));
+  choices.resize(kFewTokens * needs.routed);
+  routing.resize(needs.scores + needs.routing_scratch);
+  gathered.make(most_tokens, needs.hidden);
+  gathered_codes.make(most_tokens, needs.codes, needs.groups);
 }
 
 void Workspace::make(const Needs& needs, std::size_t most_tokens, std::size_t threads) {
@@ -66,6 +76,14 @@ void Workspace::make(const Needs& needs, std::size_t most_tokens, std::size_t th
   make_buffer(inner.values, most_tokens, std::max({inner.stride, mixed.stride, hidden.stride}));
   many.make(needs, most_tokens);
   gated_codes = many.codes[0];
+  routed = needs.routed;
+  if (routed > 0) {
+    scores.make(most_tokens, needs.scores);
+    made.make(most_tokens, needs.hidden);
+    routed_inner.make(product(most_tokens, routed), needs.routed_inner);
+    routed_codes.make(product(most_tokens, routed), needs.routed_codes, needs.routed_groups);
+    choices.resize(product(most_tokens, routed));
+  }
   own.resize(threads);
   for (OwnSpace& space : own) space.make(needs, most_tokens);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/feedforwards/routing.hpp"
 #include "engine/parts/linear.hpp"
 #include "engine/working/team.hpp"
 #include "memory/aligned.hpp"
@@ -19,6 +20,11 @@ struct Needs {
   std::size_t forms = 0, codes = 0, groups = 0, summed_groups = 0;
   // Floats that attention needs, and rows of queries that a thread attends with at once.
   std::size_t scratch = 0, queries = 0;
+
+  // Of experts: how many a token goes to at most, and there are; their gate and up, what is quantized of them, logits,
+  // and floats that choosing needs.
+  std::size_t routed = 0, experts = 0, routed_inner = 0, routed_codes = 0, routed_groups = 0, scores = 0,
+              routing_scratch = 0;
 
   void site(const Site& site);
   static void grow(std::size_t& need, std::size_t size) { need = std::max(need, size); }
@@ -42,10 +48,12 @@ struct Rows {
 
 // Codes of tokens, for one size of groups, and the most bytes and groups of a token.
 struct Codes {
-  std::size_t width, groups;
+  std::size_t width = 0, groups = 0;
   AlignedVector<std::int8_t> codes;
   AlignedVector<float> scales;
   AlignedVector<std::int32_t> sums;
+
+  void make(std::size_t tokens, std::size_t most_codes, std::size_t most_groups);
 };
 
 // Activations on their way into linears, of some tokens.
@@ -59,6 +67,12 @@ struct Arrivals {
 // Gate and up of some columns, which a thread multiplies, gates and quantizes while they are near.
 constexpr std::size_t kGatedColumns = 128, kGatedStride = 2 * kGatedColumns + 16;
 
+// A token of a crew that goes to some expert, and how much that counts.
+struct DealtRow {
+  std::size_t token;
+  float weight;
+};
+
 // What one thread has for itself.
 struct OwnSpace {
   Arrivals few;
@@ -67,6 +81,13 @@ struct OwnSpace {
   std::vector<Token> tokens;
   std::vector<std::size_t> rows, wanted_rows;
   std::vector<AttentionRow> queries;
+  // Of experts: where the rows of each begin, and where the next one goes; who they are; the input of one.
+  std::vector<std::size_t> begins, next;
+  std::vector<DealtRow> dealt;
+  std::vector<Choice> choices;
+  AlignedVector<float> routing;
+  Rows gathered;
+  Codes gathered_codes;
 
   void make(const Needs& needs, std::size_t most_tokens);
 };
@@ -82,6 +103,11 @@ struct Workspace {
   Arrivals many;
   // Of what was gated already when it was quantized.
   Codes gated_codes;
+  // Of experts: logits, choices of many tokens, rows of tokens for each that they go to, and what one of them makes.
+  std::size_t routed = 0;
+  Rows scores, routed_inner, made;
+  Codes routed_codes;
+  std::vector<Choice> choices;
   std::vector<OwnSpace> own;
 
   void make(const Needs& needs, std::size_t most_tokens, std::size_t threads);

@@ -99,7 +99,7 @@ _READ_BY = (
     *(entrances.RESTORE, entrances.QUANTIZE, entrances.PLAN),
     *(entrances.GENERATE, entrances.LOAD),
 )
-_NOT_THE_ENGINE = ("mixtral", "gpt2")
+_NOT_THE_ENGINE = ("gpt2",)
 
 
 def _readers(family: str) -> tuple[entrances.Entrance, ...]:

@@ -82,8 +82,8 @@ _UPDATE = entrances.Entrance(
 PUBLISHED = {"published fp8": Seed(seeds.published, entrances.PUBLISHED)}
 
 CONFIG = Target(
-    models("llama", "qwen3", "gemma3_text", "phi3")
-    | models("gpt2", "mixtral", "gpt_neox", "opt", read_by=entrances.NOT_THE_ENGINE)
+    models("llama", "qwen3", "gemma3_text", "phi3", "mixtral", "gpt_neox")
+    | models("gpt2", "opt", read_by=entrances.NOT_THE_ENGINE)
     | artifacts("w4"),
     _damaging("config.json"),
 )

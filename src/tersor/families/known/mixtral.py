@@ -1,14 +1,37 @@
 """Mixtral: Mistral with experts."""
 
 from tersor.families.blocks import Blocks, FusedExperts, SharedInput
+from tersor.families.decoder import Decoder, Experts, Windows
 from tersor.families.family import Family
 from tersor.families.gguf import Gguf, rules
 from tersor.families.usual import gguf
 from tersor.families.usual.blocks import ATTENTION, CONTAINERS
+from tersor.families.usual.defaults import DEFAULTS
+
+_NAMES = tuple(f"block_sparse_moe.experts.*.{part}" for part in ("w1", "w3", "w2"))
+_STACKS = (
+    FusedExperts("mlp.experts.gate_up_proj", _NAMES[:2]),
+    FusedExperts("mlp.experts.down_proj", _NAMES[2:]),
+)
 
 MIXTRAL = Family(
     model_type="mixtral",
-    defaults={"num_attention_heads": 32, "tie_word_embeddings": False},
+    defaults={
+        **DEFAULTS,
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "num_experts_per_tok": 2,
+        "num_local_experts": 8,
+        "eos_token_id": 2,
+    },
     blocks=Blocks(
         containers=CONTAINERS,
         shared_inputs=(
@@ -24,13 +47,7 @@ MIXTRAL = Family(
             ),
         ),
         writers=("self_attn.o_proj", "block_sparse_moe.experts.*.w2"),
-        fused_experts=(
-            FusedExperts(
-                "mlp.experts.gate_up_proj",
-                ("block_sparse_moe.experts.*.w1", "block_sparse_moe.experts.*.w3"),
-            ),
-            FusedExperts("mlp.experts.down_proj", ("block_sparse_moe.experts.*.w2",)),
-        ),
+        fused_experts=_STACKS,
         renames=(("mlp.gate", "block_sparse_moe.gate"),),
     ),
     gguf=Gguf(
@@ -60,5 +77,15 @@ MIXTRAL = Family(
             "expert_used_count": "num_experts_per_tok",
         },
         optional={"rope.dimension_count": "head_dim", **gguf.GROUPED},
+    ),
+    decoder=Decoder(
+        windows=Windows.ALL,
+        experts=Experts(
+            names=_NAMES,
+            stacks=_STACKS,
+            routers=("block_sparse_moe.gate", "mlp.gate"),
+            count=("num_local_experts", "num_experts"),
+            size="intermediate_size",
+        ),
     ),
 )

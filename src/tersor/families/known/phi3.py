@@ -54,5 +54,11 @@ PHI3 = Family(
         required=gguf.DECODER,
         optional={**gguf.GROUPED, "attention.sliding_window": "sliding_window"},
     ),
-    decoder=Decoder(windows=Windows.ALL, turns_part=True, ropes=("default",)),
+    decoder=Decoder(
+        attention=("self_attn.qkv_proj", "self_attn.o_proj"),
+        mlp=("mlp.gate_up_proj", "mlp.down_proj"),
+        windows=Windows.ALL,
+        turns_part=True,
+        ropes=("default",),
+    ),
 )

@@ -5,18 +5,26 @@ Names are those of modules in a layer, without ``.weight``. A norm that is None 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from tersor.families.blocks import FusedExperts
 from tersor.runtime.decoder.configuration.rotary import Rope
 
 
 @dataclass(frozen=True)
 class Norm:
-    """``offset`` is added to the stored weight."""
+    """``offset`` is added to the stored weight.
+
+    ``centred``: the mean is subtracted. ``biased``: it has a bias. ``spans_all``: of queries or
+    keys, it is of all heads at once.
+    """
 
     name: str
     epsilon: float
     offset: float = 0.0
+    centred: bool = False
+    biased: bool = False
+    spans_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,9 @@ class Attention:
     """A mixer: grouped queries on keys and values.
 
     ``input``: linears that make queries, keys and values, in this order. ``rope``: which of the
-    decoder's turns them. ``window``: how many positions are seen; 0: all. A cap of 0 is none.
+    decoder's turns them, None for none. ``window``: how many positions are seen; 0: all. A cap of 0
+    is none. ``fused``: query, key and value of a head lie together. ``turns_first``: queries and
+    keys are normed after they turned.
     """
 
     heads: int
@@ -34,10 +44,12 @@ class Attention:
     output: str
     query_norm: Norm | None
     key_norm: Norm | None
-    rope: int
+    rope: int | None
     window: int
     query_scale: float
     cap: float
+    fused: bool = False
+    turns_first: bool = False
 
     @property
     def linears(self) -> tuple[str, ...]:
@@ -69,19 +81,77 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """A feed-forward: ``output(activation(input))``."""
+
+    activation: str
+    input: str
+    output: str
+
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """All linears."""
+        return (self.input, self.output)
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A feed-forward: every token goes through ``chosen`` of ``count`` gated ones.
+
+    ``router``: names that it may have. ``names``: gate, up and down of an expert, ``*`` for its
+    number; ``stacks``: how a checkpoint may hold them otherwise. ``scores``, ``normalized``,
+    ``least``, ``scale``, ``groups``, ``chosen_groups``, ``correction``: how weights come from the
+    router's logits; see ``families.decoder``. ``shared``: gate, up and down of one for every token,
+    ``shared_gate``: of one row.
+    """
+
+    count: int
+    chosen: int
+    size: int
+    activation: str
+    router: tuple[str, ...]
+    names: tuple[str, ...]
+    stacks: tuple[FusedExperts, ...]
+    scores: str
+    normalized: bool
+    least: float
+    scale: float
+    groups: int
+    chosen_groups: int
+    correction: str | None
+    shared: tuple[str, ...]
+    shared_gate: str | None
+
+    def of(self, expert: int) -> tuple[str, ...]:
+        """Gate, up and down of an expert."""
+        return tuple(name.replace("*", str(expert)) for name in self.names)
+
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """All linears but routers, and experts that tokens choose."""
+        return self.shared
+
+
+FeedForward: TypeAlias = Gated | Plain | Experts
+
+
+@dataclass(frozen=True)
 class Layer:
     """A block: a mixer, then a feed-forward, with norms before and after each.
 
-    ``biased``: linears that have a bias.
+    ``biased``: linears that have a bias. ``scale``: of what both add to the residual stream.
+    ``parallel``: both read the same.
     """
 
     mixer: Attention
-    feedforward: Gated
+    feedforward: FeedForward
     mixer_norm: Norm | None
     mixer_output_norm: Norm | None
     feedforward_norm: Norm | None
     feedforward_output_norm: Norm | None
     biased: frozenset[str]
+    scale: float = 1.0
+    parallel: bool = False
 
     @property
     def linears(self) -> tuple[str, ...]:
@@ -101,8 +171,9 @@ class Layer:
 class DecoderPlan:
     """Everything that a ``config.json`` says of a decoder.
 
-    ``final_norm``: without a name; it stands beside the layers. A cap of 0 is none. ``tied``: the
-    head's weights may be the embedding's. ``ends``: what ``eos_token_id`` is, unchecked.
+    ``embedding`` and ``final_norm`` stand beside the layers; ``heads``: names that the head may
+    have. A cap of 0 is none. ``tied``: the head's weights may be the embedding's. ``ends``: what
+    ``eos_token_id`` is, unchecked.
     """
 
     hidden: int
@@ -112,7 +183,11 @@ class DecoderPlan:
     ropes: tuple[Rope, ...]
     layers: tuple[Layer, ...]
     final_norm: Norm
+    final_scale: float
     final_cap: float
+    embedding: str
+    heads: tuple[str, ...]
+    head_biased: bool
     tied: bool
     ends: Any
 

@@ -41,6 +41,7 @@ GEMMA2 = Family(
         scalar_from_width=46,
     ),
     decoder=Decoder(
+        norm_offset=1.0,
         norms=NORMS_AROUND,
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),

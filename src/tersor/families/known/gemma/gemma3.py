@@ -55,6 +55,7 @@ GEMMA3 = Family(
         scalar_from_width=62,
     ),
     decoder=Decoder(
+        norm_offset=1.0,
         norms=NORMS_AROUND | NORMS_OF_HEADS,
         activation="hidden_activation",
         biases=(Biases(ATTENTION, "attention_bias"),),

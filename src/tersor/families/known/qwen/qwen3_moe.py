@@ -1,14 +1,44 @@
 """Qwen 3 with experts. Blocks of ``mlp_only_layers`` are dense."""
 
-from tersor.families.blocks import Blocks, FusedExperts, SharedInput
+from tersor.families.blocks import Blocks, SharedInput
+from tersor.families.decoder import (
+    ATTENTION as LINEARS,
+)
+from tersor.families.decoder import (
+    NORMS_BEFORE,
+    NORMS_OF_HEADS,
+    Biases,
+    Decoder,
+    Experts,
+    Windows,
+)
 from tersor.families.family import Family
 from tersor.families.gguf import Gguf, rules
-from tersor.families.usual import gguf
+from tersor.families.usual import experts, gguf
 from tersor.families.usual.blocks import ATTENTION, CONTAINERS
+from tersor.families.usual.defaults import DEFAULTS
 
 QWEN3_MOE = Family(
     model_type="qwen3_moe",
-    defaults={"num_attention_heads": 32, "tie_word_embeddings": False},
+    defaults={
+        **DEFAULTS,
+        "vocab_size": 151936,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 32768,
+        "attention_bias": False,
+        "use_sliding_window": False,
+        "sliding_window": 4096,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": None,
+        "moe_intermediate_size": 768,
+        "num_experts_per_tok": 8,
+        "num_experts": 128,
+        "norm_topk_prob": False,
+    },
     blocks=Blocks(
         # Dense and sparse readers of the norm share one entry, so that whichever are present are
         # scaled together.
@@ -29,13 +59,7 @@ QWEN3_MOE = Family(
             SharedInput(("mlp.experts.*.down_proj",), producer="mlp.experts.*.up_proj"),
         ),
         writers=("self_attn.o_proj", "mlp.down_proj", "mlp.experts.*.down_proj"),
-        fused_experts=(
-            FusedExperts(
-                "mlp.experts.gate_up_proj",
-                ("mlp.experts.*.gate_proj", "mlp.experts.*.up_proj"),
-            ),
-            FusedExperts("mlp.experts.down_proj", ("mlp.experts.*.down_proj",)),
-        ),
+        fused_experts=experts.STACKS,
     ),
     gguf=Gguf(
         name="qwen3moe",
@@ -62,5 +86,18 @@ QWEN3_MOE = Family(
         },
         optional=gguf.GROUPED,
         constants={"norm_topk_prob": True},
+    ),
+    decoder=Decoder(
+        norms=NORMS_BEFORE | NORMS_OF_HEADS,
+        biases=(Biases(LINEARS, "attention_bias"),),
+        windows=Windows.ALL,
+        window_switch="use_sliding_window",
+        experts=Experts(
+            names=experts.NAMES,
+            stacks=experts.STACKS,
+            count=("num_experts", "num_local_experts"),
+            normalized="norm_topk_prob",
+            layers=experts.QWEN_LAYERS,
+        ),
     ),
 )

@@ -13,7 +13,6 @@ from tersor.runtime.decoder.configuration.fields import Fields
 
 _OLD, _NEW = "rope_scaling", "rope_parameters"
 _TYPES = ("full_attention", "sliding_attention")
-_THETA = {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"}
 # Kinds that stretch what a model was trained with.
 _STRETCHED = ("llama3", "yarn")
 _ORIGINAL = "original_max_position_embeddings"
@@ -30,9 +29,11 @@ def rope_fields(config: Fields, facts: Decoder, layer_type: str | None) -> Field
     given = _of_all(config) if layer_type is None else _of_type(config, layer_type)
     found = {
         "rope_type": given.get("type", "default"),
-        "rope_theta": config.raw(_THETA[layer_type or "full_attention"]),
+        "rope_theta": config.raw(
+            facts.local_theta if layer_type == "sliding_attention" else facts.theta
+        ),
         "max_position_embeddings": config.raw("max_position_embeddings"),
-        "partial_rotary_factor": _or(config.raw("partial_rotary_factor"), 1.0),
+        "partial_rotary_factor": _or(config.raw(facts.turned_part), 1.0),
         **given,
     }
     if found["rope_type"] in _STRETCHED:

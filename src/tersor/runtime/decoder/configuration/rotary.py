@@ -7,7 +7,7 @@ all other steps are in float32 and in transformers' order, which gives its bits.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as clipped
 
 import numpy as np
@@ -26,10 +26,14 @@ _PIECE = 256
 
 @dataclass(frozen=True, eq=False)
 class Rope:
-    """Angles are positions times ``frequencies`` ``(half,)``; ``scale`` is of cosines and sines."""
+    """Angles are positions times ``frequencies`` ``(half,)``; ``scale`` is of cosines and sines.
+
+    ``pairs``: neighbours turn together, not halves.
+    """
 
     frequencies: Floats
     scale: float
+    pairs: bool = False
 
     def table(self, positions: int) -> tuple[Floats, Floats]:
         """Cosines and sines, float32 ``(positions, half)``."""
@@ -65,7 +69,7 @@ def rotary(parameters: Fields, head_size: int, facts: Decoder) -> Rope:
             raise _no_angles(parameters, str(error)) from error
     if not (np.isfinite(rope.frequencies).all() and math.isfinite(rope.scale)):
         raise _no_angles(parameters, "not finite")
-    return rope
+    return replace(rope, pairs=facts.turns_pairs)
 
 
 def powers(base: float, turned: int) -> Floats:

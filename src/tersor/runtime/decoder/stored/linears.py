@@ -1,5 +1,6 @@
 """Linears of a decoder as they are stored, in the forms that the native decoder runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,8 @@ class LinearReader:
     """Reads the linears of ``model`` one by one; what was read stands in ``linears``.
 
     ``integer``: activations are rounded. ``dense_bits``: of what is stored as floats. ``size``:
-    bytes that are read of all, ``products``: their multiply-adds for a token.
+    bytes that are read of all, ``products``: their multiply-adds for a token. ``stacked``: matrices
+    that are stored together with others, by the name that they would have alone.
     """
 
     model: Opened
@@ -37,14 +39,15 @@ class LinearReader:
     floats: dict[str, int] = field(default_factory=dict)
     packed: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    stacked: dict[str, Callable[[], NDArray[Any]]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Whether there is a weight of that name."""
         return f"{name}.weight" in self.model.source.tensors or name in self.model.quantized
 
-    def _bias(self, name: str, biased: bool) -> Floats | None:
+    def _bias(self, name: str, biased: bool, optional: bool = False) -> Floats | None:
         name = f"{name}.bias"
-        if biased:
+        if biased and (not optional or name in self.model.source.tensors):
             return float32(sound(self.model.source, name))
         if name in self.model.source.tensors:
             self.unused.append(name)
@@ -54,6 +57,8 @@ class LinearReader:
         """The weight ``(out, in)``, float32 or bits of bfloat16."""
         if name in self.model.quantized:
             return _dequantized(self.model.artifact.linear(name).weight)
+        if f"{name}.weight" not in self.model.source.tensors and name in self.stacked:
+            return self.stacked[name]()
         weight = sound(self.model.source, f"{name}.weight")
         if weight.ndim != 2:
             raise SourceError(
@@ -77,8 +82,13 @@ class LinearReader:
             return self._dense(name)
         return packed_weights(packed, False, None, self.threads)[0]
 
-    def add(self, name: str, biased: bool, weights_of: str | None = None) -> None:
-        """Make the linear ``name``, whose weights may be another module's."""
+    def add(
+        self, name: str, biased: bool, weights_of: str | None = None, share: float = 1.0
+    ) -> None:
+        """Make the linear ``name``, whose weights may be another module's.
+
+        ``share``: of the tokens, how many it is for.
+        """
         holder = weights_of or name
         bias = self._bias(name, biased)
         if holder in self.model.quantized:
@@ -90,10 +100,19 @@ class LinearReader:
         else:
             made, size = dense_weights(self._dense(holder), bias)
         self.linears[name] = made
+        self.size += round(size * share)
+        self.products += round(made.rows * made.columns * share)
+
+    def add_router(self, names: tuple[str, ...]) -> str:
+        """Make a linear of floats for activations as they are, which has one of ``names``."""
+        found = next((name for name in names if self.has(name)), names[0])
+        made, size = dense_weights(self._dense(found), self._bias(found, True, optional=True))
+        self.linears[found] = made
         self.size += size
         self.products += made.rows * made.columns
+        return found
 
-    def add_head(self, tied: bool) -> None:
+    def add_head(self, tied: bool, biased: bool = False) -> None:
         """Make the head, which may be the embedding."""
         name = self.names.head
         if not self.has(name) and not tied:
@@ -101,7 +120,7 @@ class LinearReader:
                 f"{self.model.source.path} holds no tensor {name}.weight, and config.json does not "
                 "tie the head to the embedding (tie_word_embeddings)"
             )
-        self.add(name, False, None if self.has(name) else self.names.embedding)
+        self.add(name, biased, None if self.has(name) else self.names.embedding)
 
     def notes(self) -> tuple[str, ...]:
         """What does not run as it is stored."""
