@@ -11,7 +11,7 @@ import torch
 
 import tersor
 from tersor.checkpoints.opening import open_source
-from tersor.errors import TersorError
+from tersor.errors import FormatError, TersorError
 from tersor.pipeline.planning import make_plan
 from tersor.pipeline.planning.prepare import prepared
 from tersor.runtime.conversation.chat import Conversation
@@ -26,12 +26,15 @@ _LARGE = 1e6
 class Entrance:
     """``call`` gives numbers that have to be finite; ``command`` is the command line.
 
+    ``tells``: what is wrong is the command's answer, in lines of their own, with exit status 1.
+
     Both are given the folder of an input: the damaged model is ``model``, texts and recipes lie
     beside it, and what is made goes to ``results``.
     """
 
     call: Callable[[Path], Iterable[float]]
     command: Callable[[Path], list[str]]
+    tells: bool = False
 
 
 def _quantize(folder: Path, **options: Any) -> list[float]:
@@ -116,6 +119,16 @@ def _import(folder: Path) -> list[float]:
     return _logits_of_result(out, folder)
 
 
+def _check(folder: Path) -> list[float]:
+    found = tersor.check(subject(folder))
+    for problem in found.problems:
+        assert problem.strip(), "a problem of no words"
+        assert problem.isprintable(), f"no line: {problem[:300]!r}"
+    if found.problems:
+        raise FormatError(found.problems[0])
+    return [found.tensors]
+
+
 def subject(folder: Path) -> Path:
     """The model that is damaged: a directory or a GGUF file."""
     file = folder / "model.gguf"
@@ -135,6 +148,7 @@ QUANTIZE = Entrance(_quantize, command("quantize", *_OUT))
 PLAN = Entrance(plan, command("quantize", *_OUT, "--dry-run"))
 RESTORE = Entrance(_restore, command("restore", *_OUT))
 IMPORT = Entrance(_import, command("import", *_OUT))
+CHECK = Entrance(_check, command("check"), tells=True)
 LOAD = Entrance(
     lambda folder: _logits(subject(folder)),
     command("evaluate", "--text", "{}/text.txt", *_SCORED),

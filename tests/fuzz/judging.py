@@ -42,7 +42,7 @@ def judged(entrance: Entrance, folder: Path) -> Outcome:
 
 def _by_library(entrance: Entrance, folder: Path) -> Outcome:
     try:
-        with _quiet(io.StringIO()):
+        with _quiet(io.StringIO(), io.StringIO()):
             return _finite(entrance.call(folder))
     except TersorError as error:
         return _typed(str(error))
@@ -51,10 +51,10 @@ def _by_library(entrance: Entrance, folder: Path) -> Outcome:
 
 
 def _by_command(entrance: Entrance, folder: Path) -> Outcome:
-    said, standard = io.StringIO(), sys.stdin
+    said, answer, standard = io.StringIO(), io.StringIO(), sys.stdin
     sys.stdin = io.StringIO("hello\n")
     try:
-        with _quiet(said):
+        with _quiet(said, answer):
             status = run(entrance.command(folder))
     except BaseException as error:
         return Outcome(OTHER, "command: " + _where(error))
@@ -63,6 +63,8 @@ def _by_command(entrance: Entrance, folder: Path) -> Outcome:
     errors = [line for line in said.getvalue().splitlines() if line.startswith("error:")]
     if status == 0 and not errors:
         return Outcome(FINE)
+    if entrance.tells and status == 1 and not errors and answer.getvalue().strip():
+        return _typed(max(answer.getvalue().splitlines(), key=len))
     if status in (1, 2) and len(errors) == 1 and "a bug in tersor" not in errors[0]:
         return _typed(errors[0])
     return Outcome(OTHER, f"command: exit status {status}, said {said.getvalue()[-2000:]}")
@@ -96,8 +98,8 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet(said: io.StringIO) -> Iterator[None]:
-    """Errors go to ``said``, and the rest nowhere."""
-    with redirect_stderr(said), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+def _quiet(said: io.StringIO, answer: io.StringIO) -> Iterator[None]:
+    """Errors go to ``said``, and the rest to ``answer``."""
+    with redirect_stderr(said), redirect_stdout(answer), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

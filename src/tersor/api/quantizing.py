@@ -74,10 +74,10 @@ def quantize(
     (:func:`~tersor.sensitivity`), and held against the uniform scheme of the same size; the better
     one, measured on text that comes with tersor, is written (``plan.budget`` of the result).
     ``target_bits``: stored per quantized weight, scales included, as ``bits_per_quantized_weight``
-    says; ``target_size``: of all tensors (``"90MB"``, or bytes), for which head and embedding may
-    be quantized too; ``max_kl``: the most KL divergence, for the least bytes. ``any_widths``: mix
-    widths that are no neighbours, too. ``watch``: given the name of a piece of this work, returns
-    what is called as ``progress`` is.
+    says; ``target_size``: of the files of all tensors (``"90MB"``, or bytes), for which head and
+    embedding may be quantized too; ``max_kl``: the most KL divergence, for the least bytes.
+    ``any_widths``: mix widths that are no neighbours, too. ``watch``: given the name of a piece of
+    this work, returns what is called as ``progress`` is.
 
     Raises a :class:`~tersor.errors.TersorError`; then nothing has changed at ``out``. Only what is
     finished is kept beside it, in a hidden directory, when the run may be gone on with.

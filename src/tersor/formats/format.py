@@ -90,6 +90,10 @@ class Format(ABC):
         """How a tensor is stored that is not quantized."""
         return info
 
+    def stored_as(self, scheme: Scheme, shape: tuple[int, int]) -> str:
+        """What the format calls the way in which it stores a linear that has no obstacle."""
+        return str(scheme.weights)
+
     def remarks(self, contents: Contents) -> tuple[str, ...]:
         """What is to be said of a model in this format before it is written; sentences."""
         return ()

@@ -68,6 +68,7 @@ def requested(
     opened = prepared(open_source(found, allow_pickle=pickle, merge_adapter=merge), chosen)
     plan = make_plan(opened, chosen, format_, engine)
     _refuse_wide(adjustments, plan)
+    plan.overhead(opened)  # what the files cannot say of the model is refused now
     if place is not None:
         output(plan, place, force=replace_it, source=opened, resume=resumed).check()
     return Request(opened, plan, tuple(texts), resumed, format_)

@@ -15,14 +15,17 @@ _DAMAGES = (
     partial(damage_json, "config.json", "quantization_config"),
     partial(damage_header, "model.safetensors"),
 )
-_READ_BY = (*entrances.ARTIFACT, entrances.IMPORT)
+_READ_BY = (*entrances.ARTIFACT, entrances.IMPORT, *2 * (entrances.CHECK,))
 
 
 def _damage(folder: Path, random: Random) -> str:
     return random.choice(_DAMAGES)(folder, random)
 
 
-_RECIPES = {"gptq": "w4", "gptq-v2": "w4-asym", "awq": "w4-asym", "mlx": "w4-asym"}
+_RECIPES = {
+    **{"gptq": "w4", "gptq-v2": "w4-asym", "awq": "w4-asym", "mlx": "w4-asym"},
+    "compressed-tensors": "w4-asym",
+}
 
 
 def _target(name: str, recipe: str) -> Target:

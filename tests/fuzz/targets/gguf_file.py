@@ -79,17 +79,23 @@ def _other_text(data: bytes, part: _Part, random: Random) -> tuple[bytes, str]:
 
 
 def _converted(family: str, kind: gguf.GGMLQuantizationType, vocabulary: str, folder: Path) -> None:
-    made = seeds.model(folder / "original", family, vocab_size=384)
+    wide = _WIDE if kind in _WHOLE_BLOCKS else {}
+    made = seeds.model(folder / "original", family, vocab_size=384, **wide)
     metadata = bpe_metadata("gpt-2") if vocabulary == "bpe" else sentencepiece_metadata()
     write_gguf(made, folder / "model.gguf", kind=kind, metadata=metadata)
     (folder / "text.txt").write_text("a text to score, and a few more words", encoding="utf-8")
 
 
 _KINDS = gguf.GGMLQuantizationType
+# Rows of 256, which K-quants have blocks of.
+_WHOLE_BLOCKS = (_KINDS.Q4_K, _KINDS.Q6_K)
+_WIDE = {"hidden_size": 256, "intermediate_size": 256}
 _FILES = {
     "llama": ("llama", _KINDS.F32, "bpe"),
     "llama q8": ("llama", _KINDS.Q8_0, "sentencepiece"),
     "llama q4": ("llama", _KINDS.Q4_1, "bpe"),
+    "llama q4_k": ("llama", _KINDS.Q4_K, "bpe"),
+    "llama q6_k": ("llama", _KINDS.Q6_K, "sentencepiece"),
     "qwen2": ("qwen2", _KINDS.F16, "bpe"),
     "gemma3": ("gemma3_text", _KINDS.F32, "sentencepiece"),
     "mixtral": ("mixtral", _KINDS.F32, "sentencepiece"),
@@ -97,16 +103,22 @@ _FILES = {
 }
 _READ_BY = (
     *(entrances.RESTORE, entrances.QUANTIZE, entrances.PLAN),
-    *(entrances.GENERATE, entrances.LOAD),
+    *(entrances.GENERATE, entrances.LOAD, entrances.CHECK),
 )
 _NOT_THE_ENGINE = ("gpt2",)
 
 
-def _readers(family: str) -> tuple[entrances.Entrance, ...]:
-    return _READ_BY if family in _NOT_THE_ENGINE else (*_READ_BY, entrances.ENGINE)
+def _readers(
+    family: str, kind: gguf.GGMLQuantizationType, _: str
+) -> tuple[entrances.Entrance, ...]:
+    if family in _NOT_THE_ENGINE:
+        return _READ_BY
+    if kind in (_KINDS.F32, _KINDS.F16):
+        return (*_READ_BY, entrances.ENGINE)
+    return (*_READ_BY, entrances.ENGINE, entrances.IMPORT)
 
 
 GGUF = Target(
-    {name: Seed(partial(_converted, *made), _readers(made[0])) for name, made in _FILES.items()},
+    {name: Seed(partial(_converted, *made), _readers(*made)) for name, made in _FILES.items()},
     _damage,
 )

@@ -70,13 +70,24 @@ def test_mixed_widths_run_in_the_engine_and_in_transformers(llama: Path) -> None
 
 def test_bytes_of_a_mixture_of_experts(tmp_path: Path) -> None:
     save_model("mixtral", tmp_path / "model")
-    result, budget = quantized(tmp_path / "model", target_size="205 kB")
-    assert 0.99 * 205_000 <= result.plan.bytes <= 205_000
+    result, budget = quantized(tmp_path / "model", target_size="220 kB")
+    size = (result.directory / "model.safetensors").stat().st_size
+    assert 0.97 * 220_000 <= size <= 220_000
     experts = [k for m, k in budget.outcome.choices.items() if ".0.block_sparse_moe" in m]
     assert len(experts) == 12
     assert len(set(experts)) == 1
     assert {"model.embed_tokens", "lm_head"} <= budget.outcome.choices.keys()
     assert same_again(tmp_path / "model")
+
+
+@pytest.mark.parametrize("target", [120_000, 133_001])
+def test_the_whole_file_is_within_a_size(llama: Path, target: int) -> None:
+    """Its header counts, whatever is chosen."""
+    result, budget = quantized(llama, target_size=target)
+    size = sum(file.stat().st_size for file in result.directory.glob("*.safetensors"))
+    assert size > result.plan.bytes
+    assert 0.95 * target <= size <= target
+    assert budget.outcome.bytes == result.plan.bytes
 
 
 def test_one_scheme_for_everything_is_among_the_uniform_ones(tmp_path: Path) -> None:

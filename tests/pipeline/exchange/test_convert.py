@@ -1,6 +1,7 @@
 """Artifacts in other formats: the same codes, there and back."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import tersor
 from gguf_files import bpe_metadata, write_gguf
 from tersor.checkpoints.opening import open_source
-from tersor.errors import FormatError, OutputError, SchemeError
+from tersor.errors import FormatError, OutputError, SchemeError, SourceError
 from tersor.formats import known_formats
 from tersor.pipeline.exchange.convert import convert
 from tersor.runtime.artifact import Artifact, open_artifact
@@ -339,3 +340,21 @@ def test_codes_that_a_gguf_file_would_not_hold_are_not_made(
         tersor.plan(home / "model", "w4", format="gguf", **options)
     with pytest.raises(SchemeError, match="no quantized activations"):
         tersor.plan(home / "model", "w8a8", format="gguf")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"hidden_size": 32}, "hidden_size is 32"),
+        ({"hidden_size": 9}, "transformers cannot build llama from config.json"),
+    ],
+)
+def test_a_config_of_another_model_is_not_passed_on(
+    home: Path, tmp_path: Path, wrong: dict[str, int], said: str
+) -> None:
+    shutil.copytree(home / "w4", tmp_path / "w4")
+    config = json.loads((tmp_path / "w4" / "config.json").read_text())
+    (tmp_path / "w4" / "config.json").write_text(json.dumps({**config, **wrong}))
+    with pytest.raises(SourceError, match=said):
+        convert(tmp_path / "w4", tmp_path / "out", known_formats().named("gptq"))
+    assert not (tmp_path / "out").exists()

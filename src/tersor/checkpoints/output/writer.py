@@ -8,12 +8,14 @@ from torch import Tensor
 
 from tersor.checkpoints.files import write_json
 from tersor.checkpoints.huggingface.directory import INDEX, SINGLE
+from tersor.checkpoints.output.layout import Layout
 from tersor.checkpoints.output.shard import Shard
 from tersor.checkpoints.source import TensorInfo
 from tersor.digest import tensor_digest
 from tersor.errors import OutputError
 
 MAX_SHARD_BYTES = 512 * 2**20
+_METADATA = {"format": "pt"}
 
 
 class ShardWriter:
@@ -47,7 +49,7 @@ class ShardWriter:
             raise OutputError(f"{directory}: no tensors to write")
         self.shards = shard_layout(expected, max_shard_bytes)
         self._directory = directory
-        text = {"format": "pt", **(metadata or {})}
+        text = {**_METADATA, **(metadata or {})}
         self._files = {
             file: Shard(directory / file, held, text) for file, held in self.shards.items()
         }
@@ -160,6 +162,12 @@ class ShardWriter:
             raise OutputError(
                 f"{where} is {given.dtype} {given.shape}, announced as {info.dtype} {info.shape}"
             )
+
+
+def header_bytes(expected: Sequence[TensorInfo]) -> int:
+    """What the shards of these tensors take besides their values."""
+    layouts = (Layout(held, _METADATA) for held in shard_layout(expected).values())
+    return sum(len(layout.header) for layout in layouts)
 
 
 def shard_layout(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -51,6 +52,7 @@ def plan(planned: "Plan", as_json: bool) -> None:
         return
     say(f"recipe     {planned.recipe.name}: {planned.recipe.scheme}")
     say(f"quantize   {len(quantized)} matrices")
+    _print_types(planned)
     for module in kept:
         say(f"keep       {module.module} ({module.reason})")
     _print_sizes(planned, planned.notes)
@@ -220,6 +222,17 @@ def _evaluation_row(one: "Evaluation") -> dict[str, Any]:
         "top1_agreement": one.top1_agreement,
         "rms_delta_p": one.rms_delta_p,
     }
+
+
+def _print_types(planned: "Plan") -> None:
+    """If matrices are stored in several ways, which are: counted by what they are in a block."""
+    found: dict[str, Counter[str]] = {}
+    for module, name in planned.stored_as().items():
+        found.setdefault(name, Counter())[module.rpartition(".")[2]] += 1
+    if len(found) > 1:
+        for name, parts in sorted(found.items()):
+            said = ", ".join(f"{count} {part}" for part, count in parts.items())
+            say(f"{parts.total():>6} as  {name}: {said}")
 
 
 def _print_sizes(planned: "Plan", notes: Sequence[str]) -> None:

@@ -99,6 +99,14 @@ class Container(Protocol):
         model, before any tensor is made.
         """
 
+    def overhead(
+        self, expected: Sequence[TensorInfo], config: Mapping[str, Any], source: Source
+    ) -> int:
+        """Bytes of the files that hold ``expected``, besides their values.
+
+        Raises what :meth:`writer` raises for what it cannot say of a model; nothing is written.
+        """
+
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]
     ) -> None:

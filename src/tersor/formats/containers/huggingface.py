@@ -8,7 +8,7 @@ from tersor.checkpoints.files import write_json, write_text
 from tersor.checkpoints.huggingface.directory import open_directory
 from tersor.checkpoints.huggingface.older_names import with_older_names
 from tersor.checkpoints.output.directory import ModelDirectory
-from tersor.checkpoints.output.writer import ShardWriter
+from tersor.checkpoints.output.writer import ShardWriter, header_bytes
 from tersor.checkpoints.source import Source, TensorInfo
 from tersor.errors import TersorError
 
@@ -37,6 +37,12 @@ class HuggingFaceDirectory(ModelDirectory):
     ) -> ShardWriter:
         """``model.safetensors``, or shards with an index."""
         return ShardWriter(directory, expected)
+
+    def overhead(
+        self, expected: Sequence[TensorInfo], config: Mapping[str, Any], source: Source
+    ) -> int:
+        """The headers."""
+        return header_bytes(expected)
 
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]

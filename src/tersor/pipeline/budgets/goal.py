@@ -25,7 +25,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes of all tensors of the result."""
+    """Bytes of all files that hold the tensors of the result, their headers included."""
 
     value: int
     option = "target_size"

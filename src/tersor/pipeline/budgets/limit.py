@@ -12,6 +12,9 @@ from tersor.pipeline.sensitivity.candidates import Label
 _SHAPES = 0.00049
 """Bits per weight that do not show in three decimals: what the shapes beside the codes take."""
 
+_PARTS, _ENTRY, _DIGITS = 4, 120, 4
+"""Tensors of a quantized matrix, bytes of a header's entry besides its name, digits in it."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -34,10 +37,14 @@ class Limit:
         return Limit(self.least - by, self.most - by, self.fixed, self.per_unit)
 
 
-def limit_of(space: Space, goal: Bits | Size) -> Limit:
-    """The goal in bytes of choices."""
+def limit_of(space: Space, goal: Bits | Size, overhead: int) -> Limit:
+    """The goal in bytes of choices.
+
+    ``overhead``: what files take besides the tensors' values, as the recipe has it.
+    """
     if isinstance(goal, Size):
-        per_unit, fixed = 1.0, space.plan.bytes - planned_bytes(space)
+        per_unit = 1.0
+        fixed = space.plan.bytes - planned_bytes(space) + overhead + _varying(space)
     else:
         quantized = {module.module: module for module in space.plan.quantized()}
         per_unit = sum(module.weights for module in quantized.values()) / 8
@@ -47,6 +54,15 @@ def limit_of(space: Space, goal: Bits | Size) -> Limit:
     if isinstance(goal, Bits):
         most = max(most, (floor(1000 * goal.value) / 1000 + _SHAPES) * per_unit)
     return Limit(ceil((1 - NEAR) * most) - fixed, floor(most) - fixed, fixed, per_unit)
+
+
+def _varying(space: Space) -> int:
+    """How much larger headers may be for other choices: longer numbers, and parts of what is kept.
+
+    A few bytes too many, so that nothing depends on what is chosen.
+    """
+    parts = sum(_PARTS * (len(module) + _ENTRY) for module in space.optional)
+    return parts + _DIGITS * sum(1 for _ in space.plan.outputs())
 
 
 def planned_bytes(space: Space) -> int:

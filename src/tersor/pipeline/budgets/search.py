@@ -208,7 +208,9 @@ def _choosing(
 ) -> tuple[Choosing, Limit | None]:
     """What there is to choose, and the budget in bytes if it is one."""
     space = space_of(request.source, request.plan, goal.option, outside=not isinstance(goal, Bits))
-    limit = limit_of(space, goal) if isinstance(goal, Bits | Size) else None
+    limit = None
+    if isinstance(goal, Bits | Size):
+        limit = limit_of(space, goal, request.plan.overhead(request.source))
     if limit is None:
         labels = space.own_labels()
     else:

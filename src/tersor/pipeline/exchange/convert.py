@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tersor.checkpoints.finite import FiniteSource
+from tersor.checkpoints.gateway.readable import refuse_unreadable
 from tersor.checkpoints.output.directory import OutputDirectory
 from tersor.checkpoints.source import TensorInfo, block_order
 from tersor.errors import ReadBackError, SchemeError
@@ -26,6 +27,7 @@ from tersor.formats.containers.huggingface import HUGGING_FACE
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
 from tersor.models.describing import describe
+from tersor.models.in_transformers.sizes import check_sizes
 from tersor.pipeline.exchange.card import texts_about
 from tersor.pipeline.exchange.simplest import float_types, simplest, simplified
 from tersor.pipeline.planning.layout import chosen_format
@@ -86,6 +88,9 @@ def convert(
     place = HUGGING_FACE if format_ is None else format_.container
     OutputDirectory(out, source=source, force=force, kind=place).check()
     artifact = _opened(source, format_)
+    plain = {key: value for key, value in artifact.config.items() if key != QUANTIZATION}
+    refuse_unreadable(plain, source)
+    check_sizes(source, plain, artifact.shapes)
     architecture = describe(artifact.config, artifact.shapes)
     work = _Work(artifact, simplest(artifact), progress)
     contents = work.contents(architecture)
@@ -93,10 +98,7 @@ def convert(
     notes = (*((note,) if note else ()), *target.remarks(contents))
     expected = work.planned(target)
     needed = sum(info.nbytes for info in expected)
-    config = target.config(
-        contents,
-        {key: value for key, value in artifact.config.items() if key != QUANTIZATION},
-    )
+    config = target.config(contents, plain)
     container = target.container
     with OutputDirectory(
         out, needed_bytes=needed, source=source, force=force, kind=container

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tersor.checkpoints.source import TensorInfo
+from tersor.checkpoints.source import Source, TensorInfo
 from tersor.formats import Contents, Format, Matrix, Reading
 from tersor.grids import Scheme
 from tersor.models.architecture import Architecture
@@ -157,9 +157,27 @@ class Plan:
         """Which known engines read the result."""
         return self.written_as.readings(self.contents())
 
+    def stored_as(self) -> dict[str, str]:
+        """How the format stores every quantized matrix, in its own words."""
+        return {
+            module.module: self.written_as.stored_as(module.scheme, module.shape)
+            for module in self.quantized()
+            if module.scheme is not None
+        }
+
     def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The config of the result, from that of the source."""
         return self.written_as.config(self.contents(), config)
+
+    def overhead(self, source: Source) -> int:
+        """Bytes that the files of the tensors take besides their values; see ``Container``.
+
+        ``source``: the one that the plan is for. Raises :class:`~tersor.errors.TersorError` for
+        what such files cannot say of its model.
+        """
+        return self.written_as.container.overhead(
+            list(self.outputs()), self.config(source.config), source
+        )
 
     @property
     def source_bytes(self) -> int:
@@ -193,6 +211,7 @@ class Plan:
             "bits_per_weight": round(self.bits_per_weight, 4),
             "bits_per_quantized_weight": round(self.bits_per_quantized_weight, 4),
             "quantized": [module.module for module in self.quantized()],
+            "stored_as": self.stored_as(),
             "kept": {module.module: module.reason for module in self.modules() if module.reason},
             "readers": [reading.to_dict() for reading in self.readings()],
             "notes": list(self.notes),

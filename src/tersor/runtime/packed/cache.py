@@ -24,7 +24,8 @@ class PackedCache:
 
     def __init__(self, directory: Path) -> None:
         """``directory``: the artifact, to be opened after this. Reads headers only."""
-        self._directory = directory.resolve()
+        # Unlike Path.resolve, this leaves links that go in circles to whoever opens them.
+        self._directory = Path(os.path.realpath(directory))
         self._store = store()
         self._held: dict[str, PackedLinear] = {}
         self.quantized: tuple[str, ...] | None = None

@@ -1,5 +1,7 @@
 """The presets for llama.cpp from a model to a file, and back."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import tersor
+from tersor.cli.main import run
+from tersor.errors import TersorError
 from tersor.recipes import load_recipe
 from tersor.recipes.recipe import Calibration
 from tersor.runtime.artifact import open_artifact
@@ -57,3 +61,22 @@ def test_a_file_is_as_large_as_planned_and_runs(home: Path, tmp_path: Path, mixt
     assert [t.data.tobytes() for t in gguf.GGUFReader(again).tensors] == [
         t.data.tobytes() for t in tensors
     ]
+
+
+def test_a_plan_says_the_types_and_refuses_before_any_work(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", "-o", str(tmp_path / "m.gguf"), "--recipe", "gguf-q4_k_m", "--dry-run"]
+    assert run([*command, str(home / "model")]) == 0
+    said = capsys.readouterr().out
+    assert "Q8_0: 1 embed_tokens" in said
+    assert "1 as  Q6_K: 1 down_proj\n" in said
+    plan = tersor.plan(home / "model", "gguf-q4_k_m")
+    assert plan.to_dict()["stored_as"]["model.layers.1.self_attn.k_proj"] == "Q5_0"
+    odd = tmp_path / "odd"
+    shutil.copytree(home / "model", odd)
+    tokenizer = json.loads((odd / "tokenizer.json").read_text())
+    tokenizer["model"] = {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}
+    (odd / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(TersorError, match="tokenizer"):
+        tersor.plan(odd, "gguf-q4_k_m")

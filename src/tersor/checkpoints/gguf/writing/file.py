@@ -144,6 +144,16 @@ class GGUFFileWriter:
             self.close()
         self._file.close()
 
+    def discard(self) -> None:
+        """Close a file that no tensor will come to."""
+        self._file.close()
+
+    @property
+    def value_bytes(self) -> int:
+        """Of all tensors that the file holds."""
+        held = (self._piece(name) for name in self._expected.keys() - self._left_out)
+        return sum(prod(piece.shape[:-1]) * piece.row_bytes for piece in held)
+
     def _piece(self, name: str) -> Piece:
         return self._pieces[self._wanted[name].weight]
 

@@ -13,6 +13,7 @@ from tersor.checkpoints.gguf.parsing.tensor import GGUFTensor
 from tersor.checkpoints.gguf.stored import StoredGGUF
 from tersor.checkpoints.gguf.values import float_rows, refuse_unreadable_types
 from tersor.checkpoints.gguf.writing.file import GGUFFileWriter
+from tersor.checkpoints.scratch import scratch_directory
 from tersor.checkpoints.source import GGUF_MAGIC, Source, TensorInfo
 from tersor.errors import SourceError, TersorError
 
@@ -57,6 +58,15 @@ class GgufFile:
     ) -> GGUFFileWriter:
         """Raises :class:`~tersor.errors.SchemeError` for what such files cannot say."""
         return GGUFFileWriter(directory / self.file, expected, config, source)
+
+    def overhead(
+        self, expected: Sequence[TensorInfo], config: Mapping[str, Any], source: Source
+    ) -> int:
+        """Header and gaps, of a file without values that is made for a moment."""
+        with scratch_directory() as scratch:
+            writer = self.writer(scratch, expected, config, source)
+            writer.discard()
+            return (scratch / self.file).stat().st_size - writer.value_bytes
 
     def describe(
         self, directory: Path, source: Source, config: Mapping[str, Any], texts: Mapping[str, str]

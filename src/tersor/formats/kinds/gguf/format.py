@@ -62,6 +62,10 @@ class GgufFormat(Format):
             return [str(error)]
         return super().obstacles(contents)
 
+    def stored_as(self, scheme: Scheme, shape: tuple[int, int]) -> str:
+        """Its type of blocks."""
+        return first_type(scheme, shape).name
+
     def scale_type(self, dtype: torch.dtype) -> torch.dtype:
         """float16."""
         return torch.float16
