@@ -96,12 +96,13 @@ def read_weights(
 
 
 def _norm(model: Opened, name: str, norm: Norm) -> _native.Norm:
-    weight = float32(sound(model.source, f"{name}.weight"))
+    # Sizes may be stored as (1, n) wherever they are (n,).
+    weight = float32(sound(model.source, f"{name}.weight")).reshape(-1)
     if norm.offset:
         weight = weight + np.float32(norm.offset)
     return _native.Norm(
         weight=weight,
-        bias=float32(sound(model.source, f"{name}.bias")) if norm.biased else None,
+        bias=float32(sound(model.source, f"{name}.bias")).reshape(-1) if norm.biased else None,
         size=len(weight),
         epsilon=norm.epsilon,
         centred=norm.centred,
