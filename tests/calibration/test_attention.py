@@ -51,6 +51,15 @@ def test_bfloat16_is_attended_in_float32() -> None:
     torch.testing.assert_close(found, exact, rtol=0, atol=2e-6)
 
 
+def test_under_autocast_it_has_the_type_of_products() -> None:
+    query, key, value = inputs(70)
+    found, _ = attention(module(), query, key, value, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow, _ = attention(module(), query, key, value, None)
+    assert narrow.dtype is torch.bfloat16
+    assert torch.equal(narrow, found.bfloat16())
+
+
 def test_what_is_not_plain_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "causal_attention", None)  # must not be called
     query, key, value = inputs(20)

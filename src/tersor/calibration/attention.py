@@ -40,6 +40,7 @@ def attention(
     """As transformers calls it: ``query`` ``(n, heads, T, size)`` → ``(n, T, heads, size)``.
 
     Native, in float32, for plain causal attention without gradients; otherwise transformers' own.
+    Under autocast the result is of its type, as torch's attention is.
     """
     if not _is_plain(module, query, key, value, attention_mask, kwargs):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -61,7 +62,12 @@ def attention(
             out[i].numpy(),
             scale,
         )
-    return out, None
+    return out.to(_product_type(out.dtype)), None
+
+
+def _product_type(otherwise: torch.dtype) -> torch.dtype:
+    """What linears multiply."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else otherwise
 
 
 def _is_plain(

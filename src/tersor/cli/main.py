@@ -12,6 +12,7 @@ from typing import NoReturn, TextIO
 from tersor.cli.ending import TERMINATED
 from tersor.cli.flags import flag
 from tersor.errors import OptionError, TersorError, readable
+from tersor.machine.allocator import one_arena
 from tersor.machine.memory import is_shortage
 
 _INTERRUPTED = 130
@@ -21,6 +22,7 @@ _BUDGETS = ("--target-", "--max-kl")
 
 def main() -> NoReturn:
     """Run the command line in ``sys.argv``; never returns."""
+    one_arena()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     # Nothing may reach for a hub because a file is missing. Whoever asks for a model by its name
