@@ -78,7 +78,12 @@ _WIDER = {"hidden_size": 80}
 _TURNED_IN_THREE = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [3, 3, 3]}
 }
+# Gate and up in one linear are whole panels of the engine's.
+_WHOLE_PANELS = {"intermediate_size": 176}
 EXCEPTIONS: dict[str, dict[str, Any]] = {
+    "phi3": _WHOLE_PANELS,
+    "glm": _WHOLE_PANELS,
+    "glm4": _WHOLE_PANELS,
     "persimmon": _WIDER,
     "phi": _WIDER,
     "codegen": {"rotary_dim": 8},

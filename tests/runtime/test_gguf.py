@@ -47,10 +47,14 @@ def test_logits_are_those_of_the_dequantized_weights(tmp_path: Path, kind: str) 
     assert_near(logits(path), exact, 0.05)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "mistral"])
-def test_every_family_of_the_engine(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize("kind", ["Q5_0", "F32"])
+@pytest.mark.parametrize(
+    "family",
+    ["qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "mistral", "mixtral", "qwen3_moe"],
+)
+def test_every_family_of_the_engine(tmp_path: Path, family: str, kind: str) -> None:
     more = {"query_pre_attn_scalar": 12} if family.startswith("gemma") else {}
-    path = written(tmp_path, "Q5_0", family, **more)
+    path = written(tmp_path, kind, family, **more)
     dense = tersor.restore(path, tmp_path / "dense", dtype=torch.float32)
     assert_near(logits(path, **EXACT), logits(dense, **EXACT), 1e-5)
 

@@ -17,8 +17,6 @@ from tiny_models import save_tokenizer
 
 TEXT = torch.randint(3, VOCABULARY, (61,), generator=torch.Generator().manual_seed(0)).tolist()
 EXACT: dict[str, Any] = {"activation_bits": 16, "cache": "float32"}
-# Gate and up in one linear are whole panels.
-SIZES = {family: {"intermediate_size": 176} for family in ("phi3", "glm", "glm4")}
 MULTIPLIERS = {
     "embedding_multiplier": 3.0,
     "residual_multiplier": 0.4,
@@ -95,7 +93,7 @@ def in_every_way(engine: Engine) -> Tensor:
 
 @pytest.mark.parametrize("family", ARCHITECTURES)
 def test_logits_of_a_family(tmp_path: Path, family: str) -> None:
-    model = save_every(family, tmp_path / "model", **SIZES.get(family, {}))
+    model = save_every(family, tmp_path / "model")
     engine = Engine(tmp_path / "model", **EXACT, batch=3)
     assert error(in_every_way(engine), theirs(model)) < CLOSE
     one = Engine(tmp_path / "model", **EXACT, threads=1)
@@ -105,7 +103,7 @@ def test_logits_of_a_family(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize("preset", ["w4", "vanilla-int8"])
 @pytest.mark.parametrize("family", ARCHITECTURES)
 def test_logits_of_a_quantized_family(tmp_path: Path, family: str, preset: str) -> None:
-    save_every(family, tmp_path / "model", **SIZES.get(family, {}))
+    save_every(family, tmp_path / "model")
     out = tmp_path / "out"
     size = {"group_size": 24} if preset == "w4" else {}
     tersor.quantize(tmp_path / "model", out, preset, **size)
