@@ -18,6 +18,7 @@ import tersor
 from calibrating import BUDGET, quantize, save_model, small, text_of
 from tersor.errors import NonFiniteWeight, OutOfMemory, OutputBusy, OutputError, SourceError
 from tersor.pipeline.journal import identity, snapshot
+from tersor.pipeline.journal.identity import refuse_other
 from tersor.pipeline.journal.recorder import Recorder
 from tersor.recipes import Recipe
 from tiny_models import save_text
@@ -174,6 +175,16 @@ def test_other_settings_are_refused_by_name(model: Path, changes: Any, said: str
     begun(model, recipe)
     with pytest.raises(OutputError, match=said):
         resumed(model, replace(recipe, **changes))
+
+
+def test_a_description_is_named_only_if_nothing_else_differs() -> None:
+    before = {"recipe": {"description": "Adjusted: tokens 9.", "tokens": 9}}
+    now = {"recipe": {"description": "Adjusted: tokens 8.", "tokens": 8}}
+    with pytest.raises(OutputError, match=r"another one: recipe\.tokens: 9 then, 8 now; give it"):
+        refuse_other(Path("out"), before, now)
+    now["recipe"]["tokens"] = 9
+    with pytest.raises(OutputError, match=r"another one: recipe\.description: Adjusted"):
+        refuse_other(Path("out"), before, now)
 
 
 def test_another_version_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

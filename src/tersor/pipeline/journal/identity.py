@@ -40,8 +40,10 @@ def identity_of(source: Source, plan: Plan, texts: Sequence[TextFile]) -> dict[s
 
 def refuse_other(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise :class:`OutputError` naming what is otherwise ``now`` than in the unfinished run."""
-    compared = _compare("", before, now)
-    found = [f"{name}: {_said(old)} then, {_said(new)} now" for name, old, new in compared]
+    compared = list(_compare("", before, now))
+    # A description repeats what was adjusted.
+    telling = [one for one in compared if one[0] != "recipe.description"] or compared
+    found = [f"{name}: {_said(old)} then, {_said(new)} now" for name, old, new in telling]
     if found:
         more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
         raise OutputError(
