@@ -165,6 +165,7 @@ def test_other_files_are_refused_by_name(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"seed": 7, "description": "more"}, r"one: recipe\.seed: 0 then, 7 now; give"),
         ({"seed": 7}, r"recipe\.seed: 0 then, 7 now"),
         ({"exclude": ("*.layers.2.*",)}, r"recipe\.exclude: .* now"),
         ({"name": "mine"}, r"recipe\.name: gptq then, mine now"),
