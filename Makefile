@@ -55,7 +55,7 @@ fuzz: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(PY) -m fuzz --sound 100 --each $(FUZZ_EACH) --page docs/measured/robustness.md
 
 # Runs killed at random instants, gone on with and compared byte for byte: some ten minutes; the figures go to the docs.
-KILLS_EACH ?= 12
+KILLS_EACH ?= 10
 test-kills: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(PY) -m kills --each $(KILLS_EACH) --page docs/measured/robustness.md
 
