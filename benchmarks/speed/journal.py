@@ -66,7 +66,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for _ in range(asked.times):
-            for name, resume in (("without", None), ("with", False)):
+            for name, resume in (("with", False), ("without", None)):
                 seconds = run(asked.model, asked.recipe, Path(folder) / "out", resume)
                 found[name].append(seconds)
                 print(name, {key: round(value, 2) for key, value in seconds.items()}, flush=True)
