@@ -7,14 +7,13 @@ import pytest
 import tersor
 from tersor.errors import OptionError, SchemeError
 from tersor.formats.targets import TARGETS
-from tiny_models import save_tiny, save_tokenizer
+from tiny_models import save_tiny
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     save_tiny("llama", home / "model")
-    save_tokenizer(home / "model")
     return home / "model"
 
 
