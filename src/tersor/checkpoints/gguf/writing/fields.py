@@ -53,7 +53,8 @@ def hyperparameters(config: Mapping[str, Any]) -> Rotary:
     """
     family, gguf = writable_family(str(config.get("model_type", "")))
     known = {**family.defaults, **config}
-    known |= dict.fromkeys(_EXPERTS, next((known[one] for one in _EXPERTS if one in known), None))
+    counts = [of[one] for of in (config, known) for one in _EXPERTS if one in of]
+    known |= dict.fromkeys(_EXPERTS, next(iter(counts), None))
     if gguf.rotary:
         heads = known["num_attention_heads"]
         known["num_key_value_heads"] = known.get("num_key_value_heads") or heads
