@@ -52,9 +52,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Rotary:
     Raises :class:`SchemeError` for a config with something that llama.cpp cannot be told.
     """
     family, gguf = writable_family(str(config.get("model_type", "")))
-    known = {**family.defaults, **config}
-    counts = [of[one] for of in (config, known) for one in _EXPERTS if one in of]
-    known |= dict.fromkeys(_EXPERTS, next(iter(counts), None))
+    known = {**family.defaults, **_by_both_names(config)}
     if gguf.rotary:
         heads = known["num_attention_heads"]
         known["num_key_value_heads"] = known.get("num_key_value_heads") or heads
@@ -88,6 +86,7 @@ def refuse_lost(config: Mapping[str, Any], read: Mapping[str, Any], family: Fami
 
     Raises :class:`SchemeError` naming the first field that it says otherwise.
     """
+    config = _by_both_names(config)
     for name, default in family.defaults.items():
         meant, found = config.get(name, default), read.get(name, default)
         if name not in _ELSEWHERE and not _same(meant, found):
@@ -95,6 +94,12 @@ def refuse_lost(config: Mapping[str, Any], read: Mapping[str, Any], family: Fami
                 f"llama.cpp computes {family.model_type} with {name} {found!r}, not {meant!r}; "
                 f"{_WAY_OUT}"
             )
+
+
+def _by_both_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Families and versions of transformers call the number of experts by one name or the other."""
+    given = [config[name] for name in _EXPERTS if name in config]
+    return {**config, **dict.fromkeys(_EXPERTS, given[0])} if given else dict(config)
 
 
 def _same(one: Any, two: Any) -> bool:
