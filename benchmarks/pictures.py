@@ -45,7 +45,7 @@ MODELS = {
     "engine-smollm2-vnni": "SmolLM2-135M",
     "engine-qwen2.5-1.5b-vnni": "Qwen2.5-1.5B's shape",
 }
-SAME_FILES = {"gguf-135m": "SmolLM2-135M", "gguf-1.5b": "shape of Qwen2.5-1.5B"}
+SAME_FILES = {"135m": "SmolLM2-135M", "1.5b": "shape of Qwen2.5-1.5B"}
 
 
 def methods(axes: Axes) -> None:
@@ -81,13 +81,13 @@ def speed(axes: Axes, file: str, key: str, title: str) -> None:
 
 def same_file(axes: Axes, file: str, key: str, title: str) -> None:
     """Medians of all rounds for every GGUF file, in both engines."""
-    rounds = json.loads((RESULTS / f"engine/{file}.json").read_text())["rounds"]
+    rounds = json.loads((RESULTS / f"same-files/{file}.json").read_text())["rounds"]
     names = [way.removeprefix("tersor ") for way in rounds[0] if way.startswith("tersor ")]
     for side, (engine, color) in enumerate((("tersor", "#1f5fa8"), ("llama.cpp", "#8a8a8a"))):
         rates = [statistics.median(r[f"{engine} {name}"][key] for r in rounds) for name in names]
         places = [index + 0.4 * side for index in range(len(names))]
         bars = axes.bar(places, rates, 0.38, color=color, label=engine)
-        axes.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=1, fontsize=7)
+        axes.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=1, fontsize=6)
     axes.set_xticks([index + 0.2 for index in range(len(names))], names, fontsize=7)
     axes.tick_params(length=0)
     axes.set_yticks([])
@@ -120,7 +120,8 @@ def main() -> None:
         *names, frameon=False, fontsize=8, loc="upper center", ncols=4, bbox_to_anchor=(0.5, 0)
     )
     save(figure, out / "speed.svg")
-    figure, row = plt.subplots(1, 4, figsize=(8, 2.4))
+    widths = {"width_ratios": (5, 5, 3, 3)}
+    figure, row = plt.subplots(1, 4, figsize=(10, 2.4), gridspec_kw=widths)
     panels = [(file, key) for file in SAME_FILES for key in ("prefill", "decode")]
     for place, (file, key) in zip(row, panels, strict=True):
         same_file(place, file, key, f"{SAME_FILES[file]}\n{key}, tokens/s")
