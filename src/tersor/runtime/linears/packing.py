@@ -103,12 +103,11 @@ def _numbers(values: Tensor, scheme: TensorScheme) -> GroupNumbers:
 
 
 def _steps(values: Tensor, scheme: TensorScheme) -> GroupNumbers:
-    """Products of two levels, taken apart; of minima, which are not above 0, values are not."""
+    """Products of two levels, taken apart."""
     assert scheme.scale_format.levels is not None
     parts = by_super_block(scheme, values.float())
     rows, blocks, together = parts.shape
     lowest, highest = scheme.scale_format.levels
-    sign = -1 if lowest == 0 and bool((values < 0).any()) else 1
-    d, steps = factored((sign * parts).reshape(-1, together).numpy(), lowest, highest)
-    half = (sign * d).astype(np.float16).reshape(rows, blocks)
+    d, steps = factored(parts.reshape(-1, together).numpy(), lowest, highest)
+    half = d.astype(np.float16).reshape(rows, blocks)
     return GroupNumbers(half, steps.astype(np.int8).reshape(rows, -1))
