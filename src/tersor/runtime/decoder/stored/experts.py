@@ -1,6 +1,7 @@
 """Experts of a layer: a matrix each on disk, or all in one tensor."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ def add_experts(reader: LinearReader, plan: Experts, layer: int) -> str:
     """Make the linears of all experts of a layer, and the router; returns what that is called."""
     names, source = reader.names, reader.model.source
     for fused in plan.stacks:
-        stack = _stack(reader, names.layer(layer, fused.name))
-        if stack is not None:
+        stored = _stored(reader, names.layer(layer, fused.name))
+        if stored is not None:
+            # Read when the first of its matrices is packed: those that are kept need nothing of it.
+            stack = cache(partial(sound, source, stored))
             for part, name in enumerate(fused.parts):
                 for expert in range(plan.count):
                     own = names.layer(layer, name.replace("*", str(expert)))
@@ -29,22 +32,22 @@ def add_experts(reader: LinearReader, plan: Experts, layer: int) -> str:
     for expert in range(plan.count):
         for name in plan.of(expert):
             reader.add(names.layer(layer, name), False, share=share)
+    reader.stacked.clear()
     if plan.shared_gate is not None and plan.shared:
         reader.add_router((names.layer(layer, plan.shared_gate),))
     return reader.add_router(tuple(names.layer(layer, name) for name in plan.router))
 
 
-def _stack(reader: LinearReader, name: str) -> NDArray[Any] | None:
-    source = reader.model.source
-    stored = next((n for n in (name, f"{name}.weight") if n in source.tensors), None)
-    return None if stored is None else sound(source, stored)
+def _stored(reader: LinearReader, name: str) -> str | None:
+    tensors = reader.model.source.tensors
+    return next((n for n in (name, f"{name}.weight") if n in tensors), None)
 
 
 def _matrix(
-    path: object, stack: NDArray[Any], fused: FusedExperts, part: int, expert: int
+    path: object, whole: Callable[[], NDArray[Any]], fused: FusedExperts, part: int, expert: int
 ) -> NDArray[Any]:
     """The weight ``(out, in)`` of one part of one expert."""
-    parts = len(fused.parts)
+    parts, stack = len(fused.parts), whole()
     if stack.ndim != _EXPERTS_AXES or expert >= len(stack):
         raise SourceError(
             f"{path}: tensor {fused.name} is {stack.shape}, not a matrix for each expert; download "
